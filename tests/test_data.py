@@ -215,7 +215,9 @@ def test_coordinates_stay_below_one():
     "0.99999999 is 1 in float32: it becomes 0 before bonds are looked for, so that their images stay true."
     from pymatgen.core import Lattice, Structure
     s = Structure(Lattice.cubic(4.), ["Cs", "Cl"], [[.99999999, -1e-12, 0], [.5, .5, .5]])
-    for niggli in (True, False): assert data.canonical(s, niggli).frac_coords[0].tolist() == [0, 0, 0]
+    assert data.canonical(s, niggli=False).frac_coords[0].tolist() == [0, 0, 0]
+    reduced = data.canonical(s, niggli=True).frac_coords.astype(np.float32)
+    assert (reduced >= 0).all() and (reduced < 1).all()
 
 
 def test_folder_of_splits(tmp_path):
@@ -663,11 +665,13 @@ def test_scaler_state_is_in_the_state_dict(method):
 
 @pytest.mark.parametrize("wild", [-1e4, -30., 0., 30., 1e4])
 def test_clamped_cells_exist(wild):
-    s = LatticeScaler().fit(cells())
+    wide = cells().replace(angles=40 + 100*torch.rand(50, 3, generator=torch.Generator().manual_seed(2)))
+    s = LatticeScaler().fit(wide)
     noise = wild*torch.randn(200, 6, generator=torch.Generator().manual_seed(1))
     lengths, angles = s.inverse(noise, torch.full((200,), 4), clamp=True)
     assert (lengths > 0).all() and (unit_volume(angles) > 5e-3).all()
-    b = cells()                                             # what is usual is left alone
+    b = cells()
+    s.fit(b)                                                # what is usual is left alone
     usual = s.transform(b.lengths, b.angles, b.num_atoms)
     for x,y in zip(s.inverse(usual, b.num_atoms, clamp=True), s.inverse(usual, b.num_atoms)): assert torch.allclose(x, y)
 
@@ -691,6 +695,8 @@ def test_buckets_make_padding_small():
     n = big_batch(2000).num_atoms
     padding = lambda **kw: sum(int(n[b].max())*len(b) - int(n[b].sum()) for b in BucketBatchSampler(n, 50, shuffle=True, **kw))
     assert padding(bucket=True) < padding()/10
+    largest = [int(n[b].max()) for b in BucketBatchSampler(n, 50, shuffle=True, bucket=True)]
+    assert largest[:32] != sorted(largest[:32])             # small crystals do not always come first
 
 
 def test_drop_last_and_order():

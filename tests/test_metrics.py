@@ -45,6 +45,8 @@ def test_min_distance_is_the_brute_force_one():
     brute = min((np.linalg.norm((s.frac_coords[i]-s.frac_coords[j]+k)@s.lattice.matrix), i, j) for i in range(4) for j in range(i+1,4) for k in images)
     assert M.min_distance(s)[0]==pytest.approx(brute[0]) and M.min_distance(s)[1:]==brute[1:]
 
+def test_min_distance_of_atoms_far_apart(): assert M.min_distance(Structure(Lattice.cubic(40), ["C","C"], [[0,0,0],[.5,.5,.5]]))[0]==pytest.approx(20*3**.5)
+
 @pytest.mark.parametrize("gap,ok", [(.49,False),(.51,True)])
 def test_structure_validity_has_its_limit_at_half_an_angstrom(gap, ok):
     check = M.structure_validity(Structure(Lattice.cubic(10), ["Na","Cl"], [[0,0,.999],[0,0,.999+gap/10]]))
@@ -64,6 +66,7 @@ def test_one_atom_cells_are_valid(): assert M.structure_validity(Structure(Latti
 def test_composition_validity(formula, kind): assert M.composition_validity(formula)==M.Check(not kind, M.composition_validity(formula).reason, kind)
 
 def test_composition_accepts_structures_and_counts():
+    assert M.reduced_counts({"O":6,"Sr":2,"Ti":2})==M.reduced_counts(perovskite())==(("O","Sr","Ti"),(3,1,1))
     assert M.composition_validity({"Na":8,"Cl":4}).kind and M.composition_validity(perovskite()).ok
     assert M.composition_validity(Composition("Na0.5Cl0.5")).kind=="no whole-number composition"
 
@@ -119,6 +122,12 @@ def test_match_is_pymatgens(seed):
     direct = StructureMatcher(stol=.5, angle_tol=10, ltol=.3).get_rms_dist(pred, truth)
     assert M.match(pred, truth)==(None if direct is None else pytest.approx(direct[0]))
 
+@pytest.mark.parametrize("cell,fits", [((3.9,3.9,3.9,90,90,83),True),((3.9,3.9,3.9,90,90,77),False),((3.9,3.9,5.2,90,90,90),True),((3.9,3.9,7.,90,90,90),False)])
+def test_tolerances_are_the_fields(cell, fits):
+    pred = Structure(Lattice.from_parameters(*cell), perovskite().species, perovskite().frac_coords)
+    direct = StructureMatcher(stol=.5, angle_tol=10, ltol=.3).get_rms_dist(pred, perovskite())
+    assert (M.match(pred, perovskite()) is not None)==fits==(direct is not None)
+
 def test_translation_supercell_rotation_and_permutation_match_exactly():
     truth, moved = perovskite(), perovskite()
     moved.translate_sites(range(5), [.31,.22,.73])
@@ -159,6 +168,12 @@ def test_what_fails_stays_in_the_denominator(tmp_path):
     assert [r["reason"] for r in rows]==["unreadable CIF","no crystal was made","unreadable CIF","unreadable CIF"]
     assert rows[1]["detail"]=="lattice decoded to nan" and "cell_length_a" in rows[0]["detail"]
     assert s["num_crystals"]==4 and s["metrics"]["match_rate"]["total"]==4 and s["metrics"]["truth_valid"]["count"]==4 and s["metrics"]["rms_corrected"]["value"]==.5
+
+def test_errors_of_the_cell_and_the_space_group_have_their_known_values():
+    pred = Structure(Lattice.from_parameters(3.9*1.03,3.9,3.9*.94,90,90,84), perovskite().species, perovskite().frac_coords)
+    rows, s = M.judge_reconstruction([pred, perovskite()], [perovskite()]*2, **quiet)
+    assert rows[0]["length_error"]==pytest.approx(.03) and rows[0]["angle_error"]==pytest.approx(2) and rows[1]["length_error"]==0
+    assert [r["space_group"] for r in rows][1]==221 and [r["same_space_group"] for r in rows]==[False,True] and s["metrics"]["space_group_exact"]["value"]==.5
 
 def test_rows_are_paired_by_index(tmp_path):
     truth = [perovskite(), nacl()]
@@ -206,6 +221,11 @@ def test_unique_and_novel():
     assert [r["unique"] for r in rows]==[True,True,False,True,True] and rows[2]["repeats"]==0
     assert [r["novel"] for r in rows]==[True,False,True,True,True] and rows[1]["known_as"]=="0"
     assert s["metrics"]["unique"]["value"]==.8 and s["metrics"]["wdist_num_elements"]["value"]==pytest.approx(.3)
+
+def test_time_running_out_on_unique_is_a_reason_and_not_unique(monkeypatch):
+    monkeypatch.setattr(M, "first_match", lambda task: -1)
+    rows, s = M.judge_generation([nacl(), nacl()], **quiet)
+    assert [r["unique"] for r in rows]==[True,False] and s["reasons"]["judgement"]=={"timeout":1}
 
 def test_unique_agrees_with_group_structures():
     preds = [noisy(perovskite(), .12, i) for i in range(4)]+[noisy(nacl(), .3, i) for i in range(4)]+[perovskite("Ti","Sr")]
@@ -255,6 +275,17 @@ def test_evaluate_leaves_three_files(tmp_path):
     assert "<script" not in page and "src=" not in page and "url(" not in page and "&lt;b&gt;&amp;" in page and "<b>&" not in page
     assert all(M.METRICS[k].label in page for k in result["metrics"]) and page.count("<div")==page.count("</div>")
     assert not list(tmp_path.glob(".*")) and len(result["files"])==3
+
+def test_files_are_replaced_in_one_step(tmp_path, monkeypatch):
+    def refuse(*_): raise OSError("disk gone")
+    M.write_atomic(tmp_path/"a", "old")
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError): M.write_atomic(tmp_path/"a", "new")
+    assert (tmp_path/"a").read_text()=="old" and os.listdir(tmp_path)==["a"]
+
+def test_json_has_no_nan():
+    text = M.metrics_json(dict(metrics=dict(rms=dict(value=math.nan, low=math.inf, high=None))))
+    assert json.loads(text, parse_constant=lambda c: pytest.fail(c))["metrics"]["rms"]["value"] is None
 
 def test_evaluate_judges_a_folder_of_cifs_and_a_bare_table(tmp_path):
     (tmp_path/"x.cif").write_text(nacl().to(fmt="cif"))

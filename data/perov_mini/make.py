@@ -6,7 +6,7 @@ Needs `chgnet` and `pymatgen`; runs on CPU without a network. Candidates come fr
 order fixed by the seed, and are relaxed in chunks of fixed content, so that neither the number of workers nor an interruption
 changes the result. Finished chunks are appended to `WORK/relaxed.jsonl`; the same command goes on from there.
 """
-import argparse, csv, gzip, hashlib, io, itertools, json, os, re, time, warnings
+import argparse, csv, gzip, hashlib, io, itertools, json, os, re, tempfile, time, warnings
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -413,12 +413,14 @@ Everything is computed; nothing is copied from a database. `make.py` in this fol
 
     python data/perov_mini/make.py --out data/perov_mini --limit {limit} --seed {seed}
 
+It took {minutes:.0f} minutes on one core, goes on where it was stopped (`--work` names the folder of its cache), and stops early where the candidates run out before the limit.
+
 1. **Compositions.** A, B and X with balanced charges (X3 being {anion_list}), oxidation states and Shannon ionic radii from pymatgen {pymatgen}; the radius of A is twelve-fold (extrapolated from eight-fold or higher where
    Shannon lists none), of B six-fold, high spin where there is a choice. Kept: Goldschmidt tolerance factor {t0} to {t1}, octahedral factor {m0} to {m1}. The {num_candidates} candidates are ordered by a hash of the seed and the composition, the anions interleaved.
 2. **Start.** The ideal cubic cell of the radii, with a random symmetric strain (standard deviation {strain}) and random displacements ({shift} Å), seeded by the composition.
 3. **Relaxation.** Atoms and cell under CHGNet {chgnet} (model {model}, weights in its wheel), BFGS, until no force exceeds {fmax} eV/Å and no stress component {stress} GPa; at most {max_steps} steps.
 4. **Judgement.** Rejected: not converged in that number of steps; volume outside {v0} to {v1} of the ideal cell; axes in a ratio above {aspect_max}; cell angles outside {a0:.0f} to {a1:.0f} degrees; ions too close; B without six X in reach (within {bond} of its shortest bond).
-5. **Splits.** By a hash of the seed and the *unordered* composition, 80/5/15 in expectation: a crystal and its twin with A and B swapped are always in the same split. No composition occurs twice.
+5. **Splits.** By a hash of the seed and the *unordered* composition, 80/5/15 in expectation: a crystal and its twin with A and B swapped would always be in the same split. No composition occurs twice{twins}.
 
 Tried {num_tried}, kept {num_good}. Rejections: {reasons}.
 
@@ -452,11 +454,12 @@ def readme(good, bad, splits, num_candidates, args):
     "Return the README's text, its figures taken from the rows themselves."
     groups = Counter(int(r["spacegroup"]) for table in splits.values() for r in table).most_common()
     reasons = Counter(map(reason_of, bad)).most_common()
+    twins = len(good) - len({(frozenset((r["a"], r["b"])), r["x"]) for r in good})
     return README.format(
         num_good=len(good), num_bad=len(bad), num_tried=len(good) + len(bad), num_candidates=num_candidates, limit=args.limit, seed=args.seed,
-        anion_list=", ".join(ANIONS), pymatgen=version("pymatgen"), chgnet=version("chgnet"), model=chgnet().version, fmax=args.fmax, stress=MAX_STRESS,
+        anion_list=", ".join(ANIONS), pymatgen=version("pymatgen"), chgnet=version("chgnet"), model=chgnet().version, fmax=args.fmax, stress=MAX_STRESS, minutes=sum(r["seconds"] for r in good + bad) / 60,
         max_steps=args.max_steps, t0=TOLERANCE[0], t1=TOLERANCE[1], m0=OCTAHEDRAL[0], m1=OCTAHEDRAL[1], strain=STRAIN, shift=SHIFT, v0=VOLUME[0],
-        v1=VOLUME[1], aspect_max=ASPECT, a0=ANGLES[0], a1=ANGLES[1], bond=LONGEST_BOND, reasons=", ".join(f"{k} {n}" for k, n in reasons),
+        v1=VOLUME[1], aspect_max=ASPECT, a0=ANGLES[0], a1=ANGLES[1], bond=LONGEST_BOND, twins=f", {twins or 'no'} swapped pairs are in it", reasons=", ".join(f"{k} {n}" for k, n in reasons),
         groups=", ".join(f"{g}: {n}" for g, n in groups[:10]) + f", {len(groups) - 10} more: {sum(n for _, n in groups[10:])}" * (len(groups) > 10),
         **{k: len(v) for k, v in splits.items()}, **facts(good))
 
@@ -464,7 +467,7 @@ def readme(good, bad, splits, num_candidates, args):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", default="data/perov_mini", help="folder of the splits")
-    p.add_argument("--work", default="perov_mini_work", help="folder of the append-only cache")
+    p.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "perov_mini"), help="folder of the append-only cache")
     p.add_argument("--workers", type=int, default=1, help="processes, one thread each")
     p.add_argument("--limit", type=int, default=1200, help="stop at this many accepted crystals")
     p.add_argument("--seed", type=int, default=0)
