@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Bonds', 'bonds_from_neighbors', 'bonds_from_graph', 'DimeNetPP', 'GINE', 'Encoder']
 
-# %% ../nbs/21_encoder.ipynb #5a323cfe
+# %% ../nbs/21_encoder.ipynb #9f5e0e1a
 import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch
@@ -14,7 +14,7 @@ from .basis import envelope
 from .data import composition_fractions
 from .diffusion import crystal_mean
 
-# %% ../nbs/21_encoder.ipynb #9855d036
+# %% ../nbs/21_encoder.ipynb #b2f3d449
 class Bonds:
     "Directed bonds j -> i with lengths, the pairs k -> j -> i, and their angles."
     def __init__(self, i:Tensor, j:Tensor, vec:Tensor, weight:Tensor, kj:Tensor, ji:Tensor):
@@ -35,7 +35,7 @@ def bonds_from_neighbors(nb:Neighbors)->Bonds:
     weight = envelope(nb.dist / nb.cutoff[:, None]).flatten()[edge]
     return Bonds(edge // K, nb.index.flatten()[edge], -nb.vec.reshape(-1, 3)[edge], weight, number[slots[ji, k]], ji)
 
-# %% ../nbs/21_encoder.ipynb #00284ca3
+# %% ../nbs/21_encoder.ipynb #c32c4268
 def bonds_from_graph(crystals:CrystalBatch)->Bonds:
     "Use the bonds that a graph builder stored with the crystals."
     if crystals.graph is None: raise ValueError('these crystals carry no bonds: load them with graph="crystalnn", or use an encoder with graph="nearest"')
@@ -51,7 +51,7 @@ def bonds_from_graph(crystals:CrystalBatch)->Bonds:
     straight_back = (j[kj] == i[ji]) & (image[kj] == -image[ji]).all(-1)
     return Bonds(i, j, vec, torch.ones_like(vec[:, 0]), kj[~straight_back], ji[~straight_back])
 
-# %% ../nbs/21_encoder.ipynb #95e0ef2b
+# %% ../nbs/21_encoder.ipynb #2b5d9656
 class DimeNetPP(nn.Module):
     "DimeNet++ from torch-geometric's blocks: one vector an atom."
     def __init__(self, hidden_dim:int=128, out_dim:int=256, num_blocks:int=4, int_dim:int=64, basis_dim:int=8, num_spherical:int=7, num_radial:int=6,
@@ -66,11 +66,10 @@ class DimeNetPP(nn.Module):
         self.interactions = nn.ModuleList(pyg.InteractionPPBlock(hidden_dim, int_dim, basis_dim, num_spherical, num_radial, 1, 2, act) for _ in range(num_blocks))
         self.outputs = nn.ModuleList(pyg.OutputPPBlock(num_radial, hidden_dim, 256, out_dim, 3, act, "glorot_orthogonal") for _ in range(num_blocks + 1))
 
-    def forward(self, atomic_numbers:Tensor, bonds:Bonds, dtype=None)->Tensor: # (N,out_dim)
-        with torch.autocast(bonds.dist.device.type, enabled=False):
-            rbf = self.rbf(bonds.dist) * bonds.weight[:, None]
-            sbf = self.sbf(bonds.dist, bonds.angle, bonds.kj) * bonds.weight[bonds.kj, None]
-        rbf, sbf, N = rbf.to(dtype or rbf.dtype), sbf.to(dtype or sbf.dtype), len(atomic_numbers)
+    def forward(self, atomic_numbers:Tensor, bonds:Bonds, dtype:torch.dtype)->Tensor: # (N,out_dim)
+        rbf = (self.rbf(bonds.dist) * bonds.weight[:, None]).to(dtype)
+        sbf = (self.sbf(bonds.dist, bonds.angle, bonds.kj) * bonds.weight[bonds.kj, None]).to(dtype)
+        N = len(atomic_numbers)
         x = self.embedding(atomic_numbers, rbf, bonds.i, bonds.j)
         out = self.outputs[0](x, rbf, bonds.i, num_nodes=N)
         for interact, output in zip(self.interactions, self.outputs[1:]):
@@ -78,7 +77,7 @@ class DimeNetPP(nn.Module):
             out = out + output(x, rbf, bonds.i, num_nodes=N)
         return out
 
-# %% ../nbs/21_encoder.ipynb #b4e21560
+# %% ../nbs/21_encoder.ipynb #6290dda4
 class GINE(nn.Module):
     "GINE convolutions on bond lengths, pooled over each crystal."
     def __init__(self, hidden_dim:int=256, num_layers:int=3, max_z:int=99, pool:str="max"):
@@ -100,7 +99,7 @@ class GINE(nn.Module):
         pooled = h.new_full((len(crystals), h.shape[1]), -torch.inf).scatter_reduce(0, crystals.batch[:, None].expand_as(h), h, "amax")
         return self.readout(pooled)
 
-# %% ../nbs/21_encoder.ipynb #183b8197
+# %% ../nbs/21_encoder.ipynb #c7a20962
 class Encoder(nn.Module):
     "Crystal -> fingerprint: DimeNet++, optionally with GINE, the atom count and a short path from the composition."
     def __init__(self, latent_dim:int=256, hidden_dim:int=128, num_blocks:int=4, graph:str="nearest", num_neighbors:int=12, cutoff:float=7.,
@@ -124,10 +123,12 @@ class Encoder(nn.Module):
         if self.graph == "crystalnn": return bonds_from_graph(crystals)
         return bonds_from_neighbors(find_neighbors(crystals, self.num_neighbors, self.cutoff))
 
-    def forward(self, crystals:CrystalBatch, dtype=None)->Tensor: # (B,latent_dim)
-        bonds = self.bonds(crystals)
-        parts = [crystal_mean(self.dimenet(crystals.atomic_numbers, bonds, dtype).to(crystals.frac_coords.dtype), crystals.batch, len(crystals))]
-        if self.gine: parts.append(self.gine(crystals, bonds).to(crystals.frac_coords.dtype))
+    def forward(self, crystals:CrystalBatch, bf16:bool=False)->Tensor: # (B,latent_dim)
+        bonds, real = self.bonds(crystals), crystals.frac_coords.dtype
+        with torch.autocast(crystals.device.type, torch.bfloat16, enabled=bf16):
+            atoms = self.dimenet(crystals.atomic_numbers, bonds, torch.bfloat16 if bf16 else real).to(real)
+        parts = [crystal_mean(atoms, crystals.batch, len(crystals))]
+        if self.gine: parts.append(self.gine(crystals, bonds))
         if self.count: parts.append(self.count(crystals.num_atoms))
         out = self.join(torch.cat(parts, -1))
         return out if self.short_path is None else out + self.short_path(composition_fractions(crystals).to(out.dtype))

@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'DPCDVAE', 'losses', 'prepare', 'save', 'model_folder',
            'from_pretrained']
 
-# %% ../nbs/30_model.ipynb #af8d04cc
+# %% ../nbs/30_model.ipynb #93841850
 import dataclasses, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from .heads import Heads, Latent, composition_loss, counts_to_types, kl_loss, la
 from .lattice import lattice_from_parameters
 from .schedule import make_schedule
 
-# %% ../nbs/30_model.ipynb #90f4cc6e
+# %% ../nbs/30_model.ipynb #6f3250c5
 @dataclass(frozen=True)
 class Config:
     "Everything that defines a model; plain numbers and words, kept as JSON beside the weights."
@@ -90,7 +90,7 @@ def get_config(preset:str="default", **changes)->Config:
     if unknown: raise ValueError(f"no setting {', '.join(sorted(unknown))} in a model's configuration")
     return dataclasses.replace(PRESETS[preset], **changes)
 
-# %% ../nbs/30_model.ipynb #2caff23c
+# %% ../nbs/30_model.ipynb #1bc70b46
 @dataclass(frozen=True)
 class Losses:
     "Loss terms of each crystal; total is their weighted sum."
@@ -114,7 +114,7 @@ class Stats:
     composition:Tensor     # (B,100) probabilities
     def types(self)->Tensor: return counts_to_types(whole_counts(self.composition, self.num_atoms)) # (N,)
 
-# %% ../nbs/30_model.ipynb #4abb1a1a
+# %% ../nbs/30_model.ipynb #82b181cd
 class DPCDVAE(nn.Module):
     "Crystal diffusion VAE with a DDPM on fractional coordinates."
     format_version = 1
@@ -134,9 +134,7 @@ class DPCDVAE(nn.Module):
 
     def encode(self, crystals:CrystalBatch)->tuple[Tensor, Tensor]: # (B,D) mean, (B,D) log-variance
         "Encode crystals as distributions over the latent space."
-        with torch.autocast(crystals.device.type, torch.bfloat16, enabled=self.bf16):
-            fingerprint = self.encoder(crystals, torch.bfloat16 if self.bf16 else None)
-        return self.latent(fingerprint.to(self.latent.mu.weight.dtype))
+        return self.latent(self.encoder(crystals, self.bf16))
 
     def decode_stats(self, z:Tensor)->Stats:
         "Read number of atoms, cell and composition from latent vectors."
@@ -145,7 +143,7 @@ class DPCDVAE(nn.Module):
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
-# %% ../nbs/30_model.ipynb #6824d1da
+# %% ../nbs/30_model.ipynb #56bb93d9
 def losses(model:DPCDVAE, crystals:CrystalBatch,
            generator:torch.Generator|None=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
@@ -172,14 +170,14 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
 
-# %% ../nbs/30_model.ipynb #e3f4b697
+# %% ../nbs/30_model.ipynb #a7867d80
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     "Fit the lattice scaler to training crystals and check that the model can hold them."
     too_big = (crystals.num_atoms > model.config.max_atoms).nonzero().flatten()
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
     model.scaler.fit(crystals)
 
-# %% ../nbs/30_model.ipynb #2cb37967
+# %% ../nbs/30_model.ipynb #5ad4bde0
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
@@ -216,5 +214,5 @@ def from_pretrained(name, # a run folder or a model folder
     model.card = record.get("card", {})
     return model.eval()
 
-# %% ../nbs/30_model.ipynb #1d41c231
+# %% ../nbs/30_model.ipynb #fe1a33c7
 DPCDVAE.losses, DPCDVAE.prepare, DPCDVAE.save, DPCDVAE.from_pretrained = losses, prepare, save, staticmethod(from_pretrained)

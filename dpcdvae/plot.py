@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['SHRINK', 'EYE', 'LIGHT', 'AXES', 'ZOOM', 'MODES', 'PIXELS', 'STYLE', 'PAGE', 'GEOMETRY', 'PLAYER', 'COLORS',
-           'element', 'shade', 'pretty', 'cell_edges', 'images', 'icosphere', 'halve', 'screen', 'lit', 'mesh', 'tones',
-           'spheres', 'legend_marks', 'cell_lines', 'box', 'view', 'arrays', 'parameters', 'cell', 'rounded',
+           'element', 'shade', 'pretty', 'rounded', 'cell_edges', 'images', 'icosphere', 'halve', 'screen', 'lit',
+           'mesh', 'tones', 'spheres', 'legend_marks', 'cell_lines', 'box', 'view', 'arrays', 'parameters', 'cell',
            'aligned_target', 'curves', 'heading', 'flat', 'film_strip', 'positions', 'points', 'film_traces', 'hollow',
            'curve_traces', 'time_axis', 'player', 'film_figure', 'still_traces', 'film_data', 'fill', 'script_json',
            'film_html', 'schedule', 'read_metrics', 'losses', 'scores', 'metrics']
 
-# %% ../nbs/50_plot.ipynb #e6d64fcc
+# %% ../nbs/50_plot.ipynb #1749a499
 import csv, json, math, re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -23,7 +23,7 @@ from .data import atomic_write
 from .film import Film, circular_mean, facts
 from .lattice import wrap
 
-# %% ../nbs/50_plot.ipynb #4a148d9d
+# %% ../nbs/50_plot.ipynb #7eb56684
 SHRINK = 0.45      # drawn radius over covalent radius: small enough to see through a cell
 
 @lru_cache
@@ -47,7 +47,15 @@ def pretty(formula:str, # such as SrTiO3
     "Set the numbers of a formula low."
     return re.sub(r"(\d+)", r"<sub>\1</sub>", escape(formula))
 
-# %% ../nbs/50_plot.ipynb #427c55ed
+# %% ../nbs/50_plot.ipynb #da85fc30
+def rounded(x, # numbers of any shape
+            digits:int=4, # decimals to keep
+           )->list: # nested lists, None where not finite
+    "Turn an array into short plain numbers."
+    x = np.asarray(x, dtype=float).round(digits)
+    return np.where(np.isfinite(x), x, None).tolist()
+
+# %% ../nbs/50_plot.ipynb #0050a7e8
 def cell_edges(lattice:np.ndarray, # (3,3) rows a, b, c in Å
               )->np.ndarray: # (36,3) Å, twelve edges with a row of nan after each
     "Trace the edges of a cell."
@@ -63,7 +71,7 @@ def images(frac:np.ndarray, # (n,3) fractional, wrapped
     found = [(i, x + s * take) for i, (x, s) in enumerate(zip(frac, shift)) for take in product((0, 1), repeat=3) if any(take) and not (s == 0)[np.array(take, bool)].any()]
     return np.array([i for i, _ in found], int), np.array([x for _, x in found], float).reshape(-1, 3)
 
-# %% ../nbs/50_plot.ipynb #a1ef037c
+# %% ../nbs/50_plot.ipynb #c178f968
 @lru_cache
 def icosphere(level:int=2, # how often to halve the edges
              )->tuple[np.ndarray, np.ndarray]: # (V,3) unit vectors, (F,3) corners of each face
@@ -113,7 +121,7 @@ def mesh(centers:np.ndarray, # (m,3) Å
     ijk = (faces + len(points) * np.arange(len(centers))[:,None,None]).reshape(-1, 3)
     return dict(zip("xyzijk", [*xyz.T.tolist(), *ijk.T.tolist()]), intensity=np.tile(lit(points), len(centers)).tolist())
 
-# %% ../nbs/50_plot.ipynb #459868c5
+# %% ../nbs/50_plot.ipynb #9eea44b8
 LIGHT = dict(lighting=dict(ambient=1, diffuse=0, specular=0, fresnel=0), cmin=0, cmax=1, showscale=False, showlegend=False, hoverinfo="name")      # brightness comes with the mesh
 AXES = dict(a="#d6336c", b="#2b8a3e", c="#1c7ed6")      # colours of the three axes
 
@@ -147,10 +155,10 @@ def cell_lines(lattice:np.ndarray, # (3,3) Å
     "Draw the edges of a cell and name its axes."
     import plotly.graph_objects as go
     quiet = dict(hoverinfo="skip", showlegend=False)
-    x, y, z = cell_edges(lattice).round(4).T.tolist()
+    x, y, z = rounded(cell_edges(lattice).T)
     lines = [go.Scatter3d(x=x, y=y, z=z, mode="lines", line=dict(color="#868e96", width=3), **quiet)]
     for (name, color), v in zip(AXES.items(), lattice):
-        tip = v + 0.35 * v / np.linalg.norm(v)
+        tip = v + 0.8 * v / np.linalg.norm(v)
         lines.append(go.Scatter3d(x=[0, v[0], tip[0]], y=[0, v[1], tip[1]], z=[0, v[2], tip[2]], mode="lines+text", text=["", "", name], textfont=dict(color=color, size=17), line=dict(color=color, width=6), **quiet))
     return lines
 
@@ -171,7 +179,7 @@ def view(lattice:np.ndarray, # (3,3) Å
     seen = cell_edges(lattice) if points is None else np.concatenate([cell_edges(lattice), points])
     return dict(dragmode="orbit", bgcolor="rgba(0,0,0,0)", uirevision="keep", camera=dict(eye=dict(zip("xyz", EYE.tolist())), up=dict(x=0, y=0, z=1), projection=dict(type="orthographic"))) | box(seen)
 
-# %% ../nbs/50_plot.ipynb #c5f6d501
+# %% ../nbs/50_plot.ipynb #7bdac1c2
 def arrays(crystal:CrystalBatch, # one crystal
           )->tuple[np.ndarray, np.ndarray, np.ndarray]: # (n,3) wrapped fractional, (n,), (3,3) Å
     "Take the first crystal of a batch as arrays."
@@ -200,14 +208,7 @@ def cell(crystal:CrystalBatch, # the first one is drawn
     title = title or f"<b>{pretty(crystal[0].formulas()[0])}</b> <br><sup>{parameters(lattice)}</sup>"
     return fig.update_layout(scene=view(lattice), title=dict(text=title, x=0.02), margin=dict(l=0, r=0, t=56, b=0), height=height, legend=dict(itemsizing="constant"), template="plotly_white")
 
-# %% ../nbs/50_plot.ipynb #9bcd4d9b
-def rounded(x, # numbers of any shape
-            digits:int=4, # decimals to keep
-           )->list: # nested lists, None where not finite
-    "Turn an array into short plain numbers."
-    x = np.asarray(x, dtype=float).round(digits)
-    return np.where(np.isfinite(x), x, None).tolist()
-
+# %% ../nbs/50_plot.ipynb #6acef0c5
 def aligned_target(film:Film, # with or without a target
                   )->tuple[np.ndarray, np.ndarray]: # (m,3) wrapped fractional, (m,) atomic numbers
     "Place the target where the film ends, whatever the drift."
@@ -227,7 +228,7 @@ def heading(film:Film)->tuple[str, str]: # HTML: formula, facts
     "Say what a film shows."
     return pretty(film.formula), " · ".join(f"{escape(k)} {escape(v)}" for k, v in facts(film).items())
 
-# %% ../nbs/50_plot.ipynb #07fae8c8
+# %% ../nbs/50_plot.ipynb #0b543342
 def flat(frac:np.ndarray, # (n,3) wrapped fractional
          numbers:np.ndarray, # (n,)
          lattice:np.ndarray, # (3,3) Å
@@ -261,7 +262,7 @@ def film_strip(film:Film, # any film
     fig.update_xaxes(visible=False, range=[low[0] - 0.8, low[0] + size[0] + 0.8]).update_yaxes(visible=False, range=[low[1] - 0.8, low[1] + size[1] + 0.8])
     return fig.update_annotations(font_size=12).update_layout(width=len(few) * width + 90, height=int(scale * (size[1] + 1.6)) + 30, margin=dict(l=0, r=90, t=30, b=0), template="plotly_white")
 
-# %% ../nbs/50_plot.ipynb #a33140ad
+# %% ../nbs/50_plot.ipynb #d79eb3ba
 MODES = {"in the cell": ("wrapped", "ghosts"), "unwrapped": ("path",), "prediction x̂₀": ("x0",)}      # button -> sets of traces
 
 def positions(film:Film, # any film
@@ -291,7 +292,7 @@ def film_traces(film:Film, # any film
                              legendgroup=e["symbol"], showlegend=False, visible=s in MODES["in the cell"], hoverinfo="name")
     return [go.Scatter3d(mode="markers", **points(*sets[s][0], z, lattice), **look(s, element(z))) for s, z in keys], keys
 
-# %% ../nbs/50_plot.ipynb #47199b51
+# %% ../nbs/50_plot.ipynb #92432ad1
 def hollow(film:Film, # with or without a target
           )->list: # one trace, or none
     "Draw the target as hollow spheres, three great circles each."
@@ -317,7 +318,7 @@ def time_axis(film:Film)->dict: # a plotly x axis
     at = sorted({round(i) for i in np.linspace(0, len(film) - 1, min(len(film), 6))})
     return dict(title="diffusion time t", tickvals=at, ticktext=[f"{float(film.t[i]):g}" for i in at], range=[-0.02 * len(film), 1.02 * (len(film) - 1) + 0.01], zeroline=False)
 
-# %% ../nbs/50_plot.ipynb #1ff8691a
+# %% ../nbs/50_plot.ipynb #1d734f08
 def player(film:Film, # as many frames as are shown
            modes:list[dict], # buttons that choose what is seen
           )->dict: # slider and buttons of a plotly layout
@@ -326,7 +327,7 @@ def player(film:Film, # as many frames as are shown
     steps = [dict(label=f"{t:g}", method="animate", args=[[str(i)], at(0)]) for i, t in enumerate(film.t.tolist())]
     play = [dict(label="play", method="animate", args=[None, at(max(40, 6000 // len(film)))]), dict(label="pause", method="animate", args=[[None], at(0)])]
     row = dict(type="buttons", direction="right", showactive=True, xanchor="left", yanchor="bottom", pad=dict(t=0, r=6))
-    return dict(sliders=[dict(active=0, steps=steps, currentvalue=dict(prefix="t = ", xanchor="left"), x=0.16, len=0.84, y=-0.06, yanchor="top", pad=dict(t=0), ticklen=0, minorticklen=0, font=dict(color="rgba(0,0,0,0)"))],
+    return dict(sliders=[dict(active=0, steps=steps, currentvalue=dict(prefix="t = ", xanchor="left", font=dict(color="#343a40")), x=0.16, len=0.84, y=-0.06, yanchor="top", pad=dict(t=0), ticklen=0, minorticklen=0, font=dict(color="rgba(0,0,0,0)"))],
                 updatemenus=[row | dict(buttons=play, x=0, y=-0.11, yanchor="top", showactive=False), row | dict(buttons=modes, x=0, y=1.0, yanchor="top")])
 
 PIXELS = 0.157 * ZOOM      # pixels of a plotly marker for a whole diagonal, relative to the height of the figure
@@ -355,7 +356,7 @@ def film_figure(film:Film, # any film
         scene=view(lattice) | dict(domain=dict(x=[0, 1], y=[0.26, 1])), xaxis=time_axis(film) | dict(title=None), yaxis=dict(domain=[0, 0.2], rangemode="tozero", nticks=4),
         yaxis2=dict(overlaying="y", side="right", rangemode="tozero", showgrid=False, nticks=4, tickformat=".2f"), **player(film, modes)))
 
-# %% ../nbs/50_plot.ipynb #84d622cc
+# %% ../nbs/50_plot.ipynb #6c47e4f3
 STYLE = """
 :root{color-scheme:light;font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:#212529}
 body{margin:0 auto;max-width:1080px;padding:14px 20px;background:#fff}
@@ -381,7 +382,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name=
 <div id="curve"></div><footer>Drag to turn, scroll to zoom; space plays, arrow keys step, a click on the curve jumps. Made with dpcdvae.</footer>
 <script>@PLOTLY@</script><script>const D=@DATA@;</script><script>@SCRIPT@</script></body></html>"""
 
-# %% ../nbs/50_plot.ipynb #c8855f2d
+# %% ../nbs/50_plot.ipynb #e3245821
 GEOMETRY = """
 const cart = f => [0,1,2].map(k => f[0]*D.lattice[0][k] + f[1]*D.lattice[1][k] + f[2]*D.lattice[2][k]);
 const wrapped = f => f.map(x => x - Math.floor(x));
@@ -412,7 +413,7 @@ function atoms(n){   // what frame n shows: symbol -> {home, ghost} centres in �
 }
 """
 
-# %% ../nbs/50_plot.ipynb #a5da7ca0
+# %% ../nbs/50_plot.ipynb #846a96da
 PLAYER = """
 const on = {wrap:true, ghosts:true, trails:false, x0:false, target:true}, off = new Set(), el = id => document.getElementById(id), gl = el('scene'), xy = el('curve');
 let now = 0, busy = false, again = false, timer = null;
@@ -451,7 +452,7 @@ async function start(){
 start();
 """
 
-# %% ../nbs/50_plot.ipynb #a2cf794e
+# %% ../nbs/50_plot.ipynb #a2b63593
 def still_traces(film:Film, # frames to show
                 )->list[dict]: # plotly traces: cell, target, paths
     "Collect what does not move: the cell, the target, the paths of all atoms."
@@ -477,7 +478,7 @@ def film_data(film:Film, # frames to show
                 near=box(cell_edges(lattice)), far=box(np.concatenate([cell_edges(lattice), path.reshape(-1, 3)])), curves=[t.to_plotly_json() for t in curve_traces(film)],
                 layout=dict(margin=dict(l=50, r=60, t=8, b=42), xaxis=time_axis(film), yaxis=axis, yaxis2=axis | dict(overlaying="y", side="right", showgrid=False, tickformat=".2f", title="Å"), hovermode="x", legend=dict(orientation="h", x=0.5, xanchor="center", y=1.02, yanchor="bottom")))
 
-# %% ../nbs/50_plot.ipynb #8dea26f0
+# %% ../nbs/50_plot.ipynb #bf04fff9
 def fill(template:str, # text with @NAME@
          **parts:str, # name -> text
         )->str:
@@ -487,7 +488,7 @@ def fill(template:str, # text with @NAME@
 def script_json(x)->str: # JSON that cannot end a script
     "Write an object for a script inside a page."
     plain = lambda o: o.tolist() if hasattr(o, "tolist") else list(o)
-    return json.dumps(x, default=plain, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return json.dumps(x, default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 def film_html(film:Film, # any film
               path:str|Path, # file to write
@@ -499,7 +500,7 @@ def film_html(film:Film, # any film
     page = fill(PAGE, TITLE=escape(film.formula), STYLE=STYLE, FORMULA=name, FACTS=words, CELL=parameters(arrays(film.crystal())[2]), LAST=str(len(film) - 1), PLOTLY=get_plotlyjs(), DATA=script_json(data), SCRIPT=GEOMETRY + PLAYER)
     return atomic_write(path, page)
 
-# %% ../nbs/50_plot.ipynb #9e75e80e
+# %% ../nbs/50_plot.ipynb #0835376b
 COLORS = ["#4c6ef5", "#e8590c", "#12b886", "#ae3ec9", "#f59f00", "#e03131", "#1098ad", "#868e96"]
 
 def schedule(schedules:Mapping, # name -> alpha_bar (T+1,), index 0 clean
@@ -515,7 +516,7 @@ def schedule(schedules:Mapping, # name -> alpha_bar (T+1,), index 0 clean
         for k, y in ((1, a), (2, snr)): fig.add_scatter(x=tau, y=rounded(y, 4), mode="lines", name=name, legendgroup=name, showlegend=k == 1, line=dict(color=color, width=2.5), row=1, col=k)
     return fig.update_xaxes(title="t / T").update_layout(template="plotly_white", height=height, margin=dict(l=40, r=10, t=40, b=45))
 
-# %% ../nbs/50_plot.ipynb #76a400dc
+# %% ../nbs/50_plot.ipynb #5219e4f7
 def read_metrics(path:str|Path, # Lightning's metrics.csv
                 )->dict[str,tuple[list, list]]: # name -> steps, values
     "Read the table of a training run."
@@ -545,7 +546,7 @@ def losses(run:str|Path|Mapping, # metrics.csv, its folder, or name -> values or
         fig.add_scatter(x=x, y=rounded(y, 6), mode="lines" if len(y) > 1 else "markers", name=name, legendgroup=base, line=dict(color=c, width=2, dash="dot" if name.startswith("train") else "solid"))
     return fig.update_layout(template="plotly_white", height=height, xaxis_title="step", yaxis=dict(type="log" if log else "linear", exponentformat="power"), margin=dict(l=50, r=10, t=20, b=45), hovermode="x unified")
 
-# %% ../nbs/50_plot.ipynb #34bb72fd
+# %% ../nbs/50_plot.ipynb #8d1f00bf
 def scores(summary:Mapping, # of `dpcdvae.metrics`, or name -> number
           )->dict[str,dict]: # name -> value, low, high, unit, label
     "Bring all scores into one form."
