@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'Training',
            'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #3817022b
+# %% ../nbs/31_train.ipynb #8296ead4
 import json, math, os, platform, time, warnings
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_splits
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #63235a44
+# %% ../nbs/31_train.ipynb #93b574ac
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -56,7 +56,7 @@ class SafeCheckpointIO(CheckpointIO):
         return unpack(json.loads(meta["tree"]), tensors)
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #82ee71ad
+# %% ../nbs/31_train.ipynb #6d3751c9
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -75,7 +75,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #1d0c4b2d
+# %% ../nbs/31_train.ipynb #858745fa
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -149,7 +149,7 @@ class Training(L.LightningModule):
         losses = model.losses(crystals, step_generator(self.device, 0, batch_idx), t)
         self.log_dict({f"val/{k}": v for k, v in losses.means().items()}, batch_size=len(crystals), sync_dist=True)
 
-# %% ../nbs/31_train.ipynb #6fc2419b
+# %% ../nbs/31_train.ipynb #5a123221
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
@@ -185,7 +185,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #05596758
+# %% ../nbs/31_train.ipynb #5151f23b
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -234,7 +234,12 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
         trainer.fit(module, CrystalLoader(train_set, batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed, **share), CrystalLoader(val_set, batch_size=128, **share),
                     ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     if trainer.is_global_zero: _finish(trainer, module, keeper, out, time.time() - start)
-    return DPCDVAE.from_pretrained(out if (out / "best" / "config.json").exists() else out / "last")
+    for kept in ("last", "best"):
+        if not (out / kept / "config.json").exists(): continue
+        model = DPCDVAE.from_pretrained(out / kept)
+        model.fit_prior(train_set)
+        if trainer.is_global_zero: model.save(out / kept, **model.card)
+    return model
 
 def _finish(trainer, module, keeper, out, seconds):
     "Write what came of the run into run.json; an interrupted run stays resumable."

@@ -126,7 +126,7 @@ def page(browser):
     assert page.wrong == []
 
 CENTRES = """() => Object.fromEntries(D.elements.map((e, q) => { const t = gl.data[first+2*q], V = D.sphere.points.length, out = [];
-  for(let n=0; n<t.x.length/V; n++) out.push(['x','y','z'].map(k => t[k].slice(n*V,(n+1)*V).reduce((a,b) => a+b, 0)/V)); return [e.symbol, out]; }))"""
+  for(let n=0; n<t.x.length/V; n++) out.push(['x','y','z'].map(k => Array.from(t[k]).slice(n*V,(n+1)*V).reduce((a,b) => a+b, 0)/V)); return [e.symbol, out]; }))"""
 
 def show(page, path):
     page.goto(path.as_uri()); page.wait_for_selector("body[data-ready='1']", timeout=60000)
@@ -175,7 +175,7 @@ def test_legend_hides_an_element_and_a_target_may_be_missing(page, tmp_path):
 
 def test_turning_the_crystal_moves_the_light(page, tmp_path):
     show(page, make(F=3).to_html(tmp_path/"film.html"))
-    before, box = page.evaluate("shine"), page.locator("#scene").bounding_box()
+    before, box = page.evaluate("shine"), page.locator("#crystal").bounding_box()
     page.mouse.move(box["x"] + 400, box["y"] + 200); page.mouse.down(); page.mouse.move(box["x"] + 650, box["y"] + 150, steps=5); page.mouse.up(); page.wait_for_timeout(600)
     after = page.evaluate("shine")
     assert max(abs(a - b) for a, b in zip(before, after)) > 0.1 and page.evaluate("gl.data[first].intensity.slice(0, 3)") == after[:3]
