@@ -6,7 +6,7 @@
 __all__ = ['FIELDS', 'VERSION', 'KEY', 'TARGET', 'FilmError', 'check_fields', 'Film', 'patch', 'circular_mean', 'plain',
            'read_safetensors', 'read_words', 'read_film', 'facts', 'sparkline']
 
-# %% ../nbs/13_film.ipynb #ca74686f
+# %% ../nbs/13_film.ipynb #136f9202
 import json, math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from .crystal import CrystalBatch
 from .data import atomic_write
 from .lattice import lattice_from_parameters, minimum_image, wrap
 
-# %% ../nbs/13_film.ipynb #bd123e4a
+# %% ../nbs/13_film.ipynb #b9c2a54d
 class FilmError(ValueError):
     "Raised when a film, or a file that should hold one, cannot be used."
 
@@ -37,7 +37,7 @@ def check_fields(tensors:dict[str,Tensor], # one tensor for each name in `FIELDS
             raise FilmError(f"The film's '{name}' has shape {tuple(x.shape)} where ({','.join(axes)}) = {tuple(size.get(a, a) for a in axes)} was expected.")
     if not (size["F"] and size["n"]): raise FilmError("A film needs at least one frame and one atom.")
 
-# %% ../nbs/13_film.ipynb #f5bf4f8c
+# %% ../nbs/13_film.ipynb #fa2fad97
 @dataclass(frozen=True, repr=False, eq=False)
 class Film:
     "The sampling run of one crystal, from the first noisy frame to the result."
@@ -74,13 +74,13 @@ class Film:
         "Return all frames with every atom inside the cell."
         return wrap(self.frac_unwrapped)
 
-# %% ../nbs/13_film.ipynb #46c22c4a
+# %% ../nbs/13_film.ipynb #72b4a922
 def patch(f):
     "Make a function a method of the class that annotates its `self`."
     setattr(f.__annotations__["self"], f.__name__, f)
     return f
 
-# %% ../nbs/13_film.ipynb #7be11ab0
+# %% ../nbs/13_film.ipynb #0895df26
 @patch
 def __getitem__(self:Film,
                 i:int|slice|list|Tensor, # frames to keep
@@ -104,7 +104,7 @@ def thin(self:Film,
     if num_frames >= len(self): return self
     return self[torch.linspace(0, len(self) - 1, num_frames, dtype=torch.float64).round().long()]
 
-# %% ../nbs/13_film.ipynb #895c4ef3
+# %% ../nbs/13_film.ipynb #9eb009dd
 @patch
 def crystal(self:Film,
             frame:int=-1, # frame to take
@@ -124,7 +124,7 @@ def structure(self:Film,
 Film.final = property(lambda self: self.structure(-1), doc="The result: the last frame as a pymatgen structure.")
 Film.formula = property(lambda self: self.crystal(-1).formulas()[0], doc="The formula of the last frame.")
 
-# %% ../nbs/13_film.ipynb #3b965db2
+# %% ../nbs/13_film.ipynb #6fe9ff57
 def circular_mean(frac:Tensor, # (...,n,3) fractional
                  )->Tensor: # (...,1,3) fractional, in [-0.5,0.5]
     "Average points on the circle over the atoms."
@@ -142,7 +142,7 @@ def distance_to_target(self:Film)->Tensor: # (F,) Å
     lattice = lattice_from_parameters(self.lengths[None].double(), self.angles[None].double())[0]
     return (delta @ lattice).square().sum(-1).mean(-1).sqrt()
 
-# %% ../nbs/13_film.ipynb #268a1ada
+# %% ../nbs/13_film.ipynb #12c3f4df
 VERSION, KEY = 1, "dpcdvae.film"      # format of the file; entry in its metadata
 TARGET = ("atomic_numbers", "frac_coords", "lengths", "angles", "num_atoms")
 
@@ -168,7 +168,7 @@ def save(self:Film,
     except (TypeError, ValueError) as e: raise FilmError(f"The film's 'meta' cannot be written as JSON: {e}; keep text and numbers in it.") from e
     return atomic_write(path, save({k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, {KEY: text}))
 
-# %% ../nbs/13_film.ipynb #f283fde1
+# %% ../nbs/13_film.ipynb #de346746
 def read_safetensors(path:Path, # file to read
                     )->tuple[dict[str,Tensor], str|None]: # tensors by name; the film's entry in the metadata
     "Read all tensors of a safetensors file and the film's words."
@@ -203,7 +203,7 @@ def read_film(path:str|Path, # file written by `save`
 
 Film.load = staticmethod(read_film)
 
-# %% ../nbs/13_film.ipynb #9eb690d6
+# %% ../nbs/13_film.ipynb #3a617fec
 @patch
 def to_cif(self:Film,
            path:str|Path, # file to write
@@ -224,7 +224,7 @@ def to_extxyz(self:Film,
     write(text := StringIO(), images, format="extxyz")
     return atomic_write(path, text.getvalue())
 
-# %% ../nbs/13_film.ipynb #e3896cb1
+# %% ../nbs/13_film.ipynb #d2801ce0
 @patch
 def to_html(self:Film,
             path:str|Path, # file to write

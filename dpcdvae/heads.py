@@ -6,19 +6,25 @@
 __all__ = ['Latent', 'sample_latent', 'kl_loss', 'Head', 'Heads', 'num_atoms_loss', 'lattice_loss', 'composition_loss',
            'whole_counts', 'counts_to_types']
 
-# %% ../nbs/22_heads.ipynb #731b8fa9
+# %% ../nbs/22_heads.ipynb #266ef3eb
 import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch, SYMBOLS
 
-# %% ../nbs/22_heads.ipynb #6a0dd4c0
+# %% ../nbs/22_heads.ipynb #635184be
 class Latent(nn.Module):
-    "Fingerprint -> mean and log-variance of q(z|x)."
-    def __init__(self, dim:int=256):
+    "Fingerprint (and composition, by the short path) -> mean and log-variance of q(z|x)."
+    def __init__(self, dim:int=256, short_path:bool=True, gain:float=8.):
         super().__init__()
         self.mu, self.log_var = nn.Linear(dim, dim), nn.Linear(dim, dim)
-    def forward(self, fingerprint:Tensor)->tuple[Tensor, Tensor]: # (B,D), (B,D)
-        return self.mu(fingerprint), self.log_var(fingerprint).clamp(-20, 10)
+        self.elements = nn.Linear(100, dim, bias=False) if short_path else None
+        if short_path:
+            nn.init.orthogonal_(self.elements.weight, gain)
+            nn.init.constant_(self.log_var.bias, -4.)
+    def forward(self, fingerprint:Tensor, fractions:Tensor)->tuple[Tensor, Tensor]: # (B,D), (B,100) -> (B,D), (B,D)
+        mu = self.mu(fingerprint)
+        if self.elements is not None: mu = mu + self.elements(fractions.to(mu.dtype))
+        return mu, self.log_var(fingerprint).clamp(-20, 10)
 
 def sample_latent(mu:Tensor, log_var:Tensor, generator:torch.Generator|None=None)->Tensor: # (B,D)
     "Draw z from q(z|x) so that gradients pass (the reparametrisation trick)."
@@ -28,7 +34,7 @@ def kl_loss(mu:Tensor, log_var:Tensor)->Tensor: # (B,) nats
     "Measure KL(q(z|x) || N(0,1)) of each crystal."
     return -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(-1)
 
-# %% ../nbs/22_heads.ipynb #d4a0ee47
+# %% ../nbs/22_heads.ipynb #be7def30
 class Head(nn.Module):
     "A perceptron of one hidden layer, with or without a linear path beside it."
     def __init__(self, num_in:int, num_out:int, hidden_dim:int=256, short_path:bool=True):
@@ -44,10 +50,15 @@ class Heads(nn.Module):
         self.num_atoms = Head(latent_dim, max_atoms + 1, hidden_dim, short_path)
         self.lattice = Head(latent_dim, 6, hidden_dim, short_path)
         self.composition = Head(latent_dim, 100, hidden_dim, short_path)
+
+    def align(self, latent:Latent, slope:float=10.)->None:
+        "Start the composition head as the transpose of the short path: logits grow by `slope` with an element's fraction."
+        W = latent.elements.weight
+        with torch.no_grad(): self.composition.line.weight.copy_(W.T * (slope / W.square().sum(0).mean()))
     @property
     def max_atoms(self)->int: return self.num_atoms.mlp[-1].out_features - 1
 
-# %% ../nbs/22_heads.ipynb #0d30c940
+# %% ../nbs/22_heads.ipynb #9263a76f
 def num_atoms_loss(logits:Tensor, num_atoms:Tensor)->Tensor: # (B,)
     "Cross-entropy of the number of atoms."
     return nn.functional.cross_entropy(logits, num_atoms, reduction="none")
@@ -60,7 +71,7 @@ def composition_loss(logits:Tensor, fractions:Tensor)->Tensor: # (B,)
     "Cross-entropy of each atom's element, averaged over the crystal: all atoms share the crystal's logits."
     return -(fractions * logits.log_softmax(-1)).sum(-1)
 
-# %% ../nbs/22_heads.ipynb #5c4cb755
+# %% ../nbs/22_heads.ipynb #c5d61c2f
 def whole_counts(probabilities:Tensor, # (B,100)
                  num_atoms:Tensor,     # (B,)
                 )->Tensor: # (B,100) whole numbers that sum to num_atoms

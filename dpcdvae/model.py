@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'DPCDVAE', 'losses', 'prepare', 'fit_prior', 'save',
            'model_folder', 'from_pretrained']
 
-# %% ../nbs/30_model.ipynb #57d75d52
+# %% ../nbs/30_model.ipynb #269c1c6a
 import dataclasses, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from .heads import Heads, Latent, composition_loss, counts_to_types, kl_loss, la
 from .lattice import lattice_from_parameters
 from .schedule import make_schedule
 
-# %% ../nbs/30_model.ipynb #3a199694
+# %% ../nbs/30_model.ipynb #023e99d6
 @dataclass(frozen=True)
 class Config:
     "Everything that defines a model; plain numbers and words, kept as JSON beside the weights."
@@ -67,7 +67,7 @@ class Config:
     prior:str = "fitted"         # where generation draws z: fitted (a Gaussian fitted to the encoded training set) or standard (N(0,1))
     teacher_forcing:bool = True  # the denoiser trains in the true cell; else in the predicted one
     # sampling defaults
-    sampler:str = "ddpm"
+    sampler:str = "modified"
     sampling_steps:int = 100
     boundary:str = "every"
     last_noise:bool = False
@@ -91,7 +91,7 @@ def get_config(preset:str="default", **changes)->Config:
     if unknown: raise ValueError(f"no setting {', '.join(sorted(unknown))} in a model's configuration")
     return dataclasses.replace(PRESETS[preset], **changes)
 
-# %% ../nbs/30_model.ipynb #cc5abf44
+# %% ../nbs/30_model.ipynb #98e29a65
 @dataclass(frozen=True)
 class Losses:
     "Loss terms of each crystal; total is their weighted sum."
@@ -115,7 +115,7 @@ class Stats:
     composition:Tensor     # (B,100) probabilities
     def types(self)->Tensor: return counts_to_types(whole_counts(self.composition, self.num_atoms)) # (N,)
 
-# %% ../nbs/30_model.ipynb #cd44159a
+# %% ../nbs/30_model.ipynb #d1240115
 class DPCDVAE(nn.Module):
     "Crystal diffusion VAE with a DDPM on fractional coordinates."
     format_version = 1
@@ -126,8 +126,9 @@ class DPCDVAE(nn.Module):
         schedule = make_schedule(c.schedule, c.num_steps)
         self.process = PROCESSES[c.process](schedule, **(dict(recenter=c.recenter) if c.process == "gaussian" else {}))
         self.encoder = Encoder(c.latent_dim, num_blocks=c.encoder_blocks, graph=c.encoder_graph, num_neighbors=c.encoder_neighbors, cutoff=c.cutoff,
-                               gine=c.gine, atom_count=c.atom_count, short_path=c.short_path, max_atoms=c.max_atoms)
-        self.latent, self.heads = Latent(c.latent_dim), Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
+                               gine=c.gine, atom_count=c.atom_count, max_atoms=c.max_atoms)
+        self.latent, self.heads = Latent(c.latent_dim, c.short_path), Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
+        if c.short_path: self.heads.align(self.latent)
         self.denoiser = Denoiser(c.latent_dim, c.atoms, c.atom_dim, c.edge_dim, c.num_blocks, c.num_neighbors, c.cutoff, c.num_radial, c.trip_dim, c.frame, c.mean_free,
                                  c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim)
         self.scaler = LatticeScaler(c.scaler)
@@ -137,7 +138,7 @@ class DPCDVAE(nn.Module):
 
     def encode(self, crystals:CrystalBatch)->tuple[Tensor, Tensor]: # (B,D) mean, (B,D) log-variance
         "Encode crystals as distributions over the latent space."
-        return self.latent(self.encoder(crystals, self.bf16))
+        return self.latent(self.encoder(crystals, self.bf16), composition_fractions(crystals))
 
     def decode_stats(self, z:Tensor)->Stats:
         "Read number of atoms, cell and composition from latent vectors."
@@ -146,7 +147,7 @@ class DPCDVAE(nn.Module):
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
-# %% ../nbs/30_model.ipynb #c770f3ef
+# %% ../nbs/30_model.ipynb #9ddf4a10
 def losses(model:DPCDVAE, crystals:CrystalBatch,
            generator:torch.Generator|None=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
@@ -173,14 +174,14 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
 
-# %% ../nbs/30_model.ipynb #07680a0a
+# %% ../nbs/30_model.ipynb #66ae1645
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     "Fit the lattice scaler to training crystals and check that the model can hold them."
     too_big = (crystals.num_atoms > model.config.max_atoms).nonzero().flatten()
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
     model.scaler.fit(crystals)
 
-# %% ../nbs/30_model.ipynb #14ee5969
+# %% ../nbs/30_model.ipynb #aa1e6378
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     "Fit the latent prior to encoded crystals; a model whose prior is `standard` keeps N(0, 1)."
@@ -191,7 +192,7 @@ def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     model.prior_mean.copy_(mu.mean(0))
     model.prior_factor.copy_(torch.linalg.cholesky(cov + 1e-6 * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)))
 
-# %% ../nbs/30_model.ipynb #5271ad5e
+# %% ../nbs/30_model.ipynb #22fce4b1
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
@@ -228,6 +229,6 @@ def from_pretrained(name, # a run folder or a model folder
     model.card = record.get("card", {})
     return model.eval()
 
-# %% ../nbs/30_model.ipynb #f361a6cf
+# %% ../nbs/30_model.ipynb #ace9ca06
 DPCDVAE.losses, DPCDVAE.prepare, DPCDVAE.fit_prior = losses, prepare, fit_prior
 DPCDVAE.save, DPCDVAE.from_pretrained = save, staticmethod(from_pretrained)

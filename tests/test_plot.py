@@ -74,6 +74,16 @@ def test_words_of_a_film_cannot_leave_their_place(tmp_path):
     assert "<script>alert" not in text and "<img src=x" not in text and len(text) < 7e6
     assert "<script>" not in plot.film_figure(film).layout.title.text and "<img" not in plot.film_figure(film).layout.title.text
 
+def test_json_in_a_script_cannot_end_it():
+    assert "</script" not in plot.script_json({"a": "</script>"}) and json.loads(plot.script_json({"a": "</script>\u2028"})) == {"a": "</script>\u2028"}
+    with pytest.raises(ValueError): plot.script_json([math.nan])
+
+@pytest.mark.parametrize("drift", [0., 0.2, 0.5, -3.7])
+def test_target_stands_where_the_film_ends(drift):
+    film = make(drift=drift)
+    d = torch.tensor(plot.aligned_target(film)[0]) - film.frac_unwrapped[-1].double()
+    assert (d - d.round()).abs().max() < 1e-5
+
 def test_figure_frames_follow_the_film():
     film = make(F=9, drift=0.)
     fig, L = plot.film_figure(film), film.crystal().lattice[0].double().numpy()

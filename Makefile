@@ -1,0 +1,42 @@
+# `make demo` and `make test` need Python 3.11 to 3.13 and make; everything else is set up in .venv by the first of them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test lab bench export readme clean
+
+setup: $(STAMP)
+
+$(STAMP): settings.ini setup.py requirements-pins.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"dpcdvae needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/pip install -q -r requirements-pins.txt 2>&1 | grep -v "^WARNING: Location" || true
+	@$(BIN)/pip install -q -r requirements-pins.txt -e ".[dev]" 2>&1 | grep -v "^WARNING: Location" || true
+	@$(BIN)/python -c "import torch, torch_geometric, lightning, pymatgen, nbdev, dpcdvae"
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/dpcdvae demo --out runs/demo
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest tests -q --durations=10
+	@$(BIN)/python tests/readme.py --check
+	@$(BIN)/nbdev_test --n_workers 2 --timing
+
+lab: $(STAMP)
+	@$(BIN)/jupyter lab nbs/tutorials/00_tour.ipynb
+
+bench: $(STAMP)
+	@$(BIN)/python -m dpcdvae.bench --out results/bench.json
+
+export: $(STAMP)
+	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+
+readme: $(STAMP)
+	@$(BIN)/python tests/readme.py
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info
