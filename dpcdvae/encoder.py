@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['Bonds', 'bonds_from_neighbors', 'bonds_from_graph', 'DimeNetPP', 'GINE', 'Encoder']
 
-# %% ../nbs/21_encoder.ipynb #feff41aa
+# %% ../nbs/21_encoder.ipynb #1b75d6b6
 import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch
 from .neighbors import find_neighbors, Neighbors
-from .basis import envelope
+from .basis import SphericalBasis, envelope
 from .diffusion import crystal_mean
 
-# %% ../nbs/21_encoder.ipynb #c4e378ff
+# %% ../nbs/21_encoder.ipynb #04b95ef3
 class Bonds:
     "Directed bonds j -> i with lengths, the pairs k -> j -> i, and their angles."
     def __init__(self, i:Tensor, j:Tensor, vec:Tensor, weight:Tensor, kj:Tensor, ji:Tensor):
@@ -34,7 +34,7 @@ def bonds_from_neighbors(nb:Neighbors)->Bonds:
     weight = envelope(nb.dist / nb.cutoff[:, None]).flatten()[edge]
     return Bonds(edge // K, nb.index.flatten()[edge], -nb.vec.reshape(-1, 3)[edge], weight, number[slots[ji, k]], ji)
 
-# %% ../nbs/21_encoder.ipynb #15720476
+# %% ../nbs/21_encoder.ipynb #5dabb3fc
 def bonds_from_graph(crystals:CrystalBatch)->Bonds:
     "Use the bonds that a graph builder stored with the crystals."
     if crystals.graph is None: raise ValueError('these crystals carry no bonds: load them with graph="crystalnn", or use an encoder with graph="nearest"')
@@ -50,7 +50,7 @@ def bonds_from_graph(crystals:CrystalBatch)->Bonds:
     straight_back = (j[kj] == i[ji]) & (image[kj] == -image[ji]).all(-1)
     return Bonds(i, j, vec, torch.ones_like(vec[:, 0]), kj[~straight_back], ji[~straight_back])
 
-# %% ../nbs/21_encoder.ipynb #deaaefe7
+# %% ../nbs/21_encoder.ipynb #e034b12e
 class DimeNetPP(nn.Module):
     "DimeNet++ from torch-geometric's blocks: one vector an atom."
     def __init__(self, hidden_dim:int=128, out_dim:int=256, num_blocks:int=4, int_dim:int=64, basis_dim:int=8, num_spherical:int=7, num_radial:int=6,
@@ -58,7 +58,7 @@ class DimeNetPP(nn.Module):
         super().__init__()
         from torch_geometric.nn.models import dimenet as pyg
         act = nn.functional.silu
-        self.rbf, self.sbf = pyg.BesselBasisLayer(num_radial, cutoff, 5), pyg.SphericalBasisLayer(num_spherical, num_radial, cutoff, 5)
+        self.rbf, self.sbf = pyg.BesselBasisLayer(num_radial, cutoff, 5), SphericalBasis(num_spherical, num_radial, cutoff)
         self.embedding = pyg.EmbeddingBlock(num_radial, hidden_dim, act)
         self.embedding.emb = nn.Embedding(max_z + 1, hidden_dim)       # torch-geometric stops at Z = 94
         nn.init.uniform_(self.embedding.emb.weight, -3**.5, 3**.5)
@@ -76,7 +76,7 @@ class DimeNetPP(nn.Module):
             out = out + output(x, rbf, bonds.i, num_nodes=N)
         return out
 
-# %% ../nbs/21_encoder.ipynb #ddc3bcd0
+# %% ../nbs/21_encoder.ipynb #f04eb8cc
 class GINE(nn.Module):
     "GINE convolutions on bond lengths, pooled over each crystal."
     def __init__(self, hidden_dim:int=256, num_layers:int=3, max_z:int=99, pool:str="max"):
@@ -98,7 +98,7 @@ class GINE(nn.Module):
         pooled = h.new_full((len(crystals), h.shape[1]), -torch.inf).scatter_reduce(0, crystals.batch[:, None].expand_as(h), h, "amax")
         return self.readout(pooled)
 
-# %% ../nbs/21_encoder.ipynb #7d082328
+# %% ../nbs/21_encoder.ipynb #869f16e3
 class Encoder(nn.Module):
     "Crystal -> fingerprint: DimeNet++, optionally with GINE and the atom count."
     def __init__(self, latent_dim:int=256, hidden_dim:int=128, num_blocks:int=4, graph:str="nearest", num_neighbors:int=12, cutoff:float=7.,

@@ -6,8 +6,8 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'Training',
            'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #8296ead4
-import json, math, os, platform, time, warnings
+# %% ../nbs/31_train.ipynb #08d05723
+import json, logging, math, os, platform, time, warnings
 from datetime import timedelta
 from pathlib import Path
 import lightning as L
@@ -19,7 +19,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_splits
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #93b574ac
+# %% ../nbs/31_train.ipynb #0d926ac4
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -56,7 +56,7 @@ class SafeCheckpointIO(CheckpointIO):
         return unpack(json.loads(meta["tree"]), tensors)
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #6d3751c9
+# %% ../nbs/31_train.ipynb #1572d7a0
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -75,7 +75,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #858745fa
+# %% ../nbs/31_train.ipynb #86d1a84d
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -149,7 +149,7 @@ class Training(L.LightningModule):
         losses = model.losses(crystals, step_generator(self.device, 0, batch_idx), t)
         self.log_dict({f"val/{k}": v for k, v in losses.means().items()}, batch_size=len(crystals), sync_dist=True)
 
-# %% ../nbs/31_train.ipynb #5a123221
+# %% ../nbs/31_train.ipynb #8bdb8635
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
@@ -185,7 +185,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #5151f23b
+# %% ../nbs/31_train.ipynb #3a6708ab
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -221,6 +221,7 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
     out.mkdir(parents=True, exist_ok=True)
     module = Training(model, seed, lr_schedule or ("plateau" if preset.startswith("paper") else "cosine"), out / "skipped.txt")
     module.averaged.module.bf16 = model.bf16
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     keeper, batch = Keeper(out, quiet=quiet), min(config.batch_size, len(train_set))
     trainer = L.Trainer(max_time=_seconds(max_time), max_epochs=max_epochs, devices=devices, num_nodes=num_nodes, accelerator="auto", strategy="ddp" if devices * num_nodes > 1 else "auto",
                         logger=_loggers(out), callbacks=[keeper], plugins=[SafeCheckpointIO()], enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
@@ -230,7 +231,7 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
     atomic_write(out / "run.json", json.dumps(dict(kind="train", preset=preset, changes=changes, seed=seed, data=str(data) if not isinstance(data, dict) else "given in memory", num_train=len(train_set),
                  num_val=len(val_set), max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, parameters=sum(p.numel() for p in model.parameters()), machine=machine()), indent=1))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*|.*tensorboard.*|.*`LeafSpec`.*|.*Checkpoint directory.*")
+        warnings.filterwarnings("ignore", ".*does not have many workers.*|.*tensorboard.*|.*LeafSpec.*|.*Checkpoint directory.*|.*smaller than the logging interval.*")
         trainer.fit(module, CrystalLoader(train_set, batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed, **share), CrystalLoader(val_set, batch_size=128, **share),
                     ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     if trainer.is_global_zero: _finish(trainer, module, keeper, out, time.time() - start)
