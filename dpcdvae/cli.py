@@ -6,11 +6,11 @@
 __all__ = ['setting', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'cmd_reconstruct', 'cmd_generate', 'cmd_evaluate',
            'cmd_film', 'cmd_demo', 'summary_table', 'main']
 
-# %% ../nbs/52_cli.ipynb #cfdff598
+# %% ../nbs/52_cli.ipynb #cc4c0f12
 import argparse, json, os, sys, time, warnings
 from pathlib import Path
 
-# %% ../nbs/52_cli.ipynb #b5868e58
+# %% ../nbs/52_cli.ipynb #2ed19b5d
 def setting(text:str)->tuple: # (name, value)
     "Read `name=value` of --set: numbers, true and false become what they mean."
     name, eq, value = text.partition("=")
@@ -42,7 +42,7 @@ def parser()->argparse.ArgumentParser:
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=int, default=0), opt("--num", type=int, default=64))
     return p
 
-# %% ../nbs/52_cli.ipynb #01c126fa
+# %% ../nbs/52_cli.ipynb #4935dcf4
 def load_model(name):
     "Load a model and let it calculate in bfloat16 where the processor can."
     import dpcdvae.generate
@@ -58,7 +58,7 @@ def cmd_data(a):
     a.out.mkdir(parents=True, exist_ok=True)
     rejected = []
     for split in source_files(a.source, None):
-        crystals, bad = read_source(a.source, split=split or None, graph=a.graph, workers=a.workers)
+        crystals, bad = read_source(a.source, split=split or None, graph=a.graph, workers=a.workers, progress=sys.stderr.isatty())
         save_crystals(crystals, a.out / f"{split or 'all'}.safetensors", bad)
         rejected += bad
         print(f"{split or 'all'}: {dataset_summary(crystals)}")
@@ -69,15 +69,17 @@ def cmd_train(a):
     from dpcdvae.train import train
     train(a.data, a.out, a.preset, a.max_time, a.max_epochs, a.seed, a.resume, a.limit, a.devices, a.num_nodes, False if a.no_bf16 else None, workers=a.workers, **dict(a.set))
     record = json.loads((a.out / "run.json").read_text())
-    print(f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} crystals/s, best validation loss {record['best_val_loss']:.4f}; model in {a.out / 'best'}")
+    best = f"best validation loss {record['best_val_loss']:.4f}; model in {a.out / 'best'}" if record["best_val_loss"] is not None else f"no validation yet; model in {a.out / 'last'}"
+    print(f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} crystals/s, {best}")
 
-def _sampling(a)->dict: return dict(sampler=a.sampler, steps=a.steps, seed=a.seed, boundary=a.boundary, films=a.film, out=a.out, progress=True)
+def _sampling(a)->dict: return dict(sampler=a.sampler, steps=a.steps, seed=a.seed, boundary=a.boundary, films=a.film, out=a.out, progress=sys.stderr.isatty())
 
 def cmd_reconstruct(a):
     from dpcdvae.data import load_crystals, source_files
     model = load_model(a.model)
     split = a.split or ("test" if "test" in source_files(a.data, None) else None)
-    crystals = load_crystals(a.data, split=split, limit=a.limit, workers=a.workers)
+    graph = "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
+    crystals = load_crystals(a.data, split=split, limit=a.limit, workers=a.workers, graph=graph, progress=sys.stderr.isatty())
     model.reconstruct(crystals, data=f"{a.data}{f' ({split})' if split else ''}", z=a.z, force=tuple(filter(None, a.force.split(","))), **_sampling(a))
     print(f"{len(crystals)} crystals reconstructed into {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out}")
 
@@ -90,8 +92,8 @@ def cmd_evaluate(a):
     reference = a.reference
     if reference and not Path(reference).exists():
         from dpcdvae.data import load_crystals
-        reference = load_crystals(reference, split="train")
-    print(text_table(evaluate(a.folder, reference, a.workers, scheduler=a.scheduler)))
+        reference = load_crystals(reference, split="train", progress=sys.stderr.isatty())
+    print(text_table(evaluate(a.folder, reference, a.workers, sys.stderr.isatty(), scheduler=a.scheduler)))
     print(f"all of it in {a.folder / 'metrics.json'}, as a page in {a.folder / 'report.html'}")
 
 def cmd_film(a):
@@ -100,7 +102,7 @@ def cmd_film(a):
     if not path.exists(): raise FileNotFoundError(f"no film {path}: make the crystals with --film {a.index + 1}")
     print(Film.load(path).to_html(a.out))
 
-# %% ../nbs/52_cli.ipynb #3b209100
+# %% ../nbs/52_cli.ipynb #d0a1710e
 def cmd_demo(a):
     from dpcdvae.data import load_crystals
     from dpcdvae.metrics import evaluate
@@ -131,7 +133,7 @@ def summary_table(rec:dict, gen:dict, run:dict)->str:
     rows += [("training", None), ("crystals per second", f"{run['crystals_per_second']:.0f}"), ("steps", str(run["steps"])), ("parameters", f"{run['parameters']:,}")]
     return "\n" + "\n".join(f"  {name:<28} {value}" if value is not None else f"\n{name}" for name, value in rows)
 
-# %% ../nbs/52_cli.ipynb #1585a72d
+# %% ../nbs/52_cli.ipynb #56d53977
 def main(argv=None)->int:
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
     a = parser().parse_args(argv)

@@ -6,8 +6,8 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'Training',
            'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #08d05723
-import json, logging, math, os, platform, time, warnings
+# %% ../nbs/31_train.ipynb #6bf61a3f
+import json, logging, math, os, platform, sys, time, warnings
 from datetime import timedelta
 from pathlib import Path
 import lightning as L
@@ -16,10 +16,10 @@ from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor, nn
 from .crystal import CrystalBatch
-from .data import CrystalLoader, atomic_write, load_splits
+from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #0d926ac4
+# %% ../nbs/31_train.ipynb #944a9fdf
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -56,7 +56,7 @@ class SafeCheckpointIO(CheckpointIO):
         return unpack(json.loads(meta["tree"]), tensors)
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #1572d7a0
+# %% ../nbs/31_train.ipynb #1446764c
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -75,7 +75,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #86d1a84d
+# %% ../nbs/31_train.ipynb #e37f2987
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -149,7 +149,7 @@ class Training(L.LightningModule):
         losses = model.losses(crystals, step_generator(self.device, 0, batch_idx), t)
         self.log_dict({f"val/{k}": v for k, v in losses.means().items()}, batch_size=len(crystals), sync_dist=True)
 
-# %% ../nbs/31_train.ipynb #8bdb8635
+# %% ../nbs/31_train.ipynb #7a6dc32d
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
@@ -185,7 +185,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #3a6708ab
+# %% ../nbs/31_train.ipynb #7fa052b8
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -211,8 +211,7 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
     if checkpoint.exists() and not resume: raise ValueError(f"{out} already holds a run: resume it, or choose another folder")
     if resume and not checkpoint.exists(): print(f"{out} holds no checkpoint yet: starting from the beginning")
     config = get_config(preset, **changes)
-    sets = data if isinstance(data, dict) else load_splits(data, graph="crystalnn" if config.encoder_graph == "crystalnn" else "none", workers=workers, seed=seed)
-    train_set, val_set = sets["train"], sets["val"]
+    train_set, val_set = (data[k] for k in ("train", "val")) if isinstance(data, dict) else _read(data, config, seed, workers, progress=not quiet and sys.stderr.isatty())
     if limit: train_set = train_set[:limit]
     torch.manual_seed(seed)
     model = DPCDVAE(config)
@@ -242,11 +241,18 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
         if trainer.is_global_zero: model.save(out / kept, **model.card)
     return model
 
+def _read(data, config, seed, workers, progress)->tuple[CrystalBatch, CrystalBatch]:
+    "Read the training and validation crystals: the source's own splits, or a seeded division."
+    options = dict(graph="crystalnn" if config.encoder_graph == "crystalnn" else "none", workers=workers, progress=progress)
+    if {"train", "val"} <= set(source_files(data)): return tuple(load_crystals(data, split=k, **options) for k in ("train", "val"))
+    sets = load_splits(data, seed=seed, **options)
+    return sets["train"], sets["val"]
+
 def _finish(trainer, module, keeper, out, seconds):
     "Write what came of the run into run.json; an interrupted run stays resumable."
     record = json.loads((out / "run.json").read_text())
     record |= dict(seconds=round(seconds, 1), steps=trainer.global_step, epochs=trainer.current_epoch, crystals_seen=module.crystals_seen, crystals_per_second=round(keeper.speed(module), 1),
-                   best_val_loss=keeper.best, skipped=module.num_skipped)
+                   best_val_loss=keeper.best if math.isfinite(keeper.best) else None, skipped=module.num_skipped)
     atomic_write(out / "run.json", json.dumps(record, indent=1))
     keeper.keep(trainer)
 
