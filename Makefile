@@ -13,8 +13,8 @@ $(STAMP): settings.ini setup.py requirements-pins.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"dpcdvae needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes the first time)"
-	@$(BIN)/pip install -q -r requirements-pins.txt 2>&1 | grep -v "^WARNING: Location" || true
-	@$(BIN)/pip install -q -r requirements-pins.txt -e ".[dev]" 2>&1 | grep -v "^WARNING: Location" || true
+	@$(BIN)/pip install -q -r requirements-pins.txt
+	@$(BIN)/pip install -q -r requirements-pins.txt -e ".[dev]"
 	@$(BIN)/python -c "import torch, torch_geometric, lightning, pymatgen, nbdev, dpcdvae"
 	@touch $@
 
@@ -23,7 +23,6 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest tests -q --durations=10
-	@$(BIN)/python tests/readme.py --check
 	@$(BIN)/nbdev_test --n_workers 2 --timing
 
 lab: $(STAMP)

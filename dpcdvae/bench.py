@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['READINGS', 'KEEP', 'median_seconds', 'circumstances', 'training_step', 'peak_memory', 'bench', 'study', 'main']
 
-# %% ../nbs/53_bench.ipynb #8af35930
+# %% ../nbs/53_bench.ipynb #37e48a8d
 import argparse, json, os, statistics, subprocess, sys, time
 from pathlib import Path
 import torch
@@ -14,9 +14,8 @@ from .data import atomic_write, dataset_summary, load_crystals
 from .model import DPCDVAE, get_config
 from .neighbors import find_neighbors
 from .train import has_bf16, machine
-import dpcdvae.generate
 
-# %% ../nbs/53_bench.ipynb #01c7c5ff
+# %% ../nbs/53_bench.ipynb #f3da1a62
 def median_seconds(f, repeats:int=9, warmup:int=2)->float:
     "Call f a few times and take the median."
     for _ in range(warmup): f()
@@ -45,7 +44,7 @@ def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True):
         adam.step()
     return step
 
-# %% ../nbs/53_bench.ipynb #a862441e
+# %% ../nbs/53_bench.ipynb #8b902ca5
 def peak_memory(data, batch_size:int, preset:str="default")->float: # GiB
     "Take three training steps in a fresh process and read its largest resident set."
     code = (f"import resource, torch; from dpcdvae.bench import *; c = load_crystals({str(data)!r}, split='train', progress=False); c = c[torch.arange({batch_size}) % len(c)]; s = training_step(c, {preset!r}, has_bf16())\n"
@@ -67,7 +66,7 @@ def bench(data="perov_mini", preset:str="default", repeats:int=9)->dict:
     rows["peak_gib_batch_512"] = peak_memory(data, 512, preset)
     return dict(circumstances(), **{k: round(v, 4) if isinstance(v, float) else v for k, v in rows.items()})
 
-# %% ../nbs/53_bench.ipynb #32b8b1c7
+# %% ../nbs/53_bench.ipynb #c4d4f766
 READINGS = {"free, mean": dict(), "free, sampled z": dict(z="sampled"), "composition forced": dict(force=("num_atoms", "composition")),
             "composition and lattice forced": dict(force=("num_atoms", "composition", "lattice"))}
 KEEP = ("match_rate", "match_rate_valid", "match_rate_anonymous", "rms", "composition_exact", "num_atoms_exact", "length_error", "angle_error", "valid", "composition_valid", "structure_valid", "truth_valid",
@@ -100,7 +99,7 @@ def study(data, run, name:str, preset:str="default", max_time:str="01:00:00", nu
         print(name, "generated", {k: round(v["value"], 3) for k, v in result["generation"].items() if v["value"] is not None}, flush=True)
     return result
 
-# %% ../nbs/53_bench.ipynb #1590e7d1
+# %% ../nbs/53_bench.ipynb #cb10798f
 def main(argv=None):
     "Measure speed, or make a study."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
@@ -117,5 +116,5 @@ def main(argv=None):
     if a.what == "speed": print("\n".join(f"{k:32} {v}" for k, v in result.items()))
     print(a.out)
 
-# %% ../nbs/53_bench.ipynb #baa6ed70
+# %% ../nbs/53_bench.ipynb #51e8affa
 if __name__ == "__main__" and "__file__" in globals(): main()

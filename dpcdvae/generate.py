@@ -6,8 +6,8 @@
 __all__ = ['HEADER', 'Sampling', 'latent_noise', 'encode_block', 'draw_block', 'force_stats', 'denoise', 'by_size', 'Camera',
            'Films', 'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'reconstruct', 'generate']
 
-# %% ../nbs/32_generate.ipynb #b5976cd8
-import csv, dataclasses, io, json, math, time
+# %% ../nbs/32_generate.ipynb #edd9573d
+import csv, dataclasses, io, json, math, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -20,7 +20,7 @@ from .lattice import minimum_image
 from .model import DPCDVAE, Stats
 from .sampler import Prediction, address_normal, get_step, sample, time_grid, BOUNDARIES
 
-# %% ../nbs/32_generate.ipynb #386fc2e0
+# %% ../nbs/32_generate.ipynb #94bb0077
 @dataclass(frozen=True)
 class Sampling:
     "How to sample; None means: as the model's preset has it."
@@ -41,7 +41,7 @@ class Sampling:
         if bad := set(full.force) - {"num_atoms", "composition", "lattice"}: raise ValueError(f"cannot force {', '.join(sorted(bad))}: choose from num_atoms, composition, lattice")
         return full
 
-# %% ../nbs/32_generate.ipynb #5a575bd2
+# %% ../nbs/32_generate.ipynb #1f9e1673
 def latent_noise(ids:Tensor, dim:int, seed:int)->Tensor: # (B,dim) float32
     "Draw a normal latent vector that belongs to each crystal's number."
     return address_normal(seed, ids, torch.zeros_like(ids), -1, dim).float()
@@ -63,7 +63,7 @@ def force_stats(stats:Stats, truth:CrystalBatch, force:tuple)->Stats:
     if "lattice" in force: stats = dataclasses.replace(stats, lengths=truth.lengths, angles=truth.angles)
     return stats
 
-# %% ../nbs/32_generate.ipynb #65ac1044
+# %% ../nbs/32_generate.ipynb #7a672fb6
 @torch.no_grad()
 def denoise(model:DPCDVAE, z:Tensor, # (B,D)
             stats:Stats, ids:Tensor, # (B,) numbers of the crystals in the job
@@ -85,7 +85,7 @@ def by_size(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling, callba
     done = CrystalBatch.cat([denoise(model, z[p], pick(p), ids[p], s, callback and (lambda step, p=p: callback(p, step))) for p in parts])
     return done[torch.argsort(torch.cat(parts))]
 
-# %% ../nbs/32_generate.ipynb #839fa660
+# %% ../nbs/32_generate.ipynb #813e7372
 class Camera:
     "Record the reverse process of chosen crystals."
     def __init__(self, wanted:Tensor, # (B,) True for the crystals to film
@@ -114,18 +114,20 @@ class Films(list):
     def to_html(self, path, index:int=0, **kw): return self[index].to_html(path, **kw)
     def _repr_html_(self)->str: return "".join(f._repr_html_() for f in self[:4])
 
-# %% ../nbs/32_generate.ipynb #1f279ab9
+# %% ../nbs/32_generate.ipynb #9f73772b
 HEADER = ["index", "material_id", "cif", "error"]
 
 def rows_of(crystals:CrystalBatch, first:int, names)->list[list]:
     "Write crystals as rows; one that cannot be written gets its reason instead."
     from pymatgen.io.cif import CifWriter
     rows = []
-    for i, c in enumerate(crystals):
-        try:
-            if not torch.isfinite(c.frac_coords).all(): raise ValueError("coordinates are not finite")
-            rows.append([first + i, names[i], str(CifWriter(c.to_structures()[0])), ""])
-        except (ValueError, FloatingPointError, ZeroDivisionError) as e: rows.append([first + i, names[i], "", str(e).replace("\n", " ")])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No Pauling electronegativity") # pymatgen, of a noble gas
+        for i, c in enumerate(crystals):
+            try:
+                if not torch.isfinite(c.frac_coords).all(): raise ValueError("coordinates are not finite")
+                rows.append([first + i, names[i], str(CifWriter(c.to_structures()[0])), ""])
+            except (ValueError, FloatingPointError, ZeroDivisionError) as e: rows.append([first + i, names[i], "", str(e).replace("\n", " ")])
     return rows
 
 def csv_text(rows)->str:
@@ -154,7 +156,7 @@ def open_job(out:Path, record:dict)->None:
         if differ: raise ValueError(f"{out} holds another job (its {', '.join(differ)} differ): choose another folder")
     else: atomic_write(path, json.dumps(dict(**record, seconds=0.), indent=1))
 
-# %% ../nbs/32_generate.ipynb #47b7d7de
+# %% ../nbs/32_generate.ipynb #dcd40ca6
 def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(indices) -> (z, stats, targets or None, names)
             out=None, films:int=0, block:int=256, progress:bool=False, record:dict|None=None)->Films:
     "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
@@ -193,7 +195,7 @@ def _record(kind:str, model:DPCDVAE, s:Sampling, num:int, **more)->dict:
     return dict(kind=kind, num=num, **json.loads(json.dumps(dataclasses.asdict(s))), preset=model.config.preset, card=getattr(model, "card", {}), **more,
                 versions=dict(dpcdvae=dpcdvae.__version__, torch=torch.__version__))
 
-# %% ../nbs/32_generate.ipynb #5f845e92
+# %% ../nbs/32_generate.ipynb #3a2989f8
 @torch.no_grad()
 def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
                 out=None,         # a folder to stream to; None: return films
@@ -215,7 +217,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
             atomic_write(Path(out) / "truth.csv", csv_text([HEADER[:3], *(r[:3] for r in rows)]))
     return run_job(model, len(crystals), s, inputs, out, len(crystals) if films is None and not out else films or 0, block, progress, record)
 
-# %% ../nbs/32_generate.ipynb #47167cd1
+# %% ../nbs/32_generate.ipynb #10308ea1
 @torch.no_grad()
 def generate(model:DPCDVAE, num:int=16, # crystals wanted
              out=None, films:int|None=None, progress:bool=False, block:int=256, **sampling)->Films|None:
@@ -226,6 +228,3 @@ def generate(model:DPCDVAE, num:int=16, # crystals wanted
         z = draw_block(model, ids, s)
         return z, model.decode_stats(z), None, [f"new-{i}" for i in ids.tolist()]
     return run_job(model, num, s, inputs, out, num if films is None and not out else films or 0, block, progress, _record("generate", model, s, num))
-
-# %% ../nbs/32_generate.ipynb #28f2d53d
-DPCDVAE.reconstruct, DPCDVAE.generate = reconstruct, generate

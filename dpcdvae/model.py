@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'DPCDVAE', 'losses', 'prepare', 'fit_prior', 'save',
            'model_folder', 'from_pretrained']
 
-# %% ../nbs/30_model.ipynb #269c1c6a
+# %% ../nbs/30_model.ipynb #075a4c3d
 import dataclasses, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from .heads import Heads, Latent, composition_loss, counts_to_types, kl_loss, la
 from .lattice import lattice_from_parameters
 from .schedule import make_schedule
 
-# %% ../nbs/30_model.ipynb #023e99d6
+# %% ../nbs/30_model.ipynb #2630a25b
 @dataclass(frozen=True)
 class Config:
     "Everything that defines a model; plain numbers and words, kept as JSON beside the weights."
@@ -91,7 +91,7 @@ def get_config(preset:str="default", **changes)->Config:
     if unknown: raise ValueError(f"no setting {', '.join(sorted(unknown))} in a model's configuration")
     return dataclasses.replace(PRESETS[preset], **changes)
 
-# %% ../nbs/30_model.ipynb #98e29a65
+# %% ../nbs/30_model.ipynb #a326f448
 @dataclass(frozen=True)
 class Losses:
     "Loss terms of each crystal; total is their weighted sum."
@@ -115,7 +115,7 @@ class Stats:
     composition:Tensor     # (B,100) probabilities
     def types(self)->Tensor: return counts_to_types(whole_counts(self.composition, self.num_atoms)) # (N,)
 
-# %% ../nbs/30_model.ipynb #d1240115
+# %% ../nbs/30_model.ipynb #ee3b3339
 class DPCDVAE(nn.Module):
     "Crystal diffusion VAE with a DDPM on fractional coordinates."
     format_version = 1
@@ -140,6 +140,16 @@ class DPCDVAE(nn.Module):
         "Encode crystals as distributions over the latent space."
         return self.latent(self.encoder(crystals, self.bf16), composition_fractions(crystals))
 
+    def reconstruct(self, crystals:CrystalBatch, **options):
+        "Encode crystals and decode them again: options and result as in `dpcdvae.generate.reconstruct`."
+        from dpcdvae.generate import reconstruct
+        return reconstruct(self, crystals, **options)
+
+    def generate(self, num:int=16, **options):
+        "Make new crystals: options and result as in `dpcdvae.generate.generate`."
+        from dpcdvae.generate import generate
+        return generate(self, num, **options)
+
     def decode_stats(self, z:Tensor)->Stats:
         "Read number of atoms, cell and composition from latent vectors."
         logits = self.heads.num_atoms(z)
@@ -147,7 +157,7 @@ class DPCDVAE(nn.Module):
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
-# %% ../nbs/30_model.ipynb #9ddf4a10
+# %% ../nbs/30_model.ipynb #51097073
 def losses(model:DPCDVAE, crystals:CrystalBatch,
            generator:torch.Generator|None=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
@@ -174,14 +184,14 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
 
-# %% ../nbs/30_model.ipynb #66ae1645
+# %% ../nbs/30_model.ipynb #514ff984
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     "Fit the lattice scaler to training crystals and check that the model can hold them."
     too_big = (crystals.num_atoms > model.config.max_atoms).nonzero().flatten()
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
     model.scaler.fit(crystals)
 
-# %% ../nbs/30_model.ipynb #aa1e6378
+# %% ../nbs/30_model.ipynb #d272767b
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     "Fit the latent prior to encoded crystals; a model whose prior is `standard` keeps N(0, 1)."
@@ -192,7 +202,7 @@ def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     model.prior_mean.copy_(mu.mean(0))
     model.prior_factor.copy_(torch.linalg.cholesky(cov + 1e-6 * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)))
 
-# %% ../nbs/30_model.ipynb #22fce4b1
+# %% ../nbs/30_model.ipynb #faec3f1e
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
@@ -229,6 +239,6 @@ def from_pretrained(name, # a run folder or a model folder
     model.card = record.get("card", {})
     return model.eval()
 
-# %% ../nbs/30_model.ipynb #ace9ca06
+# %% ../nbs/30_model.ipynb #63ba7df7
 DPCDVAE.losses, DPCDVAE.prepare, DPCDVAE.fit_prior = losses, prepare, fit_prior
 DPCDVAE.save, DPCDVAE.from_pretrained = save, staticmethod(from_pretrained)

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Neighbors', 'image_grid', 'find_neighbors']
 
-# %% ../nbs/02_neighbors.ipynb #2babe435
+# %% ../nbs/02_neighbors.ipynb #66bf9923
 from dataclasses import dataclass
 import torch
 from torch import Tensor
 from .crystal import CrystalBatch
 from .lattice import cell_heights
 
-# %% ../nbs/02_neighbors.ipynb #68579c96
+# %% ../nbs/02_neighbors.ipynb #2f0d5bf9
 @dataclass(frozen=True)
 class Neighbors:
     "The K nearest periodic neighbours of every atom."
@@ -25,7 +25,7 @@ class Neighbors:
     reverse:Tensor     # (N,K) flat slot j*K+l that holds the same edge seen from j
     has_reverse:Tensor # (N,K) False where j does not count i among its K
 
-# %% ../nbs/02_neighbors.ipynb #69b3bfc4
+# %% ../nbs/02_neighbors.ipynb #4d2b5585
 def image_grid(reach:Tensor, # (3,) images on each side along a, b, c
               )->Tensor: # (M,3) lattice translations
     "List the lattice translations from -reach to reach."
@@ -38,7 +38,7 @@ def _reachable(grid:Tensor, lattice:Tensor, cutoff:float)->Tensor:
     away = (grid.to(lattice.dtype) @ lattice).norm(dim=-1) - half[:, None]
     return grid[(away <= cutoff).any(0)]
 
-# %% ../nbs/02_neighbors.ipynb #32e7fa90
+# %% ../nbs/02_neighbors.ipynb #2fdcb1bc
 def _nearest(frac:Tensor,    # (G,n,3) fractional
              lattice:Tensor, # (G,3,3) Å
              grid:Tensor,    # (M,3) translations
@@ -55,11 +55,12 @@ def _nearest(frac:Tensor,    # (G,n,3) fractional
     d2 = d2.nan_to_num(torch.inf, posinf=torch.inf)                              # an atom without a place has no neighbours
     if n * M < k: d2 = torch.cat([d2, d2.new_full((G, n, k - n * M), torch.inf)], -1)
     d2, pick = d2.topk(k, largest=False)
-    pick = pick.clamp_max(n * M - 1)
+    itself = torch.arange(n, device=frac.device)[:, None] * M + here.int().argmax()
+    pick = pick.where(d2.isfinite(), itself)                                     # an empty slot holds the atom itself
     j = pick // M
     return d2, j, grid[pick % M] - shift.gather(2, j[..., None].expand(-1, -1, -1, 3)).long()
 
-# %% ../nbs/02_neighbors.ipynb #7baaae4d
+# %% ../nbs/02_neighbors.ipynb #e0865663
 def _search(frac, lattice, k, cutoff):
     "The k nearest within the cutoff: 27 images first, all images for the crystals that may need them."
     heights = cell_heights(lattice)
@@ -75,7 +76,7 @@ def _search(frac, lattice, k, cutoff):
             d2[part], j[part], image[part] = _nearest(frac[part], lattice[part], grid, k)
     return d2, j, image
 
-# %% ../nbs/02_neighbors.ipynb #fe650162
+# %% ../nbs/02_neighbors.ipynb #883ac3d2
 def find_neighbors(crystals:CrystalBatch, # B crystals, N atoms
                    k:int=16,              # slots an atom
                    cutoff:float=7.,       # Å
@@ -107,7 +108,7 @@ def _all_sizes(frac, lattice, num_atoms, offsets, k, cutoff):
             next_dist[atoms] = d2[..., k].clamp_min(0).sqrt()
     return index, jimage, next_dist
 
-# %% ../nbs/02_neighbors.ipynb #08c69caa
+# %% ../nbs/02_neighbors.ipynb #0fbbed14
 def _reverse(index:Tensor, jimage:Tensor, mask:Tensor)->tuple[Tensor, Tensor]:
     "Find for every slot the slot of the reversed edge, and whether there is one."
     N, K = index.shape

@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'Training',
            'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #6bf61a3f
+# %% ../nbs/31_train.ipynb #5232d03b
 import json, logging, math, os, platform, sys, time, warnings
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #944a9fdf
+# %% ../nbs/31_train.ipynb #77e3996b
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -56,7 +56,7 @@ class SafeCheckpointIO(CheckpointIO):
         return unpack(json.loads(meta["tree"]), tensors)
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #1446764c
+# %% ../nbs/31_train.ipynb #679ce73d
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -75,7 +75,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #e37f2987
+# %% ../nbs/31_train.ipynb #bc3d907d
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -143,49 +143,74 @@ class Training(L.LightningModule):
 
     def on_train_batch_end(self, outputs, batch, batch_idx): self.averaged.update_parameters(self.model)
 
-    def validation_step(self, crystals:CrystalBatch, batch_idx):
-        model = self.averaged.module
-        t = stratified_times(len(crystals), model.config.num_steps, batch_idx).to(self.device)
-        losses = model.losses(crystals, step_generator(self.device, 0, batch_idx), t)
-        self.log_dict({f"val/{k}": v for k, v in losses.means().items()}, batch_size=len(crystals), sync_dist=True)
+    def validation_losses(self, crystals:CrystalBatch, batch_idx:int)->Losses:
+        "Losses of the averaged weights, with the same noise at every call."
+        t = stratified_times(len(crystals), self.model.config.num_steps, batch_idx).to(self.device)
+        return self.averaged.module.losses(crystals, step_generator(self.device, 0, batch_idx), t)
 
-# %% ../nbs/31_train.ipynb #7a6dc32d
+    def validation_step(self, crystals:CrystalBatch, batch_idx):
+        self.log_dict({f"val/{k}": v for k, v in self.validation_losses(crystals, batch_idx).means().items()}, batch_size=len(crystals), sync_dist=True)
+
+    @torch.no_grad()
+    def validation_total(self, batches)->float:
+        "The validation loss outside the usual rhythm."
+        total, num = torch.zeros((), device=self.device), 0
+        for i, crystals in enumerate(batches):
+            crystals = crystals.to(self.device)
+            total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
+        return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
+
+# %% ../nbs/31_train.ipynb #bf45d303
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
         self.out, self.every, self.quiet, self.best, self.saved, self.told = out, every, quiet, math.inf, 0., 0.
-    def state_dict(self): return dict(best=self.best)
-    def load_state_dict(self, state): self.best = state["best"]
+        self.start, self.seconds_before, self.seen, self.seen_before, self.judged_at = time.monotonic(), 0., 0, 0, -1
+    def state_dict(self): return dict(best=self.best, seconds=self.seconds, seen=self.seen)
+    def load_state_dict(self, state): self.best, self.seconds_before, self.seen_before = state["best"], state["seconds"], state["seen"]
 
     def on_train_start(self, trainer, module):
-        self.start, self.seen_at_start = time.monotonic(), module.crystals_seen
+        self.start, self.seen, module.crystals_seen = time.monotonic(), self.seen_before, self.seen_before
         if not self.saved: self.saved = time.monotonic()
 
-    def speed(self, module): return (module.crystals_seen - self.seen_at_start) / max(time.monotonic() - self.start, 1e-9)
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx): self.seen = module.crystals_seen
+
+    @property
+    def seconds(self)->float:
+        "Seconds of training, over all the times the run was resumed."
+        return self.seconds_before + time.monotonic() - self.start
+
+    @property
+    def speed(self)->float:
+        "Crystals a second since the run was started or resumed."
+        return (self.seen - self.seen_before) / max(time.monotonic() - self.start, 1e-9)
 
     def on_validation_end(self, trainer, module):
-        if trainer.sanity_checking or not trainer.is_global_zero: return
-        value = float(trainer.callback_metrics["val/total"])
+        if not trainer.sanity_checking: self.judge(trainer, module, float(trainer.callback_metrics["val/total"]))
+
+    def judge(self, trainer, module, value:float):
+        self.judged_at = trainer.global_step
         if value < self.best:
             self.best = value
-            module.averaged.module.save(self.out / "best", epoch=trainer.current_epoch, step=trainer.global_step, val_loss=value)
+            if trainer.is_global_zero: module.averaged.module.save(self.out / "best", epoch=trainer.current_epoch, step=trainer.global_step, val_loss=value)
 
     def on_train_epoch_end(self, trainer, module):
         m, now = trainer.callback_metrics, time.monotonic()
         if trainer.is_global_zero and not self.quiet and now - self.told > 15:
             self.told = now
             show = lambda part: " ".join(f"{k} {float(m[f'{part}/{k}']):.3g}" for k in ("total", "coord", "composition", "lattice", "num_atoms", "kl") if f"{part}/{k}" in m)
-            print(f"{timedelta(seconds=round(now - self.start))} epoch {trainer.current_epoch} step {trainer.global_step} | train {show('train')} | val {show('val')} | {self.speed(module):.0f} crystals/s", flush=True)
+            print(f"{timedelta(seconds=round(self.seconds))} epoch {trainer.current_epoch} step {trainer.global_step} | train {show('train')} | val {show('val')} | {self.speed:.0f} crystals/s", flush=True)
         if now - self.saved > self.every: self.keep(trainer)
 
     def on_train_end(self, trainer, module):
+        if self.judged_at != trainer.global_step: self.judge(trainer, module, module.validation_total(self.val_loader)) # time was up between two validations
         if trainer.is_global_zero: module.averaged.module.save(self.out / "last", epoch=trainer.current_epoch, step=trainer.global_step)
 
     def keep(self, trainer):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #7fa052b8
+# %% ../nbs/31_train.ipynb #c24915c3
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -226,14 +251,14 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
                         logger=_loggers(out), callbacks=[keeper], plugins=[SafeCheckpointIO()], enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
                         use_distributed_sampler=False, num_sanity_val_steps=0, log_every_n_steps=20, check_val_every_n_epoch=max(1, round(3000 / len(train_set))))
     share = dict(rank=trainer.global_rank, world_size=trainer.world_size)
-    start = time.time()
+    train_loader = CrystalLoader(train_set, batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed, **share)
+    keeper.val_loader = CrystalLoader(val_set, batch_size=128, **share)
     atomic_write(out / "run.json", json.dumps(dict(kind="train", preset=preset, changes=changes, seed=seed, data=str(data) if not isinstance(data, dict) else "given in memory", num_train=len(train_set),
                  num_val=len(val_set), max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, parameters=sum(p.numel() for p in model.parameters()), machine=machine()), indent=1))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*|.*tensorboard.*|.*LeafSpec.*|.*Checkpoint directory.*|.*smaller than the logging interval.*")
-        trainer.fit(module, CrystalLoader(train_set, batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed, **share), CrystalLoader(val_set, batch_size=128, **share),
-                    ckpt_path=str(checkpoint) if checkpoint.exists() else None)
-    if trainer.is_global_zero: _finish(trainer, module, keeper, out, time.time() - start)
+        trainer.fit(module, train_loader, keeper.val_loader, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+    if trainer.is_global_zero: _finish(trainer, module, keeper, out)
     for kept in ("last", "best"):
         if not (out / kept / "config.json").exists(): continue
         model = DPCDVAE.from_pretrained(out / kept)
@@ -248,10 +273,10 @@ def _read(data, config, seed, workers, progress)->tuple[CrystalBatch, CrystalBat
     sets = load_splits(data, seed=seed, **options)
     return sets["train"], sets["val"]
 
-def _finish(trainer, module, keeper, out, seconds):
+def _finish(trainer, module, keeper, out):
     "Write what came of the run into run.json; an interrupted run stays resumable."
     record = json.loads((out / "run.json").read_text())
-    record |= dict(seconds=round(seconds, 1), steps=trainer.global_step, epochs=trainer.current_epoch, crystals_seen=module.crystals_seen, crystals_per_second=round(keeper.speed(module), 1),
+    record |= dict(seconds=round(keeper.seconds, 1), steps=trainer.global_step, epochs=trainer.current_epoch, crystals_seen=module.crystals_seen, crystals_per_second=round(keeper.speed, 1),
                    best_val_loss=keeper.best if math.isfinite(keeper.best) else None, skipped=module.num_skipped)
     atomic_write(out / "run.json", json.dumps(record, indent=1))
     keeper.keep(trainer)
