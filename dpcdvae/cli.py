@@ -6,11 +6,11 @@
 __all__ = ['setting', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'cmd_reconstruct', 'cmd_generate', 'cmd_evaluate',
            'cmd_film', 'cmd_demo', 'summary_table', 'main']
 
-# %% ../nbs/52_cli.ipynb #f44d5ca8
-import argparse, json, os, sys, time, warnings
+# %% ../nbs/52_cli.ipynb #472f9000
+import argparse, csv, json, os, sys, time, warnings
 from pathlib import Path
 
-# %% ../nbs/52_cli.ipynb #ecf78ef9
+# %% ../nbs/52_cli.ipynb #2fd0aacc
 def setting(text:str)->tuple: # (name, value)
     "Read `name=value` of --set: numbers, true and false become what they mean."
     name, eq, value = text.partition("=")
@@ -42,7 +42,7 @@ def parser()->argparse.ArgumentParser:
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=int, default=0), opt("--num", type=int, default=64))
     return p
 
-# %% ../nbs/52_cli.ipynb #a692cc17
+# %% ../nbs/52_cli.ipynb #5d6df7cb
 def load_model(name):
     "Load a model and let it calculate in bfloat16 where the processor can."
     from dpcdvae.model import DPCDVAE
@@ -68,7 +68,7 @@ def cmd_train(a):
     from dpcdvae.train import train
     train(a.data, a.out, a.preset, a.max_time, a.max_epochs, a.seed, a.resume, a.limit, a.devices, a.num_nodes, False if a.no_bf16 else None, workers=a.workers, **dict(a.set))
     record = json.loads((a.out / "run.json").read_text())
-    best = f"best validation loss {record['best_val_loss']:.4f}; model in {a.out / 'best'}" if record["best_val_loss"] is not None else f"no validation yet; model in {a.out / 'last'}"
+    best = f"best validation loss {record['best_val_loss']:.4f}; model in {a.out / 'best'}" if record["best_val_loss"] is not None else f"no finite validation loss; model in {a.out / 'last'}"
     print(f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} crystals/s, {best}")
 
 def _sampling(a)->dict: return dict(sampler=a.sampler, steps=a.steps, seed=a.seed, boundary=a.boundary, films=a.film, out=a.out, progress=sys.stderr.isatty())
@@ -101,7 +101,7 @@ def cmd_film(a):
     if not path.exists(): raise FileNotFoundError(f"no film {path}: make the crystals with --film {a.index + 1}")
     print(Film.load(path).to_html(a.out))
 
-# %% ../nbs/52_cli.ipynb #b2d0add1
+# %% ../nbs/52_cli.ipynb #ab978838
 def cmd_demo(a):
     from dpcdvae.data import load_crystals
     from dpcdvae.metrics import evaluate
@@ -120,9 +120,14 @@ def cmd_demo(a):
     print("judging", flush=True)
     rec = evaluate(out / "reconstruct", sets["train"], progress=False)["metrics"]
     gen = evaluate(out / "generate", sets["train"], progress=False)["metrics"]
-    films = [Film.load(p).to_html(out / f"{kind}_{i}.html") for kind in ("reconstruct", "generate") for i, p in enumerate(sorted((out / kind / "films").glob("*.safetensors"))[:2])]
+    with open(out / "reconstruct" / "per_crystal.csv", newline="") as f: judged = ["a match" if r["matched"] == "True" else "no match" for r in csv.DictReader(f)][:4]
+    show = sorted(range(4), key=lambda i: judged[i])                                # of the films there are, matches first
+    show = [show[0], show[-1]]
+    films = [(Film.load(out / "reconstruct" / "films" / f"film_{i:05d}.safetensors").to_html(out / f"reconstruct_{i}.html"), judged[i]) for i in show]
+    films += [(Film.load(out / "generate" / "films" / f"film_{i:05d}.safetensors").to_html(out / f"generate_{i}.html"), "new") for i in (0, 1)]
     print(summary_table(rec, gen, json.loads((out / "train" / "run.json").read_text())))
-    print(f"\nfilms    {films[0]}\n         {films[-1]}\nreports  {out / 'reconstruct' / 'report.html'}\n         {out / 'generate' / 'report.html'}\nmodel    {out / 'train' / 'best'}\n{time.time() - begin:.0f} s in all")
+    listed = "\n         ".join(f"{path}  ({what})" for path, what in films)
+    print(f"\nfilms    {listed}\nreports  {out / 'reconstruct' / 'report.html'}\n         {out / 'generate' / 'report.html'}\nmodel    {out / 'train' / 'best'}\n{time.time() - begin:.0f} s in all")
 
 def summary_table(rec:dict, gen:dict, run:dict)->str:
     "Put the main figures of a run into a table."
@@ -132,7 +137,7 @@ def summary_table(rec:dict, gen:dict, run:dict)->str:
     rows += [("training", None), ("crystals per second", f"{run['crystals_per_second']:.0f}"), ("steps", str(run["steps"])), ("parameters", f"{run['parameters']:,}")]
     return "\n" + "\n".join(f"  {name:<28} {value}" if value is not None else f"\n{name}" for name, value in rows)
 
-# %% ../nbs/52_cli.ipynb #1f1e811f
+# %% ../nbs/52_cli.ipynb #fb63883e
 def main(argv=None)->int:
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
     a = parser().parse_args(argv)
