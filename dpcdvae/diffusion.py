@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['PROCESSES', 'crystal_mean', 'mean_free', 'Noised', 'GaussianVP', 'wrapped_eps', 'wrapped_eps_rms', 'WrappedNormal',
-           'type_noise_sigma', 'corrupt_types']
+           'shortest_vector', 'CartesianScore', 'type_noise_sigma', 'corrupt_types']
 
-# %% ../nbs/11_diffusion.ipynb #bd0dc081
+# %% ../nbs/11_diffusion.ipynb #626a7e35
 import math
 from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from .schedule import NoiseSchedule, make_schedule
-from .lattice import wrap, minimum_image
+from .lattice import cart_to_frac, wrap, minimum_image
 
-# %% ../nbs/11_diffusion.ipynb #79a1b465
+# %% ../nbs/11_diffusion.ipynb #7a8d8663
 def crystal_mean(x:Tensor,      # (N,...) a value an atom
                  batch:Tensor,  # (N,) crystal of each atom
                  num_crystals:int,
@@ -28,7 +28,7 @@ def mean_free(x:Tensor, batch:Tensor, num_crystals:int)->Tensor: # (N,3)
     "Remove each crystal's mean."
     return x - crystal_mean(x, batch, num_crystals)[batch]
 
-# %% ../nbs/11_diffusion.ipynb #54ab6c91
+# %% ../nbs/11_diffusion.ipynb #ca7e0427
 @dataclass(frozen=True)
 class Noised:
     "A noisy batch and what the network should say about it."
@@ -36,9 +36,10 @@ class Noised:
     target:Tensor # (N,3) what the denoiser is to predict
     eps:Tensor    # (N,3) the noise that was drawn
 
-# %% ../nbs/11_diffusion.ipynb #097b1d7b
+# %% ../nbs/11_diffusion.ipynb #349a497a
 class GaussianVP(nn.Module):
     "Gaussian noise on fractional coordinates (Ho 2020, as DP-CDVAE uses it); the network predicts eps."
+    coord_weight = 1. # of the squared error in the loss
     def __init__(self, schedule:NoiseSchedule|None=None, recenter:bool=False): # recenter: subtract the arithmetic mean of x_0, as the paper's base model does
         super().__init__()
         self.schedule, self.recenter = schedule or make_schedule("sigmoid"), recenter
@@ -49,7 +50,9 @@ class GaussianVP(nn.Module):
     def add_noise(self, x0:Tensor, # (N,3) fractional
                   t:Tensor,        # (N,) time of each atom's crystal
                   batch:Tensor, num_crystals:int,
-                  generator:torch.Generator|None=None)->Noised:
+                  generator:torch.Generator|None=None,
+                  lattice:Tensor|None=None, # (B,3,3) Å, for noise in Cartesian coordinates
+                 )->Noised:
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         eps = mean_free(eps, batch, num_crystals)
         if self.recenter: x0 = mean_free(x0, batch, num_crystals)
@@ -62,7 +65,7 @@ class GaussianVP(nn.Module):
     def to_x0(self, xt:Tensor, eps:Tensor, t:int)->Tensor:
         return (xt - float(self.schedule.sigma[t]) * eps) / float(self.schedule.scale[t])
 
-# %% ../nbs/11_diffusion.ipynb #2b1a207a
+# %% ../nbs/11_diffusion.ipynb #0e475f57
 def wrapped_eps(d:Tensor,      # displacement x_t - x_0, any image
                 sigma:Tensor,  # noise level, broadcastable to d
                 images:int=5,
@@ -72,7 +75,7 @@ def wrapped_eps(d:Tensor,      # displacement x_t - x_0, any image
     weight = torch.softmax(-d.square() / (2 * sigma[..., None].square()), -1)
     return (weight * d).sum(-1) / sigma
 
-# %% ../nbs/11_diffusion.ipynb #df418b99
+# %% ../nbs/11_diffusion.ipynb #a79a7fd0
 def wrapped_eps_rms(sigma:Tensor, # (T+1,)
                     points:int=2001)->Tensor: # (T+1,)
     "Measure the root mean square of the expected noise at each level, by quadrature over the circle."
@@ -83,6 +86,7 @@ def wrapped_eps_rms(sigma:Tensor, # (T+1,)
 
 class WrappedNormal(nn.Module):
     "Normal noise wrapped onto the torus of fractional coordinates (DiffCSP); the network predicts the score, scaled to unit size."
+    coord_weight = 1. # of the squared error in the loss
     def __init__(self, schedule:NoiseSchedule|None=None):
         super().__init__()
         self.schedule = schedule or make_schedule("geometric")
@@ -91,7 +95,7 @@ class WrappedNormal(nn.Module):
     def prior(self, normal:Tensor)->Tensor: # uniform on the torus, through the normal's distribution function
         return torch.special.ndtr(normal)
 
-    def add_noise(self, x0, t, batch, num_crystals, generator=None)->Noised:
+    def add_noise(self, x0, t, batch, num_crystals, generator=None, lattice=None)->Noised:
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         sigma, rms = self.schedule.sigma[t].to(x0.dtype)[:, None], self.rms[t].to(x0.dtype)[:, None]
         target = mean_free(wrapped_eps(sigma * eps, sigma.expand_as(eps)) / rms, batch, num_crystals)
@@ -103,13 +107,42 @@ class WrappedNormal(nn.Module):
     def to_x0(self, xt:Tensor, eps:Tensor, t:int)->Tensor:
         return xt - float(self.schedule.sigma[t]) * eps
 
-# %% ../nbs/11_diffusion.ipynb #968fd0da
-PROCESSES = dict(gaussian=GaussianVP, wrapped=WrappedNormal)
+# %% ../nbs/11_diffusion.ipynb #710b49af
+def shortest_vector(d:Tensor,       # (N,3) fractional displacement, any image
+                    lattice:Tensor, # (B,3,3) Å
+                    batch:Tensor,   # (N,) crystal of each atom
+                   )->Tensor: # (N,3) Å
+    "Find the shortest Cartesian vector among 27 images of a displacement."
+    shifts = torch.cartesian_prod(*[torch.tensor([-1., 0., 1.], device=d.device, dtype=d.dtype)] * 3)
+    vec = (minimum_image(d)[:, None] + shifts) @ lattice[batch]                       # (N,27,3)
+    return vec.gather(1, vec.square().sum(-1).argmin(1)[:, None, None].expand(-1, 1, 3)).squeeze(1)
 
-# %% ../nbs/11_diffusion.ipynb #eba7a74e
-def type_noise_sigma(s:Tensor, num_steps:int=999, sigma_min:float=0.01, sigma_max:float=5.)->Tensor:
+class CartesianScore(nn.Module):
+    "Normal noise in ångström, and the way back to the nearest image (CDVAE); the network predicts the score times the noise level."
+    coord_weight = 0.5 # of the squared error in the loss
+    def __init__(self, schedule:NoiseSchedule|None=None):
+        super().__init__()
+        self.schedule = schedule or make_schedule("geometric", 50, sigma_min=0.01, sigma_max=10.)
+
+    def prior(self, normal:Tensor)->Tensor: # uniform in the cell
+        return torch.special.ndtr(normal)
+
+    def add_noise(self, x0, t, batch, num_crystals, generator=None, lattice=None)->Noised:
+        if lattice is None: raise ValueError("Cartesian noise needs the cells: give lattice")
+        eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
+        sigma, lattice = self.schedule.sigma[t].to(x0.dtype)[:, None], lattice.to(x0.dtype)
+        xt = wrap(x0 + cart_to_frac(sigma * eps, lattice, batch))
+        return Noised(xt, shortest_vector(x0 - xt, lattice, batch) / sigma, eps)
+
+# %% ../nbs/11_diffusion.ipynb #ec3290c1
+PROCESSES = dict(gaussian=GaussianVP, wrapped=WrappedNormal, score=CartesianScore)
+
+# %% ../nbs/11_diffusion.ipynb #0b25c1d1
+def type_noise_sigma(s:Tensor, num_steps:int=999, sigma_min:float=0.01, sigma_max:float=5.,
+                     first:int=0, # the time of the smallest level: 0 in DP-CDVAE, 1 in CDVAE
+                    )->Tensor:
     "Noise level of the atom types at time s: geometric."
-    return sigma_min * (sigma_max / sigma_min) ** (s / num_steps)
+    return sigma_min * (sigma_max / sigma_min) ** ((s - first) / (num_steps - first))
 
 def corrupt_types(atomic_numbers:Tensor, # (N,) Z
                   probabilities:Tensor,  # (N,100) predicted composition of each atom's crystal

@@ -6,7 +6,7 @@
 __all__ = ['HEADER', 'Sampling', 'latent_noise', 'encode_block', 'draw_block', 'force_stats', 'denoise', 'by_size', 'Camera',
            'Films', 'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'reconstruct', 'generate']
 
-# %% ../nbs/32_generate.ipynb #edd9573d
+# %% ../nbs/32_generate.ipynb #3d004d77
 import csv, dataclasses, io, json, math, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,13 @@ from .film import Film
 from .heads import counts_to_types, whole_counts
 from .lattice import minimum_image
 from .model import DPCDVAE, Stats
-from .sampler import Prediction, address_normal, get_step, sample, time_grid, BOUNDARIES
+from .sampler import Prediction, address_normal, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES
 
-# %% ../nbs/32_generate.ipynb #94bb0077
+# %% ../nbs/32_generate.ipynb #f3bfa3c7
 @dataclass(frozen=True)
 class Sampling:
     "How to sample; None means: as the model's preset has it."
-    sampler:str|None = None  # modified, ddpm or ddim
+    sampler:str|None = None  # modified, ddpm or ddim; langevin for score matching
     steps:int|None = None    # network calls a crystal
     seed:int = 0
     boundary:str|None = None # every, network or never
@@ -35,13 +35,15 @@ class Sampling:
         "Complete with the model's own choices, and check."
         c = model.config
         full = dataclasses.replace(self, sampler=self.sampler or c.sampler, steps=self.steps or c.sampling_steps, boundary=self.boundary or c.boundary, force=tuple(self.force))
-        get_step(full.sampler), time_grid(c.num_steps, full.steps)
+        if (c.process == "score") != (full.sampler == "langevin"): raise ValueError(f"the sampler {full.sampler} does not fit a model with the {c.process} process: {'take langevin' if c.process == 'score' else 'take modified, ddpm or ddim'}")
+        if c.process == "score": check_langevin_steps(full.steps, c.num_steps)
+        else: get_step(full.sampler), time_grid(c.num_steps, full.steps)
         if full.boundary not in BOUNDARIES: raise ValueError(f"no boundary {full.boundary!r}: choose one of {', '.join(BOUNDARIES)}")
         if full.z not in ("mean", "sampled"): raise ValueError(f"z is {full.z!r}: choose mean or sampled")
         if bad := set(full.force) - {"num_atoms", "composition", "lattice"}: raise ValueError(f"cannot force {', '.join(sorted(bad))}: choose from num_atoms, composition, lattice")
         return full
 
-# %% ../nbs/32_generate.ipynb #1f9e1673
+# %% ../nbs/32_generate.ipynb #a34da2ad
 def latent_noise(ids:Tensor, dim:int, seed:int)->Tensor: # (B,dim) float32
     "Draw a normal latent vector that belongs to each crystal's number."
     return address_normal(seed, ids, torch.zeros_like(ids), -1, dim).float()
@@ -53,7 +55,7 @@ def encode_block(model:DPCDVAE, crystals:CrystalBatch, ids:Tensor, s:Sampling)->
 
 def draw_block(model:DPCDVAE, ids:Tensor, s:Sampling)->Tensor: # (B,D)
     "Draw latent vectors from the model's prior."
-    return model.prior_mean + latent_noise(ids, len(model.prior_mean), s.seed).to(model.prior_mean) @ model.prior_factor.T
+    return model.prior(latent_noise(ids, model.config.latent_dim, s.seed))
 
 def force_stats(stats:Stats, truth:CrystalBatch, force:tuple)->Stats:
     "Replace decoded quantities by the true ones, to see what each costs."
@@ -63,7 +65,7 @@ def force_stats(stats:Stats, truth:CrystalBatch, force:tuple)->Stats:
     if "lattice" in force: stats = dataclasses.replace(stats, lengths=truth.lengths, angles=truth.angles)
     return stats
 
-# %% ../nbs/32_generate.ipynb #7a672fb6
+# %% ../nbs/32_generate.ipynb #71a187a3
 @torch.no_grad()
 def denoise(model:DPCDVAE, z:Tensor, # (B,D)
             stats:Stats, ids:Tensor, # (B,) numbers of the crystals in the job
@@ -73,7 +75,10 @@ def denoise(model:DPCDVAE, z:Tensor, # (B,D)
     def denoiser(x, t, types)->Prediction:
         times = torch.full((len(start),), t, device=z.device)
         return model.denoiser(start.replace(frac_coords=x, atomic_numbers=types), z, times, bf16=model.bf16)
-    x, types = sample(denoiser, model.process, start.atomic_numbers, start.batch, len(start), ids, s.sampler, s.steps, s.seed, s.boundary, model.config.types, model.config.last_noise, callback)
+    where = denoiser, model.process, start.atomic_numbers, start.batch, len(start), ids
+    how = dict(steps=s.steps, seed=s.seed, boundary=s.boundary, types=model.config.types, callback=callback)
+    if s.sampler == "langevin": x, types = langevin(*where, start.lattice, **how)
+    else: x, types = sample(*where, s.sampler, last_noise=model.config.last_noise, **how)
     return start.replace(frac_coords=x, atomic_numbers=types)
 
 def by_size(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling, callback=None, max_atoms:int=640)->CrystalBatch:
@@ -85,7 +90,7 @@ def by_size(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling, callba
     done = CrystalBatch.cat([denoise(model, z[p], pick(p), ids[p], s, callback and (lambda step, p=p: callback(p, step))) for p in parts])
     return done[torch.argsort(torch.cat(parts))]
 
-# %% ../nbs/32_generate.ipynb #813e7372
+# %% ../nbs/32_generate.ipynb #ee34c783
 class Camera:
     "Record the reverse process of chosen crystals."
     def __init__(self, wanted:Tensor, # (B,) True for the crystals to film
@@ -114,7 +119,7 @@ class Films(list):
     def to_html(self, path, index:int=0, **kw): return self[index].to_html(path, **kw)
     def _repr_html_(self)->str: return "".join(f._repr_html_() for f in self[:4])
 
-# %% ../nbs/32_generate.ipynb #9f73772b
+# %% ../nbs/32_generate.ipynb #c6508d4d
 HEADER = ["index", "material_id", "cif", "error"]
 
 def rows_of(crystals:CrystalBatch, first:int, names)->list[list]:
@@ -156,7 +161,7 @@ def open_job(out:Path, record:dict)->None:
         if differ: raise ValueError(f"{out} holds another job (its {', '.join(differ)} differ): choose another folder")
     else: atomic_write(path, json.dumps(dict(**record, seconds=0.), indent=1))
 
-# %% ../nbs/32_generate.ipynb #dcd40ca6
+# %% ../nbs/32_generate.ipynb #3ae869c8
 def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(indices) -> (z, stats, targets or None, names)
             out=None, films:int=0, block:int=256, progress:bool=False, record:dict|None=None)->Films:
     "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
@@ -165,7 +170,7 @@ def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(ind
     if out:
         open_job(out, record)
         start = resume_at(out / "crystals.csv", num, block)
-    began, device = time.time(), model.prior_mean.device
+    began, device = time.time(), model.device
     with tqdm(total=num, initial=min(start, num), unit="crystal", disable=not progress, desc=record["kind"] if record else None) as bar:
         for first in range(start, num, block):
             ids = torch.arange(first, min(first + block, num), device=device)
@@ -195,7 +200,7 @@ def _record(kind:str, model:DPCDVAE, s:Sampling, num:int, **more)->dict:
     return dict(kind=kind, num=num, **json.loads(json.dumps(dataclasses.asdict(s))), preset=model.config.preset, card=getattr(model, "card", {}), **more,
                 versions=dict(dpcdvae=dpcdvae.__version__, torch=torch.__version__))
 
-# %% ../nbs/32_generate.ipynb #3a2989f8
+# %% ../nbs/32_generate.ipynb #252ecdd0
 @torch.no_grad()
 def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
                 out=None,         # a folder to stream to; None: return films
@@ -217,7 +222,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
             atomic_write(Path(out) / "truth.csv", csv_text([HEADER[:3], *(r[:3] for r in rows)]))
     return run_job(model, len(crystals), s, inputs, out, len(crystals) if films is None and not out else films or 0, block, progress, record)
 
-# %% ../nbs/32_generate.ipynb #10308ea1
+# %% ../nbs/32_generate.ipynb #e7d58a9a
 @torch.no_grad()
 def generate(model:DPCDVAE, num:int=16, # crystals wanted
              out=None, films:int|None=None, progress:bool=False, block:int=256, **sampling)->Films|None:

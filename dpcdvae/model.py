@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'DPCDVAE', 'losses', 'prepare', 'fit_prior', 'save',
            'model_folder', 'from_pretrained']
 
-# %% ../nbs/30_model.ipynb #075a4c3d
+# %% ../nbs/30_model.ipynb #5f64f215
 import dataclasses, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,10 @@ from .diffusion import PROCESSES, corrupt_types, crystal_mean, type_noise_sigma
 from .encoder import Encoder
 from .heads import Heads, Latent, composition_loss, counts_to_types, kl_loss, lattice_loss, num_atoms_loss, sample_latent, whole_counts
 from .lattice import lattice_from_parameters
+from .prior import PRIORS
 from .schedule import make_schedule
 
-# %% ../nbs/30_model.ipynb #2630a25b
+# %% ../nbs/30_model.ipynb #fce5c40c
 @dataclass(frozen=True)
 class Config:
     "Everything that defines a model; plain numbers and words, kept as JSON beside the weights."
@@ -36,12 +37,12 @@ class Config:
     atom_count:bool = False
     short_path:bool = True
     # diffusion
-    process:str = "wrapped"      # wrapped or gaussian
+    process:str = "wrapped"      # wrapped, gaussian or score
     schedule:str = "geometric"   # geometric for wrapped; sigmoid, linear, quadratic, cosine (+ztsnr) for gaussian
     num_steps:int = 999
     recenter:bool = False        # gaussian: subtract the arithmetic mean of x_0
     # denoiser
-    atoms:str = "slim"           # slim (128 wide) or wide (the paper's 548)
+    atoms:str = "slim"           # slim (128 wide), wide (the paper's 548) or joined (CDVAE's, without time)
     num_blocks:int = 3
     num_neighbors:int = 12
     cutoff:float = 7.            # Å
@@ -64,7 +65,7 @@ class Config:
     cost_lattice:float = 10.
     cost_composition:float = 5.
     cost_kl:float = 0.001
-    prior:str = "fitted"         # where generation draws z: fitted (a Gaussian fitted to the encoded training set) or standard (N(0,1))
+    prior:str = "flow"           # where generation draws z: flow (learnt after training), fitted (a Gaussian fitted to the encoded training set) or standard (N(0,1))
     teacher_forcing:bool = True  # the denoiser trains in the true cell; else in the predicted one
     # sampling defaults
     sampler:str = "modified"
@@ -74,14 +75,22 @@ class Config:
     # training defaults
     batch_size:int = 64
     learning_rate:float = 1e-3
+    min_learning_rate:float = 1e-4 # of the plateau schedule
+    lr_schedule:str = "cosine"   # cosine over the run, or plateau as released
     ema:float = 0.999
 
 _PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4, short_path=False, process="gaussian", schedule="sigmoid", recenter=True, atoms="wide",
               num_neighbors=20, num_radial=128, num_atom_residuals=3, num_output_residuals=3, frame="cartesian", mean_free=False, time_scale=1e-3, types="argmax", scaler="minmax",
-              cost_lattice=100., cost_composition=1., cost_kl=0.01, prior="standard", sampler="modified", sampling_steps=999, last_noise=True, ema=0.)
+              cost_lattice=100., cost_composition=1., cost_kl=0.01, prior="standard", sampler="modified", sampling_steps=999, last_noise=True, ema=0., lr_schedule="plateau")
+_CDVAE = _PAPER | dict(process="score", schedule="geometric", num_steps=50, recenter=False, atoms="joined", scaler="standard", cost_coord=10., cost_type=1., cost_lattice=10.,
+                       sampler="langevin", sampling_steps=5000)
 PRESETS = dict(
     default=Config(),
     paper=Config("paper", **_PAPER),
+    **{"paper-na": Config("paper-na", **_PAPER | dict(atom_count=True, recenter=False, cost_num_atoms=0.1)),
+       "paper-gine": Config("paper-gine", **_PAPER | dict(gine=True, recenter=False)),
+       "paper-na-gine": Config("paper-na-gine", **_PAPER | dict(atom_count=True, gine=True, recenter=False, cost_num_atoms=0.1, min_learning_rate=1e-5))},
+    cdvae=Config("cdvae", **_CDVAE),
     tiny=Config("tiny", encoder_blocks=1, num_blocks=2, num_neighbors=10, edge_dim=96, atom_dim=96, trip_dim=32, cbf_dim=8, num_radial=32, num_atom_residuals=1, num_output_residuals=1, ema=0.998))
 
 def get_config(preset:str="default", **changes)->Config:
@@ -91,7 +100,7 @@ def get_config(preset:str="default", **changes)->Config:
     if unknown: raise ValueError(f"no setting {', '.join(sorted(unknown))} in a model's configuration")
     return dataclasses.replace(PRESETS[preset], **changes)
 
-# %% ../nbs/30_model.ipynb #a326f448
+# %% ../nbs/30_model.ipynb #1e5be59c
 @dataclass(frozen=True)
 class Losses:
     "Loss terms of each crystal; total is their weighted sum."
@@ -115,7 +124,7 @@ class Stats:
     composition:Tensor     # (B,100) probabilities
     def types(self)->Tensor: return counts_to_types(whole_counts(self.composition, self.num_atoms)) # (N,)
 
-# %% ../nbs/30_model.ipynb #ee3b3339
+# %% ../nbs/30_model.ipynb #653bc708
 class DPCDVAE(nn.Module):
     "Crystal diffusion VAE with a DDPM on fractional coordinates."
     format_version = 1
@@ -123,8 +132,8 @@ class DPCDVAE(nn.Module):
     def __init__(self, config:Config|None=None, **changes):
         super().__init__()
         c = self.config = dataclasses.replace(config or get_config(), **changes) if config or not changes else get_config(**changes)
-        schedule = make_schedule(c.schedule, c.num_steps)
-        self.process = PROCESSES[c.process](schedule, **(dict(recenter=c.recenter) if c.process == "gaussian" else {}))
+        levels = dict(sigma_min=0.01, sigma_max=10.) if c.process == "score" else {} # Å
+        self.process = PROCESSES[c.process](make_schedule(c.schedule, c.num_steps, **levels), **(dict(recenter=c.recenter) if c.process == "gaussian" else {}))
         self.encoder = Encoder(c.latent_dim, num_blocks=c.encoder_blocks, graph=c.encoder_graph, num_neighbors=c.encoder_neighbors, cutoff=c.cutoff,
                                gine=c.gine, atom_count=c.atom_count, max_atoms=c.max_atoms)
         self.latent, self.heads = Latent(c.latent_dim, c.short_path), Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
@@ -132,9 +141,12 @@ class DPCDVAE(nn.Module):
         self.denoiser = Denoiser(c.latent_dim, c.atoms, c.atom_dim, c.edge_dim, c.num_blocks, c.num_neighbors, c.cutoff, c.num_radial, c.trip_dim, c.frame, c.mean_free,
                                  c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim)
         self.scaler = LatticeScaler(c.scaler)
-        self.register_buffer("prior_mean", torch.zeros(c.latent_dim))
-        self.register_buffer("prior_factor", torch.eye(c.latent_dim)) # Cholesky factor of the covariance
+        if c.prior not in PRIORS: raise ValueError(f"no prior {c.prior!r}: choose one of {', '.join(PRIORS)}")
+        self.prior = PRIORS[c.prior](c.latent_dim).requires_grad_(False)               # fitted after training
         self.bf16 = False
+
+    @property
+    def device(self)->torch.device: return next(self.parameters()).device
 
     def encode(self, crystals:CrystalBatch)->tuple[Tensor, Tensor]: # (B,D) mean, (B,D) log-variance
         "Encode crystals as distributions over the latent space."
@@ -157,7 +169,7 @@ class DPCDVAE(nn.Module):
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
-# %% ../nbs/30_model.ipynb #51097073
+# %% ../nbs/30_model.ipynb #3c590cf7
 def losses(model:DPCDVAE, crystals:CrystalBatch,
            generator:torch.Generator|None=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
@@ -169,40 +181,36 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
     logits, fractions = model.heads.composition(z), composition_fractions(crystals)
     scaled = model.heads.lattice(z)
     if t is None: t = torch.randint(1, c.num_steps + 1, (B,), generator=generator, device=z.device)
-    noised = model.process.add_noise(crystals.frac_coords, t[batch], batch, B, generator)
+    noised = model.process.add_noise(crystals.frac_coords, t[batch], batch, B, generator, crystals.lattice)
     noisy, weight = crystals.replace(frac_coords=noised.xt), torch.ones_like(batch, dtype=z.dtype)
     if c.types == "argmax":
         s = torch.randint(1, c.num_steps + 1, (B,), generator=generator, device=z.device)
-        sigma = type_noise_sigma(s, c.num_steps).to(z.dtype)[batch]
+        sigma = type_noise_sigma(s, c.num_steps, first=int(c.process == "score")).to(z.dtype)[batch]
         noisy, weight = noisy.replace(atomic_numbers=corrupt_types(crystals.atomic_numbers, logits.detach().softmax(-1)[batch], sigma, generator)), 1 / sigma
     lattice = None if c.teacher_forcing else lattice_from_parameters(*model.scaler.inverse(scaled, crystals.num_atoms, clamp=True))
     pred = model.denoiser(noisy, z, t, lattice, model.bf16)
     mean = lambda per_atom: crystal_mean(per_atom, batch, B)
     type_loss = mean(nn.functional.cross_entropy(pred.type_logits, crystals.atomic_numbers - 1, reduction="none") * weight) if c.types == "argmax" else z.new_zeros(B)
-    terms = dict(coord=mean((pred.coords - noised.target).square().sum(-1)), type=type_loss, num_atoms=num_atoms_loss(model.heads.num_atoms(z), crystals.num_atoms),
+    terms = dict(coord=model.process.coord_weight * mean((pred.coords - noised.target).square().sum(-1)), type=type_loss, num_atoms=num_atoms_loss(model.heads.num_atoms(z), crystals.num_atoms),
                  lattice=lattice_loss(scaled, model.scaler.transform(crystals.lengths, crystals.angles, crystals.num_atoms)),
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
 
-# %% ../nbs/30_model.ipynb #514ff984
+# %% ../nbs/30_model.ipynb #d9a3cc96
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     "Fit the lattice scaler to training crystals and check that the model can hold them."
     too_big = (crystals.num_atoms > model.config.max_atoms).nonzero().flatten()
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
     model.scaler.fit(crystals)
 
-# %% ../nbs/30_model.ipynb #d272767b
+# %% ../nbs/30_model.ipynb #2aa867b2
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
-    "Fit the latent prior to encoded crystals; a model whose prior is `standard` keeps N(0, 1)."
-    if model.config.prior != "fitted": return
-    parts = [model.encode(crystals[i:i + batch_size]) for i in range(0, len(crystals), batch_size)]
-    mu, log_var = (torch.cat(p).double() for p in zip(*parts))
-    cov = torch.cov(mu.T, correction=0) + torch.diag(log_var.exp().mean(0))
-    model.prior_mean.copy_(mu.mean(0))
-    model.prior_factor.copy_(torch.linalg.cholesky(cov + 1e-6 * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)))
+    "Fit the latent prior to encoded crystals."
+    parts = [model.encode(crystals[i:i + batch_size].to(model.device)) for i in range(0, len(crystals), batch_size)]
+    model.prior.fit(*(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_model.ipynb #faec3f1e
+# %% ../nbs/30_model.ipynb #6afc3f22
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
@@ -239,6 +247,6 @@ def from_pretrained(name, # a run folder or a model folder
     model.card = record.get("card", {})
     return model.eval()
 
-# %% ../nbs/30_model.ipynb #63ba7df7
+# %% ../nbs/30_model.ipynb #d24d3b3d
 DPCDVAE.losses, DPCDVAE.prepare, DPCDVAE.fit_prior = losses, prepare, fit_prior
 DPCDVAE.save, DPCDVAE.from_pretrained = save, staticmethod(from_pretrained)

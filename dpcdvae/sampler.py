@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['STEPS', 'BOUNDARIES', 'address_uniform', 'address_normal', 'ddim_step', 'ddpm_step', 'modified_step', 'get_step',
-           'time_grid', 'Prediction', 'Step', 'sample']
+           'time_grid', 'Prediction', 'Step', 'sample', 'check_langevin_steps', 'langevin']
 
-# %% ../nbs/12_sampler.ipynb #8bc5ed65
+# %% ../nbs/12_sampler.ipynb #81b55d8f
 from dataclasses import dataclass
 from typing import Callable
 import torch
 from torch import Tensor
-from .lattice import wrap
+from .lattice import cart_to_frac, wrap
 from .diffusion import mean_free
 
-# %% ../nbs/12_sampler.ipynb #a6ae2e2c
+# %% ../nbs/12_sampler.ipynb #892c7b9c
 def _mix(x:Tensor)->Tensor: # int64 -> int64, arithmetic modulo 2**64
     "Scramble 64-bit integers (the finaliser of splitmix64)."
     shift = lambda x, n: (x >> n) & ((1 << (64 - n)) - 1)
@@ -39,7 +39,7 @@ def address_normal(seed:int,
     u, v = (address_uniform(seed, *where, torch.as_tensor(k, device=atom.device)) for k in (0, 1))
     return (-2 * u.log()).sqrt() * torch.cos(2 * torch.pi * v)
 
-# %% ../nbs/12_sampler.ipynb #cf1b96b3
+# %% ../nbs/12_sampler.ipynb #ef2a2d26
 def ddim_step(schedule, t:int, s:int, x0:Tensor, eps:Tensor, noise:Tensor, eta:float=0.)->Tensor: # (N,3) x_s
     "Step from t to s: Song 2020 eq. 12; eta=0 is deterministic."
     tilde = eta * float(schedule.posterior_sigma(t, s))
@@ -60,7 +60,7 @@ def get_step(name:str)->Callable:
     if name not in STEPS: raise ValueError(f"no sampler {name!r}: choose one of {', '.join(STEPS)}")
     return STEPS[name]
 
-# %% ../nbs/12_sampler.ipynb #f7df95f4
+# %% ../nbs/12_sampler.ipynb #97b927a2
 def time_grid(num_steps:int, # T of the schedule
               calls:int,     # network calls wanted
              )->list[int]: # from T down to 0
@@ -68,7 +68,7 @@ def time_grid(num_steps:int, # T of the schedule
     if not 1 <= calls <= num_steps: raise ValueError(f"the number of sampling steps must be from 1 to {num_steps}, got {calls}")
     return [*torch.linspace(num_steps, 1, calls, dtype=torch.float64).round().long().tolist(), 0]
 
-# %% ../nbs/12_sampler.ipynb #79487e63
+# %% ../nbs/12_sampler.ipynb #74ab05ae
 @dataclass(frozen=True)
 class Prediction:
     "What a denoiser says."
@@ -85,7 +85,11 @@ class Step:
 
 BOUNDARIES = ("every", "network", "never")
 
-# %% ../nbs/12_sampler.ipynb #59d564fe
+# %% ../nbs/12_sampler.ipynb #2ecfd313
+def _number_in_crystal(batch:Tensor, num_crystals:int)->Tensor: # (N,) 0, 1, ... within each crystal
+    return torch.arange(len(batch), device=batch.device) - torch.searchsorted(batch, torch.arange(num_crystals, device=batch.device))[batch]
+
+# %% ../nbs/12_sampler.ipynb #3648b859
 @torch.no_grad()
 def sample(denoiser:Callable, # (x (N,3), t int, atomic_numbers (N,)) -> Prediction
            process,           # GaussianVP or WrappedNormal
@@ -103,7 +107,7 @@ def sample(denoiser:Callable, # (x (N,3), t int, atomic_numbers (N,)) -> Predict
     if boundary not in BOUNDARIES: raise ValueError(f"no boundary {boundary!r}: choose one of {', '.join(BOUNDARIES)}")
     step, schedule = get_step(sampler), process.schedule
     times = time_grid(schedule.num_steps, steps)
-    atom = torch.arange(len(batch), device=batch.device) - torch.searchsorted(batch, torch.arange(num_crystals, device=batch.device))[batch]
+    atom = _number_in_crystal(batch, num_crystals)
     draw = lambda i: mean_free(address_normal(seed, crystal_ids[batch], atom, i), batch, num_crystals).to(dtype)
     z, x = atomic_numbers, process.prior(draw(0)) if schedule.scale[-1] < 1 else process.prior(address_normal(seed, crystal_ids[batch], atom, 0)).to(dtype)
     if boundary == "every": x = wrap(x)
@@ -122,3 +126,37 @@ def sample(denoiser:Callable, # (x (N,3), t int, atomic_numbers (N,)) -> Predict
 def _last_noisy_step(schedule, x0, noise):
     "The release's last step: the posterior's noise at t=1, where alpha_bar_0 is 1 - beta_0 and not 1."
     return x0 + float(schedule.sigma[1]) * noise
+
+# %% ../nbs/12_sampler.ipynb #529a9f85
+def check_langevin_steps(steps:int, levels:int)->None:
+    "Refuse a number of network calls that cannot be shared evenly among the levels."
+    if steps < levels or steps % levels: raise ValueError(f"langevin walks the same number of steps at each of its {levels} levels: steps must be a multiple of {levels}, got {steps}")
+
+@torch.no_grad()
+def langevin(denoiser:Callable, process, # CartesianScore
+             atomic_numbers:Tensor, batch:Tensor, num_crystals:int, crystal_ids:Tensor, # as for `sample`
+             lattice:Tensor,             # (B,3,3) Å
+             steps:int=5000,             # network calls: a multiple of the number of levels
+             seed:int=0, boundary:str="every", types:str="argmax", step_size:float=1e-4, callback:Callable|None=None, # called at the start and after each level
+             dtype=torch.float32)->tuple[Tensor, Tensor]: # (N,3) fractional coordinates, (N,) atomic numbers
+    "Walk from uniform noise to crystals by annealed Langevin dynamics."
+    if boundary not in BOUNDARIES: raise ValueError(f"no boundary {boundary!r}: choose one of {', '.join(BOUNDARIES)}")
+    sigmas = process.schedule.sigma
+    levels = process.schedule.num_steps
+    check_langevin_steps(steps, levels)
+    atom = _number_in_crystal(batch, num_crystals)
+    draw = lambda i: address_normal(seed, crystal_ids[batch], atom, i).to(dtype)
+    lattice, z, x, i = lattice.to(dtype), atomic_numbers, process.prior(draw(0)), 0
+    if callback: callback(Step(levels, x, x, z))
+    for t in range(levels, 0, -1):
+        sigma = float(sigmas[t])
+        alpha = step_size * (sigma / float(sigmas[1]))**2
+        for _ in range(steps // levels):
+            i += 1
+            pred = denoiser(x if boundary == "never" else wrap(x), t, z)
+            x0 = x + cart_to_frac(sigma * pred.coords, lattice, batch)
+            x = x + cart_to_frac(alpha / sigma * pred.coords + (2 * alpha)**.5 * draw(i), lattice, batch)
+            if boundary == "every": x = wrap(x)
+            if types == "argmax": z = pred.type_logits.argmax(-1) + 1
+        if callback: callback(Step(t - 1, x, x0, z))
+    return x if boundary == "never" else wrap(x), z

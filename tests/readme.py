@@ -2,13 +2,22 @@
 import sys
 from pathlib import Path
 
+import nbformat
 from nbconvert import MarkdownExporter
 
 root = Path(__file__).parents[1]
 
 
+def shown(cell):
+    "A cell whose code is not for the page becomes its markdown output."
+    if not cell.source.startswith("#| echo: false"): return cell
+    return nbformat.v4.new_markdown_cell("\n".join(o.data["text/markdown"] for o in cell.outputs))
+
+
 def render() -> str:
-    return MarkdownExporter().from_filename(str(root / "nbs" / "index.ipynb"))[0].strip() + "\n"
+    book = nbformat.read(root / "nbs" / "index.ipynb", as_version=4)
+    book.cells = [shown(c) for c in book.cells]
+    return MarkdownExporter().from_notebook_node(book)[0].strip() + "\n"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = [p for p in sorted((ROOT/"nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
 DOORS = {("film", "plot"), ("model", "generate")}   # the only imports upward, inside functions: a film becomes a page, a model generates
 LIGHT = ("pymatgen", "ase", "plotly", "lightning", "pandas", "IPython", "jupyter_client", "ipykernel", "ipywidgets", "torch_geometric", "matplotlib")
-CORE = "lattice crystal neighbors schedule diffusion sampler film basis encoder heads gemnet denoiser model".split()
+CORE = "lattice crystal neighbors schedule diffusion sampler film basis encoder heads gemnet denoiser prior model".split()
 
 def cells(path): return json.loads(path.read_text())["cells"]
 def text(cell): return "".join(cell["source"])
