@@ -6,11 +6,11 @@
 __all__ = ['setting', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'cmd_reconstruct', 'cmd_generate', 'cmd_evaluate',
            'cmd_film', 'cmd_demo', 'summary_table', 'main']
 
-# %% ../nbs/52_cli.ipynb #18ffdfb1
+# %% ../nbs/52_cli.ipynb #9bc39148
 import argparse, csv, json, os, sys, time, warnings
 from pathlib import Path
 
-# %% ../nbs/52_cli.ipynb #912f387e
+# %% ../nbs/52_cli.ipynb #5e78a524
 def setting(text:str)->tuple: # (name, value)
     "Read `name=value` of --set: numbers, true and false become what they mean."
     name, eq, value = text.partition("=")
@@ -42,7 +42,7 @@ def parser()->argparse.ArgumentParser:
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=int, default=0), opt("--num", type=int, default=64))
     return p
 
-# %% ../nbs/52_cli.ipynb #02f5ecc5
+# %% ../nbs/52_cli.ipynb #f43cd82f
 def load_model(name):
     "Load a model and let it calculate in bfloat16 where the processor can."
     from dpcdvae.model import DPCDVAE
@@ -101,7 +101,7 @@ def cmd_film(a):
     if not path.exists(): raise FileNotFoundError(f"no film {path}: make the crystals with --film {a.index + 1}")
     print(Film.load(path).to_html(a.out))
 
-# %% ../nbs/52_cli.ipynb #fa10cd3a
+# %% ../nbs/52_cli.ipynb #ecaadfa0
 def cmd_demo(a):
     from dpcdvae.data import load_crystals
     from dpcdvae.metrics import evaluate
@@ -137,7 +137,7 @@ def summary_table(rec:dict, gen:dict, run:dict)->str:
     rows += [("training", None), ("crystals per second", f"{run['crystals_per_second']:.0f}"), ("steps", str(run["steps"])), ("parameters", f"{run['parameters']:,}")]
     return "\n" + "\n".join(f"  {name:<28} {value}" if value is not None else f"\n{name}" for name, value in rows)
 
-# %% ../nbs/52_cli.ipynb #01a41e34
+# %% ../nbs/52_cli.ipynb #ce50f69e
 def main(argv=None)->int:
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
     a = parser().parse_args(argv)
