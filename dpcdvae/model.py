@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'DPCDVAE', 'losses', 'prepare', 'fit_prior', 'save',
            'model_folder', 'from_pretrained']
 
-# %% ../nbs/30_model.ipynb #5f64f215
+# %% ../nbs/30_model.ipynb #31d75b71
 import dataclasses, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from .lattice import lattice_from_parameters
 from .prior import PRIORS
 from .schedule import make_schedule
 
-# %% ../nbs/30_model.ipynb #fce5c40c
+# %% ../nbs/30_model.ipynb #20b8c35d
 @dataclass(frozen=True)
 class Config:
     "Everything that defines a model; plain numbers and words, kept as JSON beside the weights."
@@ -66,6 +66,7 @@ class Config:
     cost_composition:float = 5.
     cost_kl:float = 0.001
     prior:str = "flow"           # where generation draws z: flow (learnt after training), fitted (a Gaussian fitted to the encoded training set) or standard (N(0,1))
+    prior_steps:int = 2000       # training steps of the flow
     teacher_forcing:bool = True  # the denoiser trains in the true cell; else in the predicted one
     # sampling defaults
     sampler:str = "modified"
@@ -91,7 +92,7 @@ PRESETS = dict(
        "paper-gine": Config("paper-gine", **_PAPER | dict(gine=True, recenter=False)),
        "paper-na-gine": Config("paper-na-gine", **_PAPER | dict(atom_count=True, gine=True, recenter=False, cost_num_atoms=0.1, min_learning_rate=1e-5))},
     cdvae=Config("cdvae", **_CDVAE),
-    tiny=Config("tiny", encoder_blocks=1, num_blocks=2, num_neighbors=10, edge_dim=96, atom_dim=96, trip_dim=32, cbf_dim=8, num_radial=32, num_atom_residuals=1, num_output_residuals=1, ema=0.998))
+    tiny=Config("tiny", encoder_blocks=1, num_blocks=2, num_neighbors=10, edge_dim=96, atom_dim=96, trip_dim=32, cbf_dim=8, num_radial=32, num_atom_residuals=1, num_output_residuals=1, ema=0.998, prior_steps=200))
 
 def get_config(preset:str="default", **changes)->Config:
     "Take a preset and change some of its fields."
@@ -100,7 +101,7 @@ def get_config(preset:str="default", **changes)->Config:
     if unknown: raise ValueError(f"no setting {', '.join(sorted(unknown))} in a model's configuration")
     return dataclasses.replace(PRESETS[preset], **changes)
 
-# %% ../nbs/30_model.ipynb #1e5be59c
+# %% ../nbs/30_model.ipynb #42b12c87
 @dataclass(frozen=True)
 class Losses:
     "Loss terms of each crystal; total is their weighted sum."
@@ -124,7 +125,7 @@ class Stats:
     composition:Tensor     # (B,100) probabilities
     def types(self)->Tensor: return counts_to_types(whole_counts(self.composition, self.num_atoms)) # (N,)
 
-# %% ../nbs/30_model.ipynb #653bc708
+# %% ../nbs/30_model.ipynb #0b25c13e
 class DPCDVAE(nn.Module):
     "Crystal diffusion VAE with a DDPM on fractional coordinates."
     format_version = 1
@@ -142,7 +143,7 @@ class DPCDVAE(nn.Module):
                                  c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim)
         self.scaler = LatticeScaler(c.scaler)
         if c.prior not in PRIORS: raise ValueError(f"no prior {c.prior!r}: choose one of {', '.join(PRIORS)}")
-        self.prior = PRIORS[c.prior](c.latent_dim).requires_grad_(False)               # fitted after training
+        self.prior = PRIORS[c.prior](c.latent_dim, **(dict(fit_steps=c.prior_steps) if c.prior == "flow" else {})).requires_grad_(False)               # fitted after training
         self.bf16 = False
 
     @property
@@ -169,7 +170,7 @@ class DPCDVAE(nn.Module):
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
-# %% ../nbs/30_model.ipynb #3c590cf7
+# %% ../nbs/30_model.ipynb #e7be564d
 def losses(model:DPCDVAE, crystals:CrystalBatch,
            generator:torch.Generator|None=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
@@ -196,21 +197,21 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
 
-# %% ../nbs/30_model.ipynb #d9a3cc96
+# %% ../nbs/30_model.ipynb #d6373fc1
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     "Fit the lattice scaler to training crystals and check that the model can hold them."
     too_big = (crystals.num_atoms > model.config.max_atoms).nonzero().flatten()
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
     model.scaler.fit(crystals)
 
-# %% ../nbs/30_model.ipynb #2aa867b2
+# %% ../nbs/30_model.ipynb #5b0990eb
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     "Fit the latent prior to encoded crystals."
     parts = [model.encode(crystals[i:i + batch_size].to(model.device)) for i in range(0, len(crystals), batch_size)]
     model.prior.fit(*(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_model.ipynb #6afc3f22
+# %% ../nbs/30_model.ipynb #44efbbe2
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
@@ -247,6 +248,6 @@ def from_pretrained(name, # a run folder or a model folder
     model.card = record.get("card", {})
     return model.eval()
 
-# %% ../nbs/30_model.ipynb #d24d3b3d
+# %% ../nbs/30_model.ipynb #959382e8
 DPCDVAE.losses, DPCDVAE.prepare, DPCDVAE.fit_prior = losses, prepare, fit_prior
 DPCDVAE.save, DPCDVAE.from_pretrained = save, staticmethod(from_pretrained)

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['PRIORS', 'StandardPrior', 'GaussianPrior', 'FlowBlock', 'FlowPrior']
 
-# %% ../nbs/25_prior.ipynb #725e3e0b
+# %% ../nbs/25_prior.ipynb #77100796
 import torch
 from torch import Tensor, nn
 from .basis import sinusoidal_embedding
 
-# %% ../nbs/25_prior.ipynb #4c1583a3
+# %% ../nbs/25_prior.ipynb #92c084b5
 class StandardPrior(nn.Module):
     "The standard normal distribution: nothing to fit."
+    fitted = True
     def __init__(self, dim:int=256):
         super().__init__()
         self.dim = dim
@@ -25,18 +26,19 @@ class GaussianPrior(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("factor", torch.eye(dim)) # Cholesky factor of the covariance
+        self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, mean:Tensor,    # (num,D) of q(z|x), crystal by crystal
             log_var:Tensor)->None: # (num,D)
         mean, log_var = mean.double(), log_var.double()
         cov = torch.cov(mean.T, correction=0) + torch.diag(log_var.exp().mean(0))
-        self.mean.copy_(mean.mean(0))
+        self.mean.copy_(mean.mean(0)), self.fitted.fill_(True)
         self.factor.copy_(torch.linalg.cholesky(cov + 1e-6 * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)))
 
     def forward(self, noise:Tensor)->Tensor: # (B,D) standard normal -> (B,D)
         return self.mean + noise @ self.factor.T
 
-# %% ../nbs/25_prior.ipynb #ddb70b0b
+# %% ../nbs/25_prior.ipynb #586dda51
 class FlowBlock(nn.Module):
     "A residual block that knows the time."
     def __init__(self, width:int, time_dim:int=64):
@@ -51,7 +53,7 @@ class FlowPrior(nn.Module):
     def __init__(self, dim:int=256, rank:int=64, width:int=256, num_blocks:int=3, fit_steps:int=2000):
         super().__init__()
         self.rank, self.fit_steps = min(rank, dim), fit_steps
-        for name, value in dict(mean=torch.zeros(dim), noise=torch.ones(dim), basis=torch.eye(dim)[:, :self.rank], stretch=torch.ones(self.rank)).items(): self.register_buffer(name, value.clone())
+        for name, value in dict(mean=torch.zeros(dim), noise=torch.ones(dim), basis=torch.eye(dim)[:, :self.rank], stretch=torch.ones(self.rank), fitted=torch.tensor(False)).items(): self.register_buffer(name, value.clone())
         self.enter, self.leave = nn.Linear(self.rank, width), nn.Linear(width, self.rank)
         self.blocks = nn.ModuleList(FlowBlock(width) for _ in range(num_blocks))
         nn.init.zeros_(self.leave.weight), nn.init.zeros_(self.leave.bias)
@@ -72,6 +74,7 @@ class FlowPrior(nn.Module):
             batch_size:int=256, learning_rate:float=2e-3, seed:int=0)->float: # the last losses' mean
         "Find the components, then learn the flow on draws from q(z|x)."
         mean, log_var = mean.detach(), log_var.detach()
+        self.fitted.fill_(True)
         self.mean.copy_(mean.mean(0)), self.noise.copy_(log_var.exp().mean(0).sqrt())
         variance, axes = torch.linalg.eigh(torch.cov(((mean - self.mean) / self.noise).double().T, correction=0))
         self.basis.copy_(axes.flip(1)[:, :self.rank]), self.stretch.copy_((1 + variance.flip(0)[:self.rank].clamp_min(0)).sqrt())
@@ -108,5 +111,5 @@ class FlowPrior(nn.Module):
             y = y + (v + self.velocity(y + v / steps, t + 1 / steps)) / (2 * steps)
         return self.mean + self.noise * ((y * self.stretch) @ self.basis.T + rest)
 
-# %% ../nbs/25_prior.ipynb #f7005d89
+# %% ../nbs/25_prior.ipynb #1a6650bb
 PRIORS = dict(flow=FlowPrior, fitted=GaussianPrior, standard=StandardPrior)

@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'Training',
            'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #c8ffa865
+# %% ../nbs/31_train.ipynb #e817036a
 import json, logging, math, os, platform, sys, time, warnings
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #0e42c903
+# %% ../nbs/31_train.ipynb #0b9bface
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -56,7 +56,7 @@ class SafeCheckpointIO(CheckpointIO):
         return unpack(json.loads(meta["tree"]), tensors)
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #a9c62f13
+# %% ../nbs/31_train.ipynb #1e36e475
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -75,7 +75,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #50b65a9c
+# %% ../nbs/31_train.ipynb #40f5ca12
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -160,7 +160,7 @@ class Training(L.LightningModule):
             total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
 
-# %% ../nbs/31_train.ipynb #3c677f32
+# %% ../nbs/31_train.ipynb #90dbc525
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
@@ -210,7 +210,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #72ec9a09
+# %% ../nbs/31_train.ipynb #d40f86c5
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -259,10 +259,14 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
         warnings.filterwarnings("ignore", ".*does not have many workers.*|.*tensorboard.*|.*LeafSpec.*|.*Checkpoint directory.*|.*smaller than the logging interval.*")
         trainer.fit(module, train_loader, keeper.val_loader, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     if trainer.is_global_zero: _finish(trainer, module, keeper, out)
+    priors = {}
     for kept in ("last", "best"):
         if not (out / kept / "config.json").exists(): continue
         model = DPCDVAE.from_pretrained(out / kept)
-        model.fit_prior(train_set)
+        step = model.card["step"]
+        if step in priors: model.prior.load_state_dict(priors[step])   # best and last are often the same
+        else: model.fit_prior(train_set)
+        priors[step] = model.prior.state_dict()
         if trainer.is_global_zero: model.save(out / kept, **model.card)
     return model
 
