@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'Training',
            'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #e817036a
+# %% ../nbs/31_train.ipynb #6cb32d1d
 import json, logging, math, os, platform, sys, time, warnings
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #0b9bface
+# %% ../nbs/31_train.ipynb #c8d098b3
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -56,7 +56,7 @@ class SafeCheckpointIO(CheckpointIO):
         return unpack(json.loads(meta["tree"]), tensors)
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #1e36e475
+# %% ../nbs/31_train.ipynb #cb026aa9
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -75,7 +75,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #40f5ca12
+# %% ../nbs/31_train.ipynb #7f8cc7ed
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -160,7 +160,7 @@ class Training(L.LightningModule):
             total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
 
-# %% ../nbs/31_train.ipynb #90dbc525
+# %% ../nbs/31_train.ipynb #9f517239
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
@@ -210,7 +210,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #d40f86c5
+# %% ../nbs/31_train.ipynb #021296d9
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -275,6 +275,7 @@ def _read(data, config, seed, workers, progress)->tuple[CrystalBatch, CrystalBat
     options = dict(graph="crystalnn" if config.encoder_graph == "crystalnn" else "none", workers=workers, progress=progress)
     if {"train", "val"} <= set(source_files(data)): return tuple(load_crystals(data, split=k, **options) for k in ("train", "val"))
     sets = load_splits(data, seed=seed, **options)
+    if not {"train", "val"} <= set(sets): raise ValueError(f"{data} has too few crystals ({sum(map(len, sets.values()))}) to keep some for validation: give more, or a folder with train and val files")
     return sets["train"], sets["val"]
 
 def _finish(trainer, module, keeper, out):

@@ -1,0 +1,248 @@
+"A run survives: killed and resumed training, loss without a value, damaged models, interrupted jobs, full disks, and wrong commands get one sentence."
+import csv, errno, json, os, subprocess, sys, warnings
+from pathlib import Path
+
+import pytest, torch
+from safetensors.torch import load_file
+
+from dpcdvae import data
+from dpcdvae.cli import main
+from dpcdvae.crystal import CrystalBatch, toy
+from dpcdvae.generate import generate, reconstruct
+from dpcdvae.model import DPCDVAE, get_config
+from dpcdvae.train import train
+from test_data import p1
+
+ROOT = Path(__file__).parents[1]
+SMALL = dict(num_blocks=1, prior_steps=5, batch_size=4)
+TOYS = ("SrTiO3", "NaCl", "CsCl", "Si", "Cu")
+
+def toys(times=2): return CrystalBatch.cat([toy(k) for k in TOYS * times])
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch): monkeypatch.setenv("DPCDVAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    m = DPCDVAE(get_config("tiny", num_blocks=1, prior="standard")).eval()
+    m.prepare(toys())
+    return m
+
+@pytest.fixture(scope="module")
+def model_folder(model, tmp_path_factory): return model.save(tmp_path_factory.mktemp("model"))
+
+def cli(capsys, *args):
+    "Run a command in this process: (exit code, what it printed, what it complained)."
+    try: code = main([str(a) for a in args])
+    except SystemExit as e: code = e.code
+    out, err = capsys.readouterr()
+    return code or 0, out, err
+
+def one_sentence(result, *words):
+    code, _, err = result
+    lines = [l for l in err.splitlines() if l.startswith("dpcdvae")]
+    assert code == 2 and "Traceback" not in err and len(lines) == 1, (code, err)
+    for w in words: assert w in lines[0], (w, lines[0])
+
+# ---- training ----
+
+PROGRAM = """
+import functools, os, signal, sys
+sys.path.insert(0, {tests!r})
+import torch; torch.set_num_threads(1)
+import dpcdvae.train as T
+from test_run import toys, SMALL
+class Keeper(T.Keeper):
+    def on_train_epoch_end(self, trainer, module):
+        super().on_train_epoch_end(trainer, module)
+        if trainer.current_epoch == {die}: os.kill(os.getpid(), signal.SIGKILL)
+T.Keeper = functools.partial(Keeper, every=0.)
+T.train(dict(train=toys(4), val=toys(1)), {out!r}, "tiny", max_epochs=6, seed=3, resume={resume}, bf16=False, quiet=True, **SMALL)
+"""
+
+def program(out, die=-1, resume=False):
+    code = PROGRAM.format(tests=str(ROOT / "tests"), die=die, out=str(out), resume=resume)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS="1"), capture_output=True, text=True, timeout=300)
+
+def test_killed_and_resumed_is_the_same_run(tmp_path):
+    "kill -9 in the fourth of six epochs, resumed: the weights of the run that nobody killed."
+    assert program(tmp_path / "whole").returncode == 0
+    assert program(tmp_path / "cut", die=3).returncode == -9
+    assert "steps" not in json.loads((tmp_path / "cut" / "run.json").read_text()) and not list((tmp_path / "cut").glob("*.tmp*"))
+    done = program(tmp_path / "cut", resume=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+    whole, cut = (json.loads((tmp_path / k / "run.json").read_text()) for k in ("whole", "cut"))
+    for key in ("steps", "epochs", "crystals_seen", "best_val_loss"): assert cut[key] == pytest.approx(whole[key]), key
+    assert whole["steps"] == 6 * 5 and whole["crystals_seen"] == 6 * 20
+    for kept in ("best", "last"):
+        a, b = (load_file(tmp_path / k / kept / "model.safetensors") for k in ("whole", "cut"))
+        for name in a: assert torch.equal(a[name], b[name]), f"{kept}: {name}"
+
+def test_a_finished_folder_is_not_trained_over(tmp_path):
+    train(dict(train=toys(), val=toys(1)), tmp_path, "tiny", max_epochs=1, quiet=True, **SMALL)
+    with pytest.raises(ValueError, match="already holds a run: resume it, or choose another folder"): train(dict(train=toys(), val=toys(1)), tmp_path, "tiny", max_epochs=1, quiet=True, **SMALL)
+
+def test_crystal_without_a_loss_is_named_and_left_out(tmp_path):
+    bad = toy("NaCl")
+    bad = bad.replace(frac_coords=bad.frac_coords * torch.nan, ids=("broken-one",))
+    named = CrystalBatch.cat([c.replace(ids=(f"good-{i}",)) for i, c in enumerate(toys(3))] + [bad])
+    with pytest.warns(UserWarning, match="broken-one"): model = train(dict(train=named, val=toys(1)), tmp_path, "tiny", max_epochs=2, quiet=True, **dict(SMALL, batch_size=16))
+    assert "broken-one" in (tmp_path / "skipped.txt").read_text() and "good-" not in (tmp_path / "skipped.txt").read_text()
+    assert json.loads((tmp_path / "run.json").read_text())["skipped"] >= 1 and all(p.isfinite().all() for p in model.parameters())
+
+def test_time_up_before_the_first_validation_still_keeps_a_best(tmp_path):
+    model = train(dict(train=toys(), val=toys(1)), tmp_path, "tiny", max_time="00:00:01", quiet=True, **SMALL)
+    assert (tmp_path / "best" / "model.safetensors").exists() and model.card["val_loss"] > 0 and bool(model.prior.fitted)
+
+@pytest.mark.parametrize("kw,words", [(dict(preset="huge"), "no preset 'huge'"), (dict(max_time="tomorrow"), "write HH:MM:SS"), (dict(max_time=None), "say when to stop"), (dict(no_such_field=1), "no setting no_such_field")])
+def test_wrong_settings_get_a_sentence(tmp_path, kw, words):
+    with pytest.raises(ValueError, match=words): train(dict(train=toys(), val=toys(1)), tmp_path / "run", **dict(dict(preset="tiny", max_time="00:00:01"), **kw))
+
+# ---- models ----
+
+def damage(folder, tmp_path, **files):
+    import shutil
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    for name, change in files.items():
+        path = copy / name.replace("__", ".")
+        change(path)
+    return copy
+
+def cut(path): path.write_bytes(path.read_bytes()[:-1000])
+def edit(**kw): return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | kw))
+def edit_config(**kw): return lambda path: path.write_text(json.dumps((r := json.loads(path.read_text())) | dict(config=r["config"] | kw)))
+
+@pytest.mark.parametrize("files,words", [
+    (dict(model__safetensors=cut), ("model.safetensors", "damaged")), (dict(config__json=lambda p: p.write_text("{")), ("config.json", "not JSON")),
+    (dict(config__json=edit(version=99)), ("newer dpcdvae", "update")), (dict(config__json=edit(format="other")), ("not the configuration of a dpcdvae model",)),
+    (dict(config__json=edit_config(wings=2)), ("wings", "does not know")), (dict(config__json=edit_config(edge_dim=64)), ("does not fit",)),
+    (dict(model__safetensors=lambda p: p.unlink()), ("no model in",))], ids=lambda v: None if isinstance(v, tuple) else "-".join(v))
+def test_damaged_model_gets_a_sentence(model_folder, tmp_path, files, words, capsys):
+    folder = damage(model_folder, tmp_path, **files)
+    one_sentence(cli(capsys, "generate", "--model", folder, "--num", 2, "--out", tmp_path / "new"), "copy", *words)
+    assert not (tmp_path / "new").exists()
+
+def test_damaged_checkpoint_gets_a_sentence(tmp_path, capsys):
+    train(dict(train=toys(), val=toys(1)), tmp_path / "run", "tiny", max_epochs=1, quiet=True, **SMALL)
+    cut(tmp_path / "run" / "checkpoint.safetensors")
+    with pytest.raises(ValueError, match="checkpoint.safetensors is damaged"): train(dict(train=toys(), val=toys(1)), tmp_path / "run", "tiny", max_epochs=2, resume=True, quiet=True, **SMALL)
+
+def test_full_disk_leaves_the_old_model(model, tmp_path, monkeypatch):
+    model.save(tmp_path, step=1)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    def full(*a, **k): raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(data.DataError, match="No space left.*free some space"): model.save(tmp_path, step=2)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+# ---- jobs ----
+
+JOB = dict(steps=3, block=3, seed=5)
+
+def test_interrupted_jobs_go_on_to_the_same_end(model, tmp_path, monkeypatch):
+    import dpcdvae.generate as G
+    for name, job in dict(new=lambda out: generate(model, 8, out=out, films=1, **JOB), old=lambda out: reconstruct(model, toys(), out=out, films=1, **JOB)).items():
+        job(tmp_path / f"{name}-whole")
+        real, calls = G.by_size, []
+        def fails(*a, **k):
+            calls.append(1)
+            if len(calls) == 3: raise KeyboardInterrupt
+            return real(*a, **k)
+        monkeypatch.setattr(G, "by_size", fails)
+        with pytest.raises(KeyboardInterrupt): job(tmp_path / f"{name}-cut")
+        monkeypatch.setattr(G, "by_size", real)
+        assert len(list(csv.DictReader(open(tmp_path / f"{name}-cut" / "crystals.csv")))) == 6
+        job(tmp_path / f"{name}-cut")
+        whole, cut = ((tmp_path / f"{name}-{k}" / "crystals.csv").read_bytes() for k in ("whole", "cut"))
+        assert whole == cut
+
+def test_a_row_cut_in_the_middle_is_made_again(model, tmp_path):
+    generate(model, 6, out=tmp_path, **JOB)
+    whole = (tmp_path / "crystals.csv").read_bytes()
+    (tmp_path / "crystals.csv").write_bytes(whole[:-40])
+    generate(model, 6, out=tmp_path, **JOB)
+    assert (tmp_path / "crystals.csv").read_bytes() == whole
+
+def test_same_seed_same_crystals_in_any_blocks(model):
+    a, b = (generate(model, 7, films=0, steps=3, seed=5, block=block).crystals for block in (7, 2))
+    assert torch.equal(a.atomic_numbers, b.atomic_numbers) and (a.frac_coords - b.frac_coords).abs().max() < 1e-4
+    c = generate(model, 7, films=0, steps=3, seed=6).crystals
+    assert a.formulas() != c.formulas() or not torch.allclose(a.frac_coords, c.frac_coords)
+
+def test_another_job_in_the_folder_is_refused(model, tmp_path):
+    generate(model, 3, out=tmp_path, **JOB)
+    with pytest.raises(ValueError, match=r"holds another job \(its seed differ\): choose another folder"): generate(model, 3, out=tmp_path, steps=3, block=3, seed=6)
+    with pytest.raises(ValueError, match="holds another job"): reconstruct(model, toys(), out=tmp_path, **JOB)
+
+def test_unfitted_prior_is_told():
+    with pytest.warns(UserWarning, match="prior was never fitted"): generate(DPCDVAE(get_config("tiny", num_blocks=1)).eval(), 2, films=0, steps=1)
+
+def test_full_disk_in_a_job_is_one_sentence(model_folder, tmp_path, capsys, monkeypatch):
+    def full(*a, **k): raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "new" / "crystals.csv"))
+    monkeypatch.setattr(os, "replace", full)
+    one_sentence(cli(capsys, "generate", "--model", model_folder, "--num", 2, "--steps", 1, "--out", tmp_path / "new"), "No space left", "new")
+
+# ---- commands ----
+
+GOOD = p1()
+BAD = dict(nan=(p1(sites=(("Cs", "nan", 0, 0, 1),)), "frac_coords"), flat=(p1(lengths=(0., 4., 4.)), "lattice"), strange=(p1(sites=(("Xx", 0, 0, 0, 1),)), "atomic_numbers"),
+           torn=(GOOD[:len(GOOD) // 2], "cif"), close=(p1(sites=(("Cs", 0, 0, 0, 1), ("Cl", .01, 0, 0, 1))), "distance"))
+
+def folder_of(tmp_path, **cifs):
+    folder = tmp_path / "cifs"
+    folder.mkdir()
+    for name, text in cifs.items(): (folder / f"{name}.cif").write_text(text)
+    return folder
+
+def test_good_crystals_go_on_and_bad_ones_are_listed(tmp_path, capsys):
+    folder = folder_of(tmp_path, good=GOOD, **{k: v[0] for k, v in BAD.items()})
+    code, out, err = cli(capsys, "data", folder, "--out", tmp_path / "cache", "--workers", 1)
+    rows = {Path(r["file"]).stem if "file" in r else r["material_id"]: r for r in csv.DictReader(open(tmp_path / "cache" / "rejected.csv"))}
+    assert code == 0 and "5 rows rejected" in out and set(rows) == set(BAD)
+    for name, (_, field) in BAD.items(): assert field in " ".join(map(str, rows[name].values())), rows[name]
+
+def test_sources_without_crystals_get_a_sentence(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.csv").write_text("id,structure\n1,abc\n")
+    for source, words in ((tmp_path / "empty", "no .cif files"), (tmp_path / "x.csv", "cif"), (tmp_path / "nowhere.csv", "nowhere.csv"), (folder_of(tmp_path, torn=GOOD[:len(GOOD) // 2]), "no usable crystal")):
+        for args in (("data", source, "--out", tmp_path / "c"), ("train", "--data", source, "--out", tmp_path / "run", "--max-time", "00:00:01")): one_sentence(cli(capsys, *args), words)
+    assert not (tmp_path / "run").exists()
+
+def test_too_large_crystals_are_named(tmp_path, model_folder, capsys):
+    "A 2 x 2 x 4 cell of CsCl in a model for smaller cells."
+    sites = [(el, (i + s) / 2, (j + s) / 2, (k + s) / 4, 1) for i in range(2) for j in range(2) for k in range(4) for el, s in (("Cs", 0), ("Cl", .5))]
+    big = p1(lengths=(8., 8., 16.), sites=sites)
+    folder = folder_of(tmp_path, big=big)
+    one_sentence(cli(capsys, "reconstruct", "--model", model_folder, "--data", folder, "--out", tmp_path / "rec"), "big", "32 atoms", "24")
+    one_sentence(cli(capsys, "train", "--data", folder, "--out", tmp_path / "run", "--max-epochs", 1, "--preset", "tiny"), "too few crystals (1)")
+
+def test_one_atom_crystals_go_all_the_way(tmp_path, model_folder, capsys):
+    folder = folder_of(tmp_path, cu=p1(sites=(("Cu", 0, 0, 0, 1),)))
+    code, out, _ = cli(capsys, "reconstruct", "--model", model_folder, "--data", folder, "--out", tmp_path / "rec", "--steps", 2)
+    assert code == 0 and len(list(csv.DictReader(open(tmp_path / "rec" / "crystals.csv")))) == 1
+    assert cli(capsys, "evaluate", tmp_path / "rec", "--workers", 1)[0] == 0 and json.loads((tmp_path / "rec" / "metrics.json").read_text())
+
+@pytest.mark.parametrize("args,words", [(("--num", 0), "at least 1"), (("--num", 2, "--sampler", "euler"), "euler"), (("--num", 2, "--steps", 5000), "from 1 to 999"), (("--num", 2, "--sampler", "langevin"), "does not fit"), (("--num", 2, "--boundary", "often"), "every, network, never")])
+def test_wrong_sampling_gets_a_sentence(model_folder, tmp_path, args, words, capsys):
+    one_sentence(cli(capsys, "generate", "--model", model_folder, "--out", tmp_path / "new", *args), words)
+    assert not (tmp_path / "new").exists()
+
+def test_missing_things_get_a_sentence(tmp_path, model_folder, capsys):
+    one_sentence(cli(capsys, "evaluate", tmp_path / "nowhere"), "nowhere")
+    one_sentence(cli(capsys, "film", tmp_path, "--out", tmp_path / "f.html"), "no film")
+    one_sentence(cli(capsys, "reconstruct", "--model", model_folder, "--data", "perov-6", "--out", tmp_path / "rec"), "perov-6")
+    one_sentence(cli(capsys, "reconstruct", "--model", model_folder, "--data", "perov_mini", "--force", "colour", "--limit", "2", "--out", tmp_path / "rec"), "colour")
+
+# ---- every preset, end to end ----
+
+@pytest.mark.parametrize("preset", ["paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae"])
+def test_presets_of_the_paper_train_sample_and_load(preset, tmp_path):
+    "Two steps each on a handful of perovskites, with CrystalNN bonds, through the same functions."
+    crystals = data.load_crystals("perov_mini", split="val", graph="crystalnn", limit=4, workers=1, progress=False)
+    model = train(dict(train=crystals, val=crystals[:2]), tmp_path / "run", preset, max_epochs=2, quiet=True, batch_size=4, encoder_blocks=1, num_blocks=1)
+    steps = 50 if preset == "cdvae" else 3
+    films = model.reconstruct(crystals[:2], steps=steps, seed=1)
+    assert model.config.preset == preset and len(films) == 2 and films.crystals.frac_coords.isfinite().all()
+    assert model.generate(2, steps=steps, films=0).crystals.num_crystals == 2
