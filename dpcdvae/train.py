@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'Training',
            'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #6cb32d1d
+# %% ../nbs/31_train.ipynb #eb899105
 import json, logging, math, os, platform, sys, time, warnings
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #c8d098b3
+# %% ../nbs/31_train.ipynb #d2418524
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -56,7 +56,7 @@ class SafeCheckpointIO(CheckpointIO):
         return unpack(json.loads(meta["tree"]), tensors)
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #cb026aa9
+# %% ../nbs/31_train.ipynb #8fffed54
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -75,7 +75,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #7f8cc7ed
+# %% ../nbs/31_train.ipynb #3d9a481b
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -124,7 +124,7 @@ class Training(L.LightningModule):
         "Name the crystals whose loss is not finite, note them, and return the others."
         for i in (~losses.finite).nonzero().flatten().tolist():
             term = next((k for k in ("coord", "type", "num_atoms", "lattice", "composition", "kl") if not torch.isfinite(getattr(losses, k)[i])), "total")
-            self.skip(f"{crystals.name(i)}: the {term} loss is {float(getattr(losses, term)[i])}")
+            self.skip(f"{crystals.name(i)}: the {term} loss is {getattr(losses, term)[i].item()}")
         return crystals[losses.finite]
 
     def skip(self, sentence:str):
@@ -160,7 +160,7 @@ class Training(L.LightningModule):
             total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
 
-# %% ../nbs/31_train.ipynb #9f517239
+# %% ../nbs/31_train.ipynb #5a8961b9
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
@@ -210,7 +210,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #021296d9
+# %% ../nbs/31_train.ipynb #85bc1ffe
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -296,4 +296,5 @@ def _seconds(max_time):
 
 def _loggers(out):
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    if (out / "logs").exists(): (out / "logs").rename(out / f"logs-{len(list(out.glob('logs-*'))) + 1}") # of the part before the run was resumed
     return [CSVLogger(out, name="", version="logs"), TensorBoardLogger(out, name="", version="tensorboard")]

@@ -75,6 +75,7 @@ def test_killed_and_resumed_is_the_same_run(tmp_path):
     whole, cut = (json.loads((tmp_path / k / "run.json").read_text()) for k in ("whole", "cut"))
     for key in ("steps", "epochs", "crystals_seen", "best_val_loss"): assert cut[key] == pytest.approx(whole[key]), key
     assert whole["steps"] == 6 * 5 and whole["crystals_seen"] == 6 * 20
+    assert (tmp_path / "cut" / "logs-1" / "metrics.csv").exists() and (tmp_path / "cut" / "logs" / "metrics.csv").exists()
     for kept in ("best", "last"):
         a, b = (load_file(tmp_path / k / kept / "model.safetensors") for k in ("whole", "cut"))
         for name in a: assert torch.equal(a[name], b[name]), f"{kept}: {name}"
