@@ -6,24 +6,31 @@
 __all__ = ['Latent', 'sample_latent', 'kl_loss', 'Head', 'Heads', 'num_atoms_loss', 'lattice_loss', 'composition_loss',
            'whole_counts', 'counts_to_types']
 
-# %% ../nbs/22_heads.ipynb #266ef3eb
+# %% ../nbs/22_heads.ipynb #2f96ca77
 import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch, SYMBOLS
 
-# %% ../nbs/22_heads.ipynb #635184be
+# %% ../nbs/22_heads.ipynb #b500f5c9
 class Latent(nn.Module):
-    "Fingerprint (and composition, by the short path) -> mean and log-variance of q(z|x)."
-    def __init__(self, dim:int=256, short_path:bool=True, gain:float=8.):
+    "Fingerprint (and, by the short paths, composition and cell) -> mean and log-variance of q(z|x)."
+    def __init__(self, dim:int=256, short_path:bool=True,
+                 cell_dim:int=0,                        # numbers that describe the cell, 0 for no path
+                 gain:float=8., cell_gain:float=2.):    # lengths in z of one element, of one unit of the cell's numbers
         super().__init__()
         self.mu, self.log_var = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.elements = nn.Linear(100, dim, bias=False) if short_path else None
-        if short_path:
-            nn.init.orthogonal_(self.elements.weight, gain)
+        self.cell = nn.Linear(cell_dim, dim, bias=False) if cell_dim else None
+        if short_path or cell_dim:
+            axes = nn.init.orthogonal_(torch.empty(dim, 100 * short_path + cell_dim))        # every input its own direction
+            with torch.no_grad():
+                if short_path: self.elements.weight.copy_(gain * axes[:, :100])
+                if cell_dim: self.cell.weight.copy_(cell_gain * axes[:, -cell_dim:])
             nn.init.constant_(self.log_var.bias, -4.)
-    def forward(self, fingerprint:Tensor, fractions:Tensor)->tuple[Tensor, Tensor]: # (B,D), (B,100) -> (B,D), (B,D)
+    def forward(self, fingerprint:Tensor, fractions:Tensor, cell:Tensor|None=None)->tuple[Tensor, Tensor]: # (B,D), (B,100), (B,cell_dim) -> (B,D), (B,D)
         mu = self.mu(fingerprint)
         if self.elements is not None: mu = mu + self.elements(fractions.to(mu.dtype))
+        if self.cell is not None: mu = mu + self.cell(cell.to(mu.dtype))
         return mu, self.log_var(fingerprint).clamp(-20, 10)
 
 def sample_latent(mu:Tensor, log_var:Tensor, generator:torch.Generator|None=None)->Tensor: # (B,D)
@@ -34,7 +41,7 @@ def kl_loss(mu:Tensor, log_var:Tensor)->Tensor: # (B,) nats
     "Measure KL(q(z|x) || N(0,1)) of each crystal."
     return -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(-1)
 
-# %% ../nbs/22_heads.ipynb #be7def30
+# %% ../nbs/22_heads.ipynb #0f5c09d1
 class Head(nn.Module):
     "A perceptron of one hidden layer, with or without a linear path beside it."
     def __init__(self, num_in:int, num_out:int, hidden_dim:int=256, short_path:bool=True):
@@ -52,13 +59,17 @@ class Heads(nn.Module):
         self.composition = Head(latent_dim, 100, hidden_dim, short_path)
 
     def align(self, latent:Latent, slope:float=10.)->None:
-        "Start the composition head as the transpose of the short path: logits grow by `slope` with an element's fraction."
-        W = latent.elements.weight
-        with torch.no_grad(): self.composition.line.weight.copy_(W.T * (slope / W.square().sum(0).mean()))
+        "Start the heads as the transposes of the short paths: logits grow by `slope` with an element's fraction, the cell is read as it was written."
+        def back(W): return W.T / W.square().sum(0).mean()
+        with torch.no_grad():
+            if latent.elements is not None: self.composition.line.weight.copy_(slope * back(latent.elements.weight))
+            if latent.cell is not None:
+                self.lattice.line.weight.copy_(back(latent.cell.weight)[:6])
+                self.num_atoms.line.weight.copy_(slope * back(latent.cell.weight)[6:])
     @property
     def max_atoms(self)->int: return self.num_atoms.mlp[-1].out_features - 1
 
-# %% ../nbs/22_heads.ipynb #9263a76f
+# %% ../nbs/22_heads.ipynb #3c99e3a4
 def num_atoms_loss(logits:Tensor, num_atoms:Tensor)->Tensor: # (B,)
     "Cross-entropy of the number of atoms."
     return nn.functional.cross_entropy(logits, num_atoms, reduction="none")
@@ -71,7 +82,7 @@ def composition_loss(logits:Tensor, fractions:Tensor)->Tensor: # (B,)
     "Cross-entropy of each atom's element, averaged over the crystal: all atoms share the crystal's logits."
     return -(fractions * logits.log_softmax(-1)).sum(-1)
 
-# %% ../nbs/22_heads.ipynb #c5d61c2f
+# %% ../nbs/22_heads.ipynb #3d92de24
 def whole_counts(probabilities:Tensor, # (B,100)
                  num_atoms:Tensor,     # (B,)
                 )->Tensor: # (B,100) whole numbers that sum to num_atoms

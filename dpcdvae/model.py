@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'DPCDVAE', 'losses', 'prepare', 'fit_prior', 'save',
            'model_folder', 'from_pretrained']
 
-# %% ../nbs/30_model.ipynb #550dc44f
+# %% ../nbs/30_model.ipynb #a911f666
 import dataclasses, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from .lattice import lattice_from_parameters
 from .prior import PRIORS
 from .schedule import make_schedule
 
-# %% ../nbs/30_model.ipynb #02bd8fb0
+# %% ../nbs/30_model.ipynb #bb24b5f6
 @dataclass(frozen=True)
 class Config:
     "Everything that defines a model; plain numbers and words, kept as JSON beside the weights."
@@ -35,7 +35,8 @@ class Config:
     encoder_blocks:int = 2
     gine:bool = False
     atom_count:bool = False
-    short_path:bool = True
+    short_path:bool = True       # composition straight to z and back
+    cell_path:bool = False       # lattice and number of atoms straight to z and back
     # diffusion
     process:str = "wrapped"      # wrapped, gaussian or score
     schedule:str = "geometric"   # geometric for wrapped; sigmoid, linear, quadratic, cosine (+ztsnr) for gaussian
@@ -101,7 +102,7 @@ def get_config(preset:str="default", **changes)->Config:
     if unknown: raise ValueError(f"no setting {', '.join(sorted(unknown))} in a model's configuration")
     return dataclasses.replace(PRESETS[preset], **changes)
 
-# %% ../nbs/30_model.ipynb #f22da29b
+# %% ../nbs/30_model.ipynb #dcefa1c0
 @dataclass(frozen=True)
 class Losses:
     "Loss terms of each crystal; total is their weighted sum."
@@ -125,7 +126,7 @@ class Stats:
     composition:Tensor     # (B,100) probabilities
     def types(self)->Tensor: return counts_to_types(whole_counts(self.composition, self.num_atoms)) # (N,)
 
-# %% ../nbs/30_model.ipynb #8148256d
+# %% ../nbs/30_model.ipynb #1085dc9b
 class DPCDVAE(nn.Module):
     "Crystal diffusion VAE with a DDPM on fractional coordinates."
     format_version = 1
@@ -137,7 +138,9 @@ class DPCDVAE(nn.Module):
         self.process = PROCESSES[c.process](make_schedule(c.schedule, c.num_steps, **levels), **(dict(recenter=c.recenter) if c.process == "gaussian" else {}))
         self.encoder = Encoder(c.latent_dim, num_blocks=c.encoder_blocks, graph=c.encoder_graph, num_neighbors=c.encoder_neighbors, cutoff=c.cutoff,
                                gine=c.gine, atom_count=c.atom_count, max_atoms=c.max_atoms)
-        self.latent, self.heads = Latent(c.latent_dim, c.short_path), Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
+        if c.cell_path and not c.short_path: raise ValueError("cell_path needs short_path: the heads' linear paths belong to both")
+        self.latent = Latent(c.latent_dim, c.short_path, cell_dim=(6 + c.max_atoms + 1) * c.cell_path)
+        self.heads = Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
         if c.short_path: self.heads.align(self.latent)
         self.denoiser = Denoiser(c.latent_dim, c.atoms, c.atom_dim, c.edge_dim, c.num_blocks, c.num_neighbors, c.cutoff, c.num_radial, c.trip_dim, c.frame, c.mean_free,
                                  c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim)
@@ -151,7 +154,11 @@ class DPCDVAE(nn.Module):
 
     def encode(self, crystals:CrystalBatch)->tuple[Tensor, Tensor]: # (B,D) mean, (B,D) log-variance
         "Encode crystals as distributions over the latent space."
-        return self.latent(self.encoder(crystals, self.bf16), composition_fractions(crystals))
+        cell = None
+        if self.config.cell_path:
+            scaled = self.scaler.transform(crystals.lengths, crystals.angles, crystals.num_atoms)
+            cell = torch.cat([scaled, nn.functional.one_hot(crystals.num_atoms, self.config.max_atoms + 1).to(scaled.dtype)], -1)
+        return self.latent(self.encoder(crystals, self.bf16), composition_fractions(crystals), cell)
 
     def reconstruct(self, crystals:CrystalBatch, **options):
         "Encode crystals and decode them again: options and result as in `dpcdvae.generate.reconstruct`."
@@ -170,7 +177,7 @@ class DPCDVAE(nn.Module):
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
-# %% ../nbs/30_model.ipynb #67319420
+# %% ../nbs/30_model.ipynb #ce740c44
 def losses(model:DPCDVAE, crystals:CrystalBatch,
            generator:torch.Generator|None=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
@@ -197,21 +204,21 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
 
-# %% ../nbs/30_model.ipynb #e6842d46
+# %% ../nbs/30_model.ipynb #282061aa
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     "Fit the lattice scaler to training crystals and check that the model can hold them."
     too_big = (crystals.num_atoms > model.config.max_atoms).nonzero().flatten()
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
     model.scaler.fit(crystals)
 
-# %% ../nbs/30_model.ipynb #8197ed71
+# %% ../nbs/30_model.ipynb #d3fd6de6
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     "Fit the latent prior to encoded crystals."
     parts = [model.encode(crystals[i:i + batch_size].to(model.device)) for i in range(0, len(crystals), batch_size)]
     model.prior.fit(*(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_model.ipynb #803eb56a
+# %% ../nbs/30_model.ipynb #2fcc1277
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
@@ -248,6 +255,6 @@ def from_pretrained(name, # a run folder or a model folder
     model.card = record.get("card", {})
     return model.eval()
 
-# %% ../nbs/30_model.ipynb #5d0c3dbb
+# %% ../nbs/30_model.ipynb #fe9db475
 DPCDVAE.losses, DPCDVAE.prepare, DPCDVAE.fit_prior = losses, prepare, fit_prior
 DPCDVAE.save, DPCDVAE.from_pretrained = save, staticmethod(from_pretrained)
