@@ -10,6 +10,7 @@ from dpcdvae.schedule import NoiseSchedule, make_schedule, variance_exploding, v
 
 REAL = torch.float64
 TOYS = CrystalBatch.cat([toy(k) for k in ("SrTiO3", "NaCl", "Si", "CsCl", "Cu")]).to(REAL)
+FIRST = TOYS.offsets[:-1][TOYS.batch]                                # the first atom of each atom's crystal
 SCHEDULES = dict(sigmoid=make_schedule("sigmoid"), linear=make_schedule("linear"), cosine=make_schedule("cosine"), geometric=make_schedule("geometric"))
 
 def released():
@@ -116,29 +117,32 @@ def test_ddim_step_with_any_share_of_noise(eta):
 
 # ---- the loop ----
 
-def released_loop(seed, recenter, T=999):
-    "The release's sampler as its description has it: rf wrapped, r not; r = a rf + b eps + sigma noise at every t, noise at the last one too; types read each time."
-    beta, ab = released()
-    r, z, centre = draws(TOYS, seed, 0), TOYS.atomic_numbers, lambda x: mean_free(x, TOYS.batch, len(TOYS))
-    rf = r % 1
-    for i, t in enumerate(range(T, 0, -1), 1):
-        eps, logits = wavy(r, t, z).coords, wavy(r, t, z).type_logits
-        if recenter: rf = centre(rf)
+def nearly_ideal(gauge):
+    "A periodic denoiser with a small wave on the true noise; a wilder one would amplify rounding where alpha_bar is small."
+    schedule = SCHEDULES["sigmoid"]
+    def denoiser(x, t, z):
+        d = x - float(schedule.scale[t]) * TOYS.frac_coords
+        if gauge: d = d - d[FIRST]
+        eps = minimum_image(d) / float(schedule.sigma[t]) + .01 * torch.sin(2 * math.pi * x)
+        return Prediction(mean_free(eps, TOYS.batch, len(TOYS)) if gauge else eps, torch.nn.functional.one_hot((z + t) % 100, 100).to(REAL))
+    return denoiser
+
+@pytest.mark.parametrize("recenter", [False, True], ids=["plain", "recentred"])
+def test_modified_is_the_loop_of_the_release(recenter):
+    "rf wrapped (and, in the base model, recentred), r not; r = a rf + b eps + sigma noise at every t, noise at the last one too; types read each time."
+    (beta, ab), denoiser = released(), nearly_ideal(recenter)
+    r, z = draws(TOYS, 4, 0), TOYS.atomic_numbers
+    rf, frames, seen = r % 1, [], []
+    for i, t in enumerate(range(999, 0, -1), 1):
+        said = denoiser(r, t, z)
+        if recenter: rf = mean_free(rf, TOYS.batch, len(TOYS))
         sigma = np.sqrt(beta[t] * (1 - ab[t - 1]) / (1 - ab[t])) if t > 1 else 6.7927e-4     # the last as in its float32 table
-        r = rf / np.sqrt(ab[t]) - np.sqrt(1 - ab[t]) / np.sqrt(ab[t]) * eps + sigma * draws(TOYS, seed, i)
-        rf, z = r % 1, logits.argmax(-1) + 1
-    return rf, z
-
-def test_modified_is_the_loop_of_the_release():
-    x, z = run(wavy, GaussianVP(), sampler="modified", steps=999, seed=4, boundary="every", types="argmax", last_noise=True)
-    expected, types = released_loop(4, recenter=False)
-    assert minimum_image(x - expected).abs().max() < 1e-6 and torch.equal(z, types)
-
-def test_modified_is_the_loop_of_the_release_where_it_recenters():
-    "The base model subtracts the mean of the wrapped coordinates before each step."
-    x, z = run(wavy, GaussianVP(recenter=True), sampler="modified", steps=999, seed=4, boundary="every", types="argmax", last_noise=True)
-    expected, types = released_loop(4, recenter=True)
-    assert minimum_image(x - expected).abs().max() < 1e-6 and torch.equal(z, types)
+        r = rf / np.sqrt(ab[t]) - np.sqrt(1 - ab[t]) / np.sqrt(ab[t]) * said.coords + sigma * draws(TOYS, 4, i)
+        rf, z = r % 1, said.type_logits.argmax(-1) + 1
+        frames.append(rf)
+    x, types = run(denoiser, GaussianVP(recenter=recenter), sampler="modified", steps=999, seed=4, boundary="every", types="argmax", last_noise=True, callback=lambda f: seen.append(f.x))
+    assert torch.equal(types, z) and torch.equal(x, seen[-1])
+    assert minimum_image(torch.stack(seen[1:]) - torch.stack(frames)).abs().max() < 1e-6
 
 @pytest.mark.parametrize("steps", [10, 50])
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
@@ -220,7 +224,7 @@ def pairs(num): return CrystalBatch(torch.ones(2 * num, dtype=torch.long), torch
 @pytest.mark.parametrize("sampler", STEPS)
 @pytest.mark.parametrize("process", [GaussianVP(make_schedule("linear")), WrappedNormal()], ids=["gaussian", "torus"])
 def test_samples_land_on_a_member_of_the_set(process, sampler):
-    "DDPM and DDIM on the Gaussian also keep the shares of the set."
+    "DDPM and DDIM reach them all, and on the Gaussian keep the shares of the set; `modified` may always take the commonest."
     torus = isinstance(process, WrappedNormal)
     x, _ = run(mixture(process), process, pairs(600), sampler, 200, boundary="every" if torus else "never")
     off = x.view(600, 1, 2, 3) - MEMBERS
@@ -228,12 +232,10 @@ def test_samples_land_on_a_member_of_the_set(process, sampler):
     distance = off.flatten(2).norm(dim=-1)
     assert distance.min(1).values.max() < 1e-3
     found = torch.bincount(distance.argmin(1), minlength=3) / 600
-    assert (found > .01).sum() >= 2
+    if sampler != "modified": assert found.min() > .01
     if not torus and sampler != "modified": assert (found - WEIGHTS).abs().max() < .07, found
 
 # ---- gauge ----
-
-FIRST = TOYS.offsets[:-1][TOYS.batch]
 
 @pytest.mark.parametrize("steps", [10, 50, 999])
 @pytest.mark.parametrize("sampler", STEPS)
@@ -315,7 +317,7 @@ def walk(denoiser, crystals=TOYS, ids=None, **kw):
 
 def test_langevin_steps_written_out():
     "x <- x + a s / sigma + sqrt(2 a) noise in ångström, a = 1e-4 (sigma / sigma_min)^2, from 10 Å to 0.01 Å."
-    say = lambda x, t: torch.sin(2 * math.pi * x) + .01 * t
+    say = lambda x, t: .02 * torch.sin(2 * math.pi * x) + .01 * t                              # gentle: a steep one would amplify rounding
     atom = torch.cat([torch.arange(n) for n in TOYS.num_atoms.tolist()])
     noise = lambda i: address_normal(6, TOYS.batch, atom, i)
     x, i = torch.special.ndtr(noise(0)), 0
