@@ -92,6 +92,13 @@ def test_crystal_without_a_loss_is_named_and_left_out(tmp_path):
     assert "broken-one" in (tmp_path / "skipped.txt").read_text() and "good-" not in (tmp_path / "skipped.txt").read_text()
     assert json.loads((tmp_path / "run.json").read_text())["skipped"] >= 1 and all(p.isfinite().all() for p in model.parameters())
 
+def test_large_batches_go_in_pieces(tmp_path):
+    from dpcdvae.train import pieces
+    assert [len(p) for p in pieces(toys(60))] == [128, 128, 44] and len(pieces(toys(2))) == 1
+    train(dict(train=toys(30), val=toys(1)), tmp_path, "tiny", max_epochs=1, quiet=True, **dict(SMALL, batch_size=150))
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["steps"], record["crystals_seen"]) == (1, 150)
+
 def test_time_up_before_the_first_validation_still_keeps_a_best(tmp_path):
     model = train(dict(train=toys(), val=toys(1)), tmp_path, "tiny", max_time="00:00:01", quiet=True, **SMALL)
     assert (tmp_path / "best" / "model.safetensors").exists() and model.card["val_loss"] > 0 and bool(model.prior.fitted)
