@@ -6,7 +6,7 @@
 __all__ = ['READINGS', 'KEEP', 'SWITCHES', 'SAMPLERS', 'median_seconds', 'circumstances', 'training_step', 'peak_memory', 'bench',
            'study', 'study_table', 'switch_table', 'switches', 'main']
 
-# %% ../nbs/53_bench.ipynb #8b9d007c
+# %% ../nbs/53_bench.ipynb #5589ae81
 import argparse, json, os, statistics, subprocess, sys, time
 from pathlib import Path
 import torch
@@ -16,7 +16,7 @@ from .model import DPCDVAE, get_config
 from .neighbors import find_neighbors
 from .train import has_bf16, machine, pieces
 
-# %% ../nbs/53_bench.ipynb #94336f7b
+# %% ../nbs/53_bench.ipynb #b28e70c3
 def median_seconds(f, repeats:int=9, warmup:int=2)->float:
     "Call f a few times and take the median."
     for _ in range(warmup): f()
@@ -45,7 +45,7 @@ def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True):
         adam.step()
     return step
 
-# %% ../nbs/53_bench.ipynb #ab60e7b9
+# %% ../nbs/53_bench.ipynb #ca86177c
 def peak_memory(data, batch_size:int, preset:str="default")->float: # GiB
     "Take three training steps in a fresh process and read its largest resident set."
     code = (f"import resource, torch; from dpcdvae.bench import has_bf16, load_crystals, training_step; c = load_crystals({str(data)!r}, split='train', progress=False); c = c[torch.arange({batch_size}) % len(c)]; s = training_step(c, {preset!r}, has_bf16())\n"
@@ -68,7 +68,7 @@ def bench(data="perov_mini", preset:str="default", repeats:int=9)->dict:
     rows["peak_gib_batch_512"] = peak_memory(data, 512, preset)
     return dict(circumstances(), **{k: round(v, 4) if isinstance(v, float) else v for k, v in rows.items()})
 
-# %% ../nbs/53_bench.ipynb #8b9d38ad
+# %% ../nbs/53_bench.ipynb #56019be5
 READINGS = {"free, mean": dict(), "free, sampled z": dict(z="sampled"), "composition forced": dict(force=("num_atoms", "composition")),
             "composition and lattice forced": dict(force=("num_atoms", "composition", "lattice"))}
 KEEP = ("match_rate", "match_rate_valid", "match_rate_anonymous", "rms", "composition_exact", "num_atoms_exact", "length_error", "angle_error", "valid", "composition_valid", "structure_valid", "truth_valid",
@@ -101,7 +101,7 @@ def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00
         print(name, "generated", {k: round(v["value"], 3) for k, v in result["generation"].items() if v["value"] is not None}, flush=True)
     return result
 
-# %% ../nbs/53_bench.ipynb #2afc446d
+# %% ../nbs/53_bench.ipynb #6588e28e
 def _rate(m)->str: return "–" if not m or m["value"] is None else f"{100 * m['value']:.1f} %"
 def _rms(m)->str: return "–" if not m or m["value"] is None else f"{m['value']:.3f}"
 
@@ -130,7 +130,7 @@ def switch_table(path="results/switches.json")->str: # markdown
     rows += [f"| {label} | {percent(v['match_rate'])} | {'–' if v['rms'] is None else format(v['rms'], '.3f')} | {v['seconds_per_crystal']} |" for label, v in r["samplers"].items()]
     return "\n".join(rows)
 
-# %% ../nbs/53_bench.ipynb #3671a3bc
+# %% ../nbs/53_bench.ipynb #bd91176f
 SWITCHES = {"as it is": dict(), "no short path": dict(short_path=False), "composition weight 1": dict(cost_composition=1.), "KL weight 0.01": dict(cost_kl=0.01),
             "Gaussian noise, sigmoid schedule": dict(process="gaussian", schedule="sigmoid"), "cartesian frame": dict(frame="cartesian"), "types re-read at every step": dict(types="argmax"),
             "t/1000 to the network": dict(time_scale=1e-3), "minmax scaler, lattice weight 100": dict(scaler="minmax", cost_lattice=100.), "CrystalNN graph": dict(encoder_graph="crystalnn", encoder_neighbors=20)}
@@ -149,23 +149,24 @@ def switches(data, runs, epochs:int=16, num:int=150, seed:int=0)->dict:
     result["samplers"] = {k: dict(brief(v), seconds_per_crystal=v["seconds_per_crystal"]) for k, v in samplers["reconstruction"].items()}
     return result
 
-# %% ../nbs/53_bench.ipynb #73c0fac5
+# %% ../nbs/53_bench.ipynb #52980eb0
 def main(argv=None):
     "Measure speed, make a study, or turn the switches."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
     p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches"])
     p.add_argument("--data", default="perov_mini"); p.add_argument("--out", type=Path, default=Path("results/bench.json")); p.add_argument("--preset", default="default")
     p.add_argument("--run", type=Path); p.add_argument("--max-time", default="01:00:00"); p.add_argument("--num", type=int, default=512); p.add_argument("--num-new", type=int, default=64)
-    p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true")
+    p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
     a = p.parse_args(argv)
     if a.threads: torch.set_num_threads(a.threads)
     if a.what == "speed": result = bench(a.data, a.preset)
     elif a.what == "switches": result = switches(a.data, a.run or Path("runs/results/switches"), seed=a.seed)
-    else: result = study(a.data, a.run or Path("runs/results") / a.out.stem, a.out.stem, a.preset, a.max_time, a.num, a.num_new, a.seed, readings={"free, mean": dict()} if a.only_free else READINGS, steps=a.steps)
+    else: result = study(a.data, a.run or Path("runs/results") / a.out.stem, a.out.stem, a.preset, a.max_time, a.num, a.num_new, a.seed, readings={} if a.only_new else {"free, mean": dict()} if a.only_free else READINGS, steps=a.steps)
+    if a.what == "study" and a.only_new: result = json.loads(a.out.read_text()) | dict(generation=result["generation"], generation_made_on=dict(result["made_on"], num=a.num_new, steps=a.steps))
     a.out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(a.out, json.dumps(result, indent=1) + "\n")
     if a.what == "speed": print("\n".join(f"{k:32} {v}" for k, v in result.items()))
     print(a.out)
 
-# %% ../nbs/53_bench.ipynb #fd9e84e1
+# %% ../nbs/53_bench.ipynb #60d72742
 if __name__ == "__main__" and "__file__" in globals(): main()
