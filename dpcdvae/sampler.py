@@ -6,7 +6,7 @@
 __all__ = ['STEPS', 'BOUNDARIES', 'address_uniform', 'address_normal', 'ddim_step', 'ddpm_step', 'modified_step', 'get_step',
            'time_grid', 'Prediction', 'Step', 'sample', 'check_langevin_steps', 'langevin']
 
-# %% ../nbs/12_sampler.ipynb #81b55d8f
+# %% ../nbs/12_sampler.ipynb #844fc94b
 from dataclasses import dataclass
 from typing import Callable
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from .lattice import cart_to_frac, wrap
 from .diffusion import mean_free
 
-# %% ../nbs/12_sampler.ipynb #892c7b9c
+# %% ../nbs/12_sampler.ipynb #d42b4d85
 def _mix(x:Tensor)->Tensor: # int64 -> int64, arithmetic modulo 2**64
     "Scramble 64-bit integers (the finaliser of splitmix64)."
     shift = lambda x, n: (x >> n) & ((1 << (64 - n)) - 1)
@@ -39,7 +39,7 @@ def address_normal(seed:int,
     u, v = (address_uniform(seed, *where, torch.as_tensor(k, device=atom.device)) for k in (0, 1))
     return (-2 * u.log()).sqrt() * torch.cos(2 * torch.pi * v)
 
-# %% ../nbs/12_sampler.ipynb #ef2a2d26
+# %% ../nbs/12_sampler.ipynb #bbce69fe
 def ddim_step(schedule, t:int, s:int, x0:Tensor, eps:Tensor, noise:Tensor, eta:float=0.)->Tensor: # (N,3) x_s
     "Step from t to s: Song 2020 eq. 12; eta=0 is deterministic."
     tilde = eta * float(schedule.posterior_sigma(t, s))
@@ -60,7 +60,7 @@ def get_step(name:str)->Callable:
     if name not in STEPS: raise ValueError(f"no sampler {name!r}: choose one of {', '.join(STEPS)}")
     return STEPS[name]
 
-# %% ../nbs/12_sampler.ipynb #97b927a2
+# %% ../nbs/12_sampler.ipynb #43ac687b
 def time_grid(num_steps:int, # T of the schedule
               calls:int,     # network calls wanted
              )->list[int]: # from T down to 0
@@ -68,7 +68,7 @@ def time_grid(num_steps:int, # T of the schedule
     if not 1 <= calls <= num_steps: raise ValueError(f"the number of sampling steps must be from 1 to {num_steps}, got {calls}")
     return [*torch.linspace(num_steps, 1, calls, dtype=torch.float64).round().long().tolist(), 0]
 
-# %% ../nbs/12_sampler.ipynb #74ab05ae
+# %% ../nbs/12_sampler.ipynb #705db24e
 @dataclass(frozen=True)
 class Prediction:
     "What a denoiser says."
@@ -85,11 +85,11 @@ class Step:
 
 BOUNDARIES = ("every", "network", "never")
 
-# %% ../nbs/12_sampler.ipynb #2ecfd313
+# %% ../nbs/12_sampler.ipynb #9afdb199
 def _number_in_crystal(batch:Tensor, num_crystals:int)->Tensor: # (N,) 0, 1, ... within each crystal
     return torch.arange(len(batch), device=batch.device) - torch.searchsorted(batch, torch.arange(num_crystals, device=batch.device))[batch]
 
-# %% ../nbs/12_sampler.ipynb #3648b859
+# %% ../nbs/12_sampler.ipynb #6dac46a1
 @torch.no_grad()
 def sample(denoiser:Callable, # (x (N,3), t int, atomic_numbers (N,)) -> Prediction
            process,           # GaussianVP or WrappedNormal
@@ -115,7 +115,7 @@ def sample(denoiser:Callable, # (x (N,3), t int, atomic_numbers (N,)) -> Predict
     for i, (t, s) in enumerate(zip(times, times[1:]), 1):
         pred = denoiser(x if boundary == "never" else wrap(x), t, z)
         eps = process.to_eps(pred.coords, t)
-        x0 = process.to_x0(x, eps, t)
+        x0 = process.to_x0(mean_free(x, batch, num_crystals) if process.recenter else x, eps, t) # recentred after wrapping, as released
         noise = draw(i) if s > 0 or last_noise else torch.zeros_like(x)
         x = _last_noisy_step(schedule, x0, noise) if s == 0 and last_noise else step(schedule, t, s, x0, eps, noise)
         if boundary == "every": x = wrap(x)
@@ -127,7 +127,7 @@ def _last_noisy_step(schedule, x0, noise):
     "The release's last step: the posterior's noise at t=1, where alpha_bar_0 is 1 - beta_0 and not 1."
     return x0 + float(schedule.sigma[1]) * noise
 
-# %% ../nbs/12_sampler.ipynb #529a9f85
+# %% ../nbs/12_sampler.ipynb #0e0a2f6d
 def check_langevin_steps(steps:int, levels:int)->None:
     "Refuse a number of network calls that cannot be shared evenly among the levels."
     if steps < levels or steps % levels: raise ValueError(f"langevin walks the same number of steps at each of its {levels} levels: steps must be a multiple of {levels}, got {steps}")

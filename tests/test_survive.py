@@ -100,7 +100,7 @@ def test_stopped_by_hand_says_how_to_go_on(splits, tmp_path):
     process = start(*COMMAND, *train_command(splits, tmp_path / "run", "--max-time", "00:05:00", "--threads", 1))
     try: wait_for(lambda: process.stdout.readline().startswith("0:00"), process)
     finally: process.send_signal(signal.SIGINT)
-    code, _, err = end(process, 60)
+    code, _, err = end(process, 20)
     assert code == 130 and "--resume" in err and "Traceback" not in err, (code, err[-500:])
 
 def test_finished_run_stays_as_it_is_or_goes_on(run):
