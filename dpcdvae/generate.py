@@ -6,7 +6,7 @@
 __all__ = ['HEADER', 'Sampling', 'latent_noise', 'encode_block', 'draw_block', 'force_stats', 'denoise', 'by_size', 'Camera',
            'Films', 'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'reconstruct', 'generate']
 
-# %% ../nbs/32_generate.ipynb #9c634ade
+# %% ../nbs/32_generate.ipynb #6116a95f
 import csv, dataclasses, io, json, math, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from .lattice import minimum_image
 from .model import DPCDVAE, Stats
 from .sampler import Prediction, address_normal, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES
 
-# %% ../nbs/32_generate.ipynb #3c464ccd
+# %% ../nbs/32_generate.ipynb #22554c54
 @dataclass(frozen=True)
 class Sampling:
     "How to sample; None means: as the model's preset has it."
@@ -34,7 +34,9 @@ class Sampling:
     def fill(self, model:DPCDVAE)->"Sampling":
         "Complete with the model's own choices, and check."
         c = model.config
-        full = dataclasses.replace(self, sampler=self.sampler or c.sampler, steps=self.steps or c.sampling_steps, boundary=self.boundary or c.boundary, force=tuple(self.force))
+        chosen = lambda own, preset: preset if own is None else own
+        full = dataclasses.replace(self, sampler=chosen(self.sampler, c.sampler), steps=chosen(self.steps, c.sampling_steps), boundary=chosen(self.boundary, c.boundary), force=tuple(self.force))
+        if not 0 <= full.seed < 2**63: raise ValueError(f"seed is {full.seed}: it must be from 0 to 2**63 - 1")
         if (c.process == "score") != (full.sampler == "langevin"): raise ValueError(f"the sampler {full.sampler} does not fit a model with the {c.process} process: {'take langevin' if c.process == 'score' else 'take modified, ddpm or ddim'}")
         if c.process == "score": check_langevin_steps(full.steps, c.num_steps)
         else: get_step(full.sampler), time_grid(c.num_steps, full.steps)
@@ -43,7 +45,7 @@ class Sampling:
         if bad := set(full.force) - {"num_atoms", "composition", "lattice"}: raise ValueError(f"cannot force {', '.join(sorted(bad))}: choose from num_atoms, composition, lattice")
         return full
 
-# %% ../nbs/32_generate.ipynb #d02c542e
+# %% ../nbs/32_generate.ipynb #f6cf1ab6
 def latent_noise(ids:Tensor, dim:int, seed:int)->Tensor: # (B,dim) float32
     "Draw a normal latent vector that belongs to each crystal's number."
     return address_normal(seed, ids, torch.zeros_like(ids), -1, dim).float()
@@ -66,7 +68,7 @@ def force_stats(stats:Stats, truth:CrystalBatch, force:tuple)->Stats:
     if "lattice" in force: stats = dataclasses.replace(stats, lengths=truth.lengths, angles=truth.angles)
     return stats
 
-# %% ../nbs/32_generate.ipynb #cdeaf6bd
+# %% ../nbs/32_generate.ipynb #9762e98e
 @torch.no_grad()
 def denoise(model:DPCDVAE, z:Tensor, # (B,D)
             stats:Stats, ids:Tensor, # (B,) numbers of the crystals in the job
@@ -91,7 +93,7 @@ def by_size(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling, callba
     done = CrystalBatch.cat([denoise(model, z[p], pick(p), ids[p], s, callback and (lambda step, p=p: callback(p, step))) for p in parts])
     return done[torch.argsort(torch.cat(parts))]
 
-# %% ../nbs/32_generate.ipynb #416d9908
+# %% ../nbs/32_generate.ipynb #06f4b7ab
 class Camera:
     "Record the reverse process of chosen crystals."
     def __init__(self, wanted:Tensor, # (B,) True for the crystals to film
@@ -120,7 +122,7 @@ class Films(list):
     def to_html(self, path, index:int=0, **kw): return self[index].to_html(path, **kw)
     def _repr_html_(self)->str: return "".join(f._repr_html_() for f in self[:4])
 
-# %% ../nbs/32_generate.ipynb #23b827a1
+# %% ../nbs/32_generate.ipynb #8b5a9822
 HEADER = ["index", "material_id", "cif", "error"]
 
 def rows_of(crystals:CrystalBatch, first:int, names)->list[list]:
@@ -145,9 +147,11 @@ def resume_at(path:Path, num:int, block:int)->int:
     "Count the rows of whole blocks that are already there, and cut off what lies behind them."
     if not path.exists(): atomic_write(path, csv_text([HEADER]))
     csv.field_size_limit(2**30)
-    with open(path, newline="") as f: rows = list(csv.reader(f))
+    with open(path, newline="") as f: text = f.read()
+    rows = list(csv.reader(io.StringIO(text, newline="")))
     if not rows or rows[0] != HEADER: raise ValueError(f"{path} is not a list of crystals (its first line is not {','.join(HEADER)}): choose another folder")
     whole = [r for r in rows[1:] if len(r) == 4]
+    if len(rows) > 1 and not text.endswith("\n") and len(rows[-1]) == 4: whole.pop()   # torn in its last field
     keep = num if len(whole) >= num else len(whole) // block * block
     if keep != len(rows) - 1: atomic_write(path, csv_text([HEADER, *whole[:keep]]))
     return keep
@@ -157,12 +161,13 @@ def open_job(out:Path, record:dict)->None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "run.json"
     if path.exists():
-        old = json.loads(path.read_text())
+        try: old = json.loads(path.read_text())
+        except json.JSONDecodeError as e: raise ValueError(f"{path} is damaged ({e}): choose another folder") from None
         differ = [k for k, v in json.loads(json.dumps(record)).items() if k != "versions" and old.get(k) != v]
         if differ: raise ValueError(f"{out} holds another job (its {', '.join(differ)} differ): choose another folder")
     else: atomic_write(path, json.dumps(dict(**record, seconds=0.), indent=1))
 
-# %% ../nbs/32_generate.ipynb #45f9a9c3
+# %% ../nbs/32_generate.ipynb #f8e974c3
 def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(indices) -> (z, stats, targets or None, names)
             out=None, films:int=0, block:int=256, progress:bool=False, record:dict|None=None)->Films:
     "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
@@ -182,7 +187,7 @@ def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(ind
                                **dataclasses.asdict(s)) for i in sorted(camera.frames)]
             if out:
                 for f in new: f.save(_film_path(out, f.meta["index"]))
-                with open(out / "crystals.csv", "a", newline="") as f: f.write(csv_text(rows_of(made, first, names)))
+                _append(out / "crystals.csv", csv_text(rows_of(made, first, names)))
             else: kept.append(made), shot.extend(new)
             bar.update(len(ids))
     if out:
@@ -190,6 +195,12 @@ def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(ind
         atomic_write(out / "run.json", json.dumps(record | dict(seconds=round(record["seconds"] + time.time() - began, 2)), indent=1))
         return None
     return Films(shot, CrystalBatch.cat(kept))
+
+def _append(path:Path, text:str)->None:
+    "Add text to a file; an error names it."
+    try:
+        with open(path, "a", newline="") as f: f.write(text)
+    except OSError as e: raise OSError(e.errno, e.strerror, str(path)) from None
 
 def _film_path(out, i)->Path:
     (out / "films").mkdir(exist_ok=True)
@@ -201,7 +212,7 @@ def _record(kind:str, model:DPCDVAE, s:Sampling, num:int, **more)->dict:
     return dict(kind=kind, num=num, **json.loads(json.dumps(dataclasses.asdict(s))), preset=model.config.preset, card=getattr(model, "card", {}), **more,
                 versions=dict(dpcdvae=dpcdvae.__version__, torch=torch.__version__))
 
-# %% ../nbs/32_generate.ipynb #fc98b01c
+# %% ../nbs/32_generate.ipynb #dc76637a
 @torch.no_grad()
 def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
                 out=None,         # a folder to stream to; None: return films
@@ -223,7 +234,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
             atomic_write(Path(out) / "truth.csv", csv_text([HEADER[:3], *(r[:3] for r in rows)]))
     return run_job(model, len(crystals), s, inputs, out, len(crystals) if films is None and not out else films or 0, block, progress, record)
 
-# %% ../nbs/32_generate.ipynb #d2bfa9d7
+# %% ../nbs/32_generate.ipynb #ac5fed0d
 @torch.no_grad()
 def generate(model:DPCDVAE, num:int=16, # crystals wanted
              out=None, films:int|None=None, progress:bool=False, block:int=256, **sampling)->Films|None:

@@ -13,7 +13,7 @@ __all__ = ['MIN_DISTANCE', 'MIN_VOLUME', 'STOL', 'METRICS', 'COLUMNS', 'MetricsE
            'count_bars', 'svg_histogram', 'metric_table', 'row_table', 'notable', 'histograms', 'report_html',
            'metrics_json', 'evaluate']
 
-# %% ../nbs/40_metrics.ipynb #4912ece6
+# %% ../nbs/40_metrics.ipynb #35e88b4f
 import concurrent.futures, html, itertools, json, math, os, re, signal, sys, threading, time, warnings
 from collections import Counter, defaultdict
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-# %% ../nbs/40_metrics.ipynb #4fb39a77
+# %% ../nbs/40_metrics.ipynb #97d57911
 class MetricsError(ValueError):
     "A folder or table that cannot be judged; the sentence names it and says what to do."
 
@@ -34,7 +34,7 @@ class Check:
     kind:str="" # the reason without its numbers: what a histogram of failures counts
     def __bool__(self): return self.ok
 
-# %% ../nbs/40_metrics.ipynb #9f3f0981
+# %% ../nbs/40_metrics.ipynb #e2f57b81
 def min_distance(structure, # pymatgen Structure
                 )->tuple: # (Å, i, j), or (inf, None, None) for a one-atom cell
     "Find the two different atoms that are closest, through all periodic images."
@@ -45,7 +45,7 @@ def min_distance(structure, # pymatgen Structure
     i,j = np.unravel_index(np.argmin(dist), dist.shape)
     return float(dist[i,j]), int(i), int(j)
 
-# %% ../nbs/40_metrics.ipynb #f0327d3d
+# %% ../nbs/40_metrics.ipynb #c88e8523
 MIN_DISTANCE, MIN_VOLUME = 0.5, 0.1 # Å, Å3: CDVAE's compute_metrics
 
 def structure_validity(structure, # pymatgen Structure
@@ -58,7 +58,7 @@ def structure_validity(structure, # pymatgen Structure
     name = lambda k: f"{k} ({structure[k].species_string})"
     return Check(False, f"atoms {name(i)} and {name(j)} are {dist:.3f} Å apart (limit {MIN_DISTANCE})", "atoms too close")
 
-# %% ../nbs/40_metrics.ipynb #9ad0b910
+# %% ../nbs/40_metrics.ipynb #2ebb8bc4
 def reduced_counts(composition, # Structure, Composition, formula, or {symbol: count}
                   )->tuple: # (symbols, counts): sorted, divided by their greatest common divisor
     "Bring a composition to its smallest whole numbers."
@@ -70,7 +70,7 @@ def reduced_counts(composition, # Structure, Composition, formula, or {symbol: c
     gcd = math.gcd(*(n for _,n in pairs))
     return tuple(s for s,_ in pairs), tuple(n//gcd for _,n in pairs)
 
-# %% ../nbs/40_metrics.ipynb #60fbb7d4
+# %% ../nbs/40_metrics.ipynb #19e5e09d
 @lru_cache(maxsize=1<<16)
 def _smact(symbols, counts)->Check:
     "Judge one reduced composition, once."
@@ -92,14 +92,14 @@ def _pauling(test, states, enegs)->bool:
     try: return test(states, enegs)
     except TypeError: return True
 
-# %% ../nbs/40_metrics.ipynb #878621a4
+# %% ../nbs/40_metrics.ipynb #ac09df87
 def composition_validity(composition, # Structure, Composition, formula, or {symbol: count}
                         )->Check:
     "Check by SMACT that a composition can be charge neutral."
     try: return _smact(*reduced_counts(composition))
     except ValueError as e: return Check(False, f"{e}", "no whole-number composition")
 
-# %% ../nbs/40_metrics.ipynb #d0ed64b1
+# %% ../nbs/40_metrics.ipynb #89ed2928
 _number = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _p1 = re.compile(r"^_(?:symmetry_Int_Tables_number|space_group_IT_number)\s+1\s*$", re.M)
 
@@ -117,7 +117,7 @@ def _sites(cif)->list: # one dict a site, keyed by the CIF's column names
     rows = itertools.takewhile(lambda l: l[0] not in "_#" and not l.startswith("data_"), lines[len(keys):])
     return [dict(zip(keys, r.split())) for r in rows]
 
-# %% ../nbs/40_metrics.ipynb #4e7e48a5
+# %% ../nbs/40_metrics.ipynb #1ba52487
 def read_cif(cif:str, # text of a CIF file
             )->"Structure": # pymatgen Structure
     "Read one crystal, keeping atoms that stand in the same place."
@@ -133,7 +133,7 @@ def read_cif(cif:str, # text of a CIF file
     frac = [[float(_number.match(s[f"_atom_site_fract_{k}"])[0]) for k in "xyz"] for s in sites]
     return Structure(Lattice.from_parameters(*cell), symbols, frac)
 
-# %% ../nbs/40_metrics.ipynb #6dfe2ab4
+# %% ../nbs/40_metrics.ipynb #f41452f3
 STOL = 0.5 # site tolerance, in units of (V/n)^(1/3)
 @lru_cache(maxsize=8)
 def matcher(stol:float=STOL, # site tolerance, in units of (V/n)^(1/3)
@@ -152,14 +152,14 @@ def match(pred, # pymatgen Structure
     rms = matcher(**tolerances).get_rms_dist(pred, truth)
     return None if rms is None else float(rms[0])
 
-# %% ../nbs/40_metrics.ipynb #326702cd
+# %% ../nbs/40_metrics.ipynb #12a932ae
 def anonymous(structure, # pymatgen Structure
              )->"Structure":
     "Replace all species by one."
     from pymatgen.core import Structure
     return Structure(structure.lattice, ["C"]*len(structure), structure.frac_coords)
 
-# %% ../nbs/40_metrics.ipynb #ad069326
+# %% ../nbs/40_metrics.ipynb #ca2c3bfd
 def lattice_fits(pred, truth, # pymatgen Structures
                  ltol:float=0.3, angle_tol:float=10., # relative, degrees
                 )->bool:
@@ -176,7 +176,7 @@ def mismatch(pred, truth, # pymatgen Structures that do not match
     if rms_anonymous is not None: return "right places, wrong species"
     return "atoms out of place" if lattice_fits(pred, truth) else "lattice out of tolerance"
 
-# %% ../nbs/40_metrics.ipynb #3fd88dcb
+# %% ../nbs/40_metrics.ipynb #3d43657b
 def wilson(count:int, # successes
            total:int, # trials
            z:float=1.959964, # normal quantile: 95 %
@@ -197,7 +197,7 @@ def bootstrap(values, # numbers
     means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(num)]
     return tuple(float(x) for x in np.percentile(means, [2.5,97.5]))
 
-# %% ../nbs/40_metrics.ipynb #fca7e9bb
+# %% ../nbs/40_metrics.ipynb #18de72d9
 class Entry(NamedTuple):
     "One crystal to judge: its place, its name, and its CIF text or Structure."
     index:int # place in the input
@@ -218,7 +218,7 @@ def read_table(path, # CSV (or CSV.GZ) with a `cif` column
     places = df["index"] if "index" in df else range(len(df))
     return [Entry(int(i), str(m), c, str(e)) for i,m,c,e in zip(places, ids, df["cif"], errors)]
 
-# %% ../nbs/40_metrics.ipynb #47c4d7bb
+# %% ../nbs/40_metrics.ipynb #705abe4c
 def _folder(path)->list[Entry]:
     "Read the crystals of a folder."
     for name in ("crystals.csv","crystals.csv.gz","train.csv","train.csv.gz"):
@@ -234,7 +234,10 @@ def read_crystals(src, # path of a table, folder or CIF; CrystalBatch; or a list
         path = Path(src)
         if not path.exists(): raise MetricsError(f"{path} does not exist; name a folder or a CSV file of crystals.")
         if path.is_dir(): return _folder(path)
-        return [Entry(0, path.stem, path.read_text(errors="replace"))] if path.suffix==".cif" else read_table(path)
+        if path.suffix==".cif": return [Entry(0, path.stem, path.read_text(errors="replace"))]
+        if path.suffix not in (".safetensors",".xyz",".extxyz",".parquet"): return read_table(path)
+        from dpcdvae.data import load_crystals
+        src = load_crystals(path, progress=False)
     if hasattr(src,"to_structures"):
         ids, src = getattr(src,"ids",()), src.to_structures()
         return [Entry(i, str(ids[i]) if ids else "", s) for i,s in enumerate(src)]
@@ -242,7 +245,7 @@ def read_crystals(src, # path of a table, folder or CIF; CrystalBatch; or a list
     if not entries: raise MetricsError("There are no crystals to judge: the list is empty.")
     return entries
 
-# %% ../nbs/40_metrics.ipynb #2f089cba
+# %% ../nbs/40_metrics.ipynb #16f9546a
 def structure_of(entry:Entry)->"Structure":
     "Read an entry's crystal."
     return read_cif(entry.source) if isinstance(entry.source,str) else entry.source
@@ -254,7 +257,7 @@ def formula_of(entry:Entry)->str|None: # reduced formula, None if unreadable
     try: return (Composition(m[1] or m[2]) if m else structure_of(entry).composition).reduced_formula
     except (ValueError, KeyError, TypeError): return None
 
-# %% ../nbs/40_metrics.ipynb #422285f8
+# %% ../nbs/40_metrics.ipynb #4f7a38d1
 @contextmanager
 def time_limit(seconds:float|None): # None or 0: no limit
     "Raise TimeoutError after `seconds` (POSIX, main thread; elsewhere there is no limit)."
@@ -269,14 +272,14 @@ def time_limit(seconds:float|None): # None or 0: no limit
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
 
-# %% ../nbs/40_metrics.ipynb #624fc66c
+# %% ../nbs/40_metrics.ipynb #d1d95b10
 def space_group(structure, symprec:float=0.1, # Å
                )->int|None: # number, 1 to 230
     "Find the space group; nothing where spglib finds none."
     try: return int(structure.get_space_group_info(symprec=symprec)[1])
     except (ValueError, TypeError, IndexError): return None
 
-# %% ../nbs/40_metrics.ipynb #8f1a7c24
+# %% ../nbs/40_metrics.ipynb #22721dbd
 def describe(row:dict, # filled in place
              structure, # pymatgen Structure
             )->None:
@@ -289,7 +292,7 @@ def describe(row:dict, # filled in place
                composition_valid=c.ok, composition_reason=c.reason, composition_kind=c.kind, valid=s.ok and c.ok)
     if s.ok: row["space_group"] = space_group(structure)
 
-# %% ../nbs/40_metrics.ipynb #6e2427c0
+# %% ../nbs/40_metrics.ipynb #be14694f
 def compare(row:dict, # filled in place
             pred, truth, # pymatgen Structures
            )->None:
@@ -307,7 +310,7 @@ def compare(row:dict, # filled in place
     row["same_space_group"] = row.get("space_group") is not None and row["space_group"]==space_group(truth)
     row["reason"] = "" if row["matched"] else mismatch(pred, truth, row["rms_anonymous"])
 
-# %% ../nbs/40_metrics.ipynb #4b6dcf23
+# %% ../nbs/40_metrics.ipynb #9633a6f7
 def judge(task, # (Entry, true Entry or None, seconds allowed)
          )->dict: # row
     "Judge one crystal; whatever goes wrong becomes the row's reason."
@@ -332,7 +335,7 @@ def _readable(row, entry):
     except TimeoutError: raise
     except Exception as e: row.update(reason="unreadable CIF", detail=f"{type(e).__name__}: {e}")
 
-# %% ../nbs/40_metrics.ipynb #a9464e5c
+# %% ../nbs/40_metrics.ipynb #5e06ec11
 def _quiet():
     "Prepare a worker process: one thread, no warnings, interrupts left to the parent."
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -351,7 +354,7 @@ def _pool(workers):
     context = multiprocessing.get_context("fork" if sys.platform=="linux" else None)
     return concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet)
 
-# %% ../nbs/40_metrics.ipynb #1e012571
+# %% ../nbs/40_metrics.ipynb #b0ac0d44
 def _alone(fn, tasks, crashed)->list:
     "Run tasks one by one in processes of their own, after a pool has broken."
     results, pool = [], _pool(1)
@@ -374,7 +377,7 @@ def num_workers(workers:int|None=None, # None: every core this process may use
     "Count the processes to use."
     return max(1, workers or (len(os.sched_getaffinity(0)) if hasattr(os,"sched_getaffinity") else os.cpu_count() or 1))
 
-# %% ../nbs/40_metrics.ipynb #79c741cf
+# %% ../nbs/40_metrics.ipynb #b4d356ef
 def parallel_map(fn, # picklable function of one task
                  tasks:list, # tasks
                  workers:int|None=None, # processes; None: every core, 1: this process
@@ -400,7 +403,7 @@ def parallel_map(fn, # picklable function of one task
     bar.close()
     return [r for i in range(len(chunks)) for r in results[i]]
 
-# %% ../nbs/40_metrics.ipynb #deb84a6d
+# %% ../nbs/40_metrics.ipynb #9b6813ec
 def _died(task)->dict:
     "Make the row of a crystal whose worker process died."
     return dict(index=task[0].index, material_id=task[0].material_id, reason="worker process died", detail="the process judging it ended; out of memory?")
@@ -416,7 +419,7 @@ def connect(scheduler:str|None, # address of a Dask scheduler; None: local proce
     "Open an executor on a Dask cluster."
     return None if scheduler is None else _client(scheduler).get_executor()
 
-# %% ../nbs/40_metrics.ipynb #c5e114fa
+# %% ../nbs/40_metrics.ipynb #3548a609
 class Metric(NamedTuple):
     "What a number means."
     label:str # short name
@@ -425,7 +428,7 @@ class Metric(NamedTuple):
     weakness:str="" # what it cannot see
     better:str="higher" # higher, lower, or none
 
-# %% ../nbs/40_metrics.ipynb #67d7697e
+# %% ../nbs/40_metrics.ipynb #b113a14c
 _twin = "Only crystals whose reduced formula does not occur in the reference (training) set."
 METRICS = dict(
     match_rate_valid=Metric("match rate, valid only", "%", "Share of all crystals that match the truth AND are valid in composition and structure: the field's number (CDVAE).",
@@ -466,7 +469,7 @@ METRICS = dict(
     wdist_num_elements=Metric("Wasserstein, elements", "", "Earth mover's distance between the numbers of elements of the valid crystals and of the reference.", "Blind to which elements.", "lower"),
 )
 
-# %% ../nbs/40_metrics.ipynb #a8f2698c
+# %% ../nbs/40_metrics.ipynb #2e3b762a
 def rate(rows:list, # rows
          key:str, # column of true, false or nothing (counts as false)
          total:int|None=None, # trials; None: all rows
@@ -483,7 +486,7 @@ def mean(values, # numbers or None
     low, high = bootstrap(values, seed)
     return dict(value=sum(values)/len(values) if values else None, low=low, high=high, count=len(values))
 
-# %% ../nbs/40_metrics.ipynb #5f52e4df
+# %% ../nbs/40_metrics.ipynb #8c4ecaf6
 def summarise_reconstruction(rows:list, seed:int=0)->dict: # metric name -> value, low, high, count, total
     "Summarise the rows of a reconstruction."
     pick = lambda key, rows=rows, where=None: [r.get(key) for r in rows if where is None or r.get(where)]
@@ -496,7 +499,7 @@ def summarise_reconstruction(rows:list, seed:int=0)->dict: # metric name -> valu
         out |= dict(match_rate_valid_twin_free=rate(free,"matched_valid"), match_rate_twin_free=rate(free,"matched"), rms_twin_free=mean(pick("rms",free),seed))
     return out
 
-# %% ../nbs/40_metrics.ipynb #92d13c5c
+# %% ../nbs/40_metrics.ipynb #102bb549
 def reasons(rows:list, key:str="reason")->dict: # reason -> count, most frequent first
     "Count why crystals fail."
     return dict(Counter(r[key] for r in rows if r.get(key)).most_common())
@@ -511,7 +514,7 @@ def _finish(kind, rows, metrics, start, **extra)->tuple:
     versions = {p:version(p) for p in ("pymatgen","smact","scipy")}
     return rows, dict(kind=kind, num_crystals=len(rows), metrics=metrics, reasons=why, settings=settings, versions=versions, seconds=round(time.perf_counter()-start,2))
 
-# %% ../nbs/40_metrics.ipynb #7c421ee7
+# %% ../nbs/40_metrics.ipynb #02ede128
 def best_match(task, # (true Structure, candidate Structures, seconds)
               )->float|None: # smallest RMS, in units of (V/n)^(1/3)
     "Find how well the best of some candidates matches a true crystal."
@@ -540,7 +543,7 @@ def metre(truths:list, preds:list, # (formula, Structure), or None where there i
     best = [min((x for x in (found.get(i), known[i] if known else None) if x is not None), default=None) for i in range(len(truths))]
     return dict(metre=rate([dict(hit=b is not None) for b in best],"hit"), crmse=mean([STOL if b is None else b for b in best],seed))
 
-# %% ../nbs/40_metrics.ipynb #47de3188
+# %% ../nbs/40_metrics.ipynb #426cf3a1
 def _pair(preds, truths, pred_name, truth_name)->list:
     "Pair predictions with truths by their index."
     if len(preds)!=len(truths):
@@ -558,7 +561,7 @@ def _known(entry)->tuple|None: # (formula, Structure)
 
 def _name(src)->str: return str(src) if isinstance(src,(str,Path)) else "the list of crystals"
 
-# %% ../nbs/40_metrics.ipynb #5ab92c10
+# %% ../nbs/40_metrics.ipynb #c6d131e4
 def judge_reconstruction(pred, # predicted crystals: any source of `read_crystals`
                          truth, # true crystals, row by row
                          reference=None, # training crystals, for the twin-free numbers
@@ -578,7 +581,7 @@ def judge_reconstruction(pred, # predicted crystals: any source of `read_crystal
     everyone = metre([_known(t) for _,t in pairs], [_known(p) for p,_ in pairs], [r.get("rms") for r in rows], timeout=timeout, seed=seed, workers=workers, progress=progress, executor=connect(scheduler))
     return _finish("reconstruct", rows, summarise_reconstruction(rows,seed)|everyone, start, timeout=timeout, reference=None if reference is None else _name(reference))
 
-# %% ../nbs/40_metrics.ipynb #136858fa
+# %% ../nbs/40_metrics.ipynb #5b278b1a
 def reduce_cell(structure)->"Structure|None": # None if it cannot be reduced
     "Bring a crystal to its primitive Niggli cell, as StructureMatcher would."
     try: return structure.get_primitive_structure().get_reduced_structure()
@@ -596,7 +599,7 @@ def first_match(task, # (structure, candidates, seconds): reduced cells
     except TimeoutError: return -1
     return None
 
-# %% ../nbs/40_metrics.ipynb #83890095
+# %% ../nbs/40_metrics.ipynb #92b1bda0
 def _reduced(task)->tuple: # (formula, density, number of elements, reduced cell) or None
     "Read, measure and reduce one crystal."
     entry, seconds, wanted = task
@@ -628,7 +631,7 @@ def repeats(cells:list, others:list|None, # outputs of `_reduced`: crystals; and
     hits = parallel_map(first_match, [(cells[i][3], found[i], timeout) for i in todo], crashed=lambda task: -1, **kw)
     return {i:None for i in found}|dict(zip(todo,hits))
 
-# %% ../nbs/40_metrics.ipynb #d1f42981
+# %% ../nbs/40_metrics.ipynb #6c11a3e0
 def wasserstein(a, b)->dict: # value
     "Measure the earth mover's distance between two lists of numbers."
     from scipy.stats import wasserstein_distance
@@ -645,7 +648,7 @@ def summarise_generation(rows:list, reference=None, seed:int=0)->dict:
         out |= {f"wdist_{k}":wasserstein([r[k] for r in rows if r.get("valid")], [c[j] for c in reference if c]) for j,k in ((1,"density"),(2,"num_elements"))}
     return out
 
-# %% ../nbs/40_metrics.ipynb #29faf348
+# %% ../nbs/40_metrics.ipynb #ab9dec92
 def judge_generation(pred, # generated crystals: any source of `read_crystals`
                      reference=None, # known crystals, for novelty and distances
                      workers:int|None=None, # processes
@@ -668,7 +671,7 @@ def judge_generation(pred, # generated crystals: any source of `read_crystals`
         everyone = metre([c and (c[0],c[3]) for c in known], [c and c[3] and (c[0],c[3]) for c in cells], timeout=timeout, seed=seed, executor=connect(scheduler), **kw)
     return _finish("generate", rows, summarise_generation(rows,known,seed)|everyone, start, timeout=timeout, reference=None if reference is None else _name(reference))
 
-# %% ../nbs/40_metrics.ipynb #b45da312
+# %% ../nbs/40_metrics.ipynb #befa35d2
 def _mark(rows, cells, found, flag, link, names, others=None)->None:
     "Write into each row whether it repeats another crystal, and which."
     groups = defaultdict(list)
@@ -680,7 +683,7 @@ def _mark(rows, cells, found, flag, link, names, others=None)->None:
         row[link] = groups[cells[i][0]][hit] if hit is not None and hit>=0 else None
         if i in found and hit==-1 and not row.get("reason"): row.update(reason="timeout", detail=f"no verdict on '{flag}' within the time allowed")
 
-# %% ../nbs/40_metrics.ipynb #511f4e81
+# %% ../nbs/40_metrics.ipynb #7b5044a3
 def write_atomic(path, # file
                  text:str)->Path:
     "Write a text file in one step."
@@ -702,7 +705,7 @@ def rows_to_csv(rows:list)->str:
     df = pd.DataFrame(rows)
     return df[[c for c in COLUMNS if c in df]].to_csv(index=False)
 
-# %% ../nbs/40_metrics.ipynb #4cdc5e88
+# %% ../nbs/40_metrics.ipynb #c9310bd6
 def show(key:str, # name in METRICS
          m:dict, # value, low, high
          interval:bool=True, # with the 95 % interval
@@ -720,7 +723,7 @@ def text_table(summary:dict)->str:
     width = max(len(METRICS[k].label) for k in summary["metrics"])
     return "\n".join(f"{METRICS[k].label:{width}}  {show(k,m)}" for k,m in summary["metrics"].items())
 
-# %% ../nbs/40_metrics.ipynb #d32e74b1
+# %% ../nbs/40_metrics.ipynb #0ddb0ad8
 _css = """
 :root{--bg:#f7f8fa;--card:#fff;--ink:#1b2330;--soft:#667085;--line:#e4e7ec;--a:#2f6fed;--a2:#9dbdf9;--bad:#d9654a;--track:#eef1f5}
 @media(prefers-color-scheme:dark){:root{--bg:#10141b;--card:#181e27;--ink:#e6eaf0;--soft:#98a2b3;--line:#2a323e;--a:#6ea0ff;--a2:#34507f;--bad:#ee8a70;--track:#232b36}}
@@ -737,7 +740,7 @@ tr:last-child td{border:0}sub,sup{line-height:0;font-size:.75em}.why{margin:9px 
 svg .b{fill:var(--a)}svg .b2{fill:none;stroke:var(--bad);stroke-width:1.5}svg .x{stroke:var(--line)}svg .m{stroke:var(--ink);stroke-dasharray:3 3}.key{font-size:12.5px;color:var(--soft);margin-top:6px}
 """
 
-# %% ../nbs/40_metrics.ipynb #83e8c5de
+# %% ../nbs/40_metrics.ipynb #420f2876
 def _e(x)->str: return html.escape("" if x is None else str(x))
 
 def _sup(text)->str: return text.replace("^⅓","<sup>⅓</sup>")
@@ -762,7 +765,7 @@ def count_bars(counts:dict, total:int, kind:str="bad", empty:str="Nothing failed
     top = max(counts.values())
     return "".join(f'<div class="why"><div><span>{_e(k)}</span><span class="n">{v} · {100*v/total:.1f} %</span></div><div class="track"><div class="fill {kind}" style="width:{100*v/top:.1f}%"></div></div></div>' for k,v in counts.items())
 
-# %% ../nbs/40_metrics.ipynb #05fea72c
+# %% ../nbs/40_metrics.ipynb #52b92ae5
 def _bins(values, low, high, num)->list: # shares
     "Count values in equal bins; the last one takes its upper edge."
     counts = [0]*num
@@ -790,7 +793,7 @@ def svg_histogram(values:list, # numbers
     return (f'<svg viewBox="-2 0 {W+4} {H+20}" role="img">{bars}<path class="b2" d="{line}"/><line class="x" x1="0" x2="{W}" y1="{H}" y2="{H}"/>'
             f'<line class="m" x1="{x(mid):.1f}" x2="{x(mid):.1f}" y1="0" y2="{H}"><title>median {mid:.3g}</title></line>{ticks}</svg>')
 
-# %% ../nbs/40_metrics.ipynb #d9873ac9
+# %% ../nbs/40_metrics.ipynb #024a45a8
 def metric_table(metrics:dict)->str: # HTML
     "Write every number with its definition and its blind spot."
     def line(k, m):
@@ -812,7 +815,7 @@ def row_table(rows:list, columns:list)->str: # HTML
     head = "".join(f'<th{" class=n" if c in number else ""}>{_heads[c]}' for c in columns)
     return f"<table><tr>{head}</tr>"+"".join("<tr>"+"".join(cell(c, r.get(c)) for c in columns)+"</tr>" for r in rows)+"</table>"
 
-# %% ../nbs/40_metrics.ipynb #0abf83e3
+# %% ../nbs/40_metrics.ipynb #a6925d05
 def notable(rows:list, kind:str, num:int=10)->list: # (title, rows, columns)
     "Pick the best and the worst crystals."
     if kind=="generate":
@@ -826,7 +829,7 @@ def notable(rows:list, kind:str, num:int=10)->list: # (title, rows, columns)
     return [("Best matches", done[:num], names+["rms","length_error"]), ("Worst matches", done[::-1][:num], names+["rms","length_error"]),
             ("Without a match", lost[:num], names+["rms_anonymous","length_error","min_dist","reason"])]
 
-# %% ../nbs/40_metrics.ipynb #5060b318
+# %% ../nbs/40_metrics.ipynb #dd598f52
 def histograms(rows:list, kind:str)->list: # (title, SVG, key)
     "Draw the distributions that matter for this kind of run."
     col = lambda k: [r.get(k) for r in rows]
@@ -845,7 +848,7 @@ def _cards(metrics, kind)->str:
         return f'<div class="card" title="{_e(METRICS[k].definition)}"><div class="soft">{_e(METRICS[k].label)}</div><div class="big">{value} <span>{_e(" ".join(unit))}</span></div><small>{ci}</small></div>'
     return f'<div class="grid cards">{"".join(card(k) for k in _headline[kind] if k in metrics)}</div>'
 
-# %% ../nbs/40_metrics.ipynb #3d6c86d1
+# %% ../nbs/40_metrics.ipynb #3beeeec4
 def report_html(rows:list, # one dict a crystal
                 summary:dict, # of a judgement
                 title:str="", # name of what was judged
@@ -867,7 +870,7 @@ def report_html(rows:list, # one dict a crystal
 <h2>All numbers</h2><div class="card scroll">{_sup(metric_table(metrics))}</div>{tables}
 <p style="margin-top:28px"><small>{_e(made)} · judged in {summary['seconds']} s · every crystal's row: per_crystal.csv</small></p></main></body></html>"""
 
-# %% ../nbs/40_metrics.ipynb #ec9974d3
+# %% ../nbs/40_metrics.ipynb #2bfe7ab8
 def _finite(x):
     "Replace what JSON cannot hold by null."
     if isinstance(x,dict): return {str(k):_finite(v) for k,v in x.items()}
@@ -886,7 +889,7 @@ def _run_record(folder)->dict|None:
     try: return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except json.JSONDecodeError as e: raise MetricsError(f"{path} is not valid JSON ({e}); remove it or write it again.") from e
 
-# %% ../nbs/40_metrics.ipynb #5f33b69b
+# %% ../nbs/40_metrics.ipynb #e3935112
 def evaluate(folder, # folder with crystals.csv (and truth.csv, run.json) or CIFs; or one CSV file
              reference=None, # known crystals: training set (reconstruction), training or test set (generation)
              workers:int|None=None, # processes; None: every core

@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'pieces',
            'Training', 'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #575fc131
+# %% ../nbs/31_train.ipynb #c2bbf65d
 import json, logging, math, os, platform, sys, time, warnings
 from datetime import timedelta
 from pathlib import Path
@@ -14,12 +14,13 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #892d03d1
+# %% ../nbs/31_train.ipynb #32ef2ced
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -53,10 +54,11 @@ class SafeCheckpointIO(CheckpointIO):
             with safe_open(path, "pt") as f: meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
         except SafetensorError as e: raise ValueError(f"{path} is damaged or not a checkpoint ({e})") from None
         if meta.get("format") != "dpcdvae-checkpoint": raise ValueError(f"{path} is not a dpcdvae checkpoint")
-        return unpack(json.loads(meta["tree"]), tensors)
+        try: return unpack(json.loads(meta["tree"]), tensors)
+        except (KeyError, ValueError) as e: raise ValueError(f"{path} is damaged: its tree of values cannot be read ({type(e).__name__}: {e})") from None
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #55e5ceb9
+# %% ../nbs/31_train.ipynb #dd4181ed
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -75,7 +77,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #200ee449
+# %% ../nbs/31_train.ipynb #3758cb41
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -178,14 +180,14 @@ class Training(L.LightningModule):
             total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
 
-# %% ../nbs/31_train.ipynb #657686f0
+# %% ../nbs/31_train.ipynb #fefeb59d
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
         self.out, self.every, self.quiet, self.best, self.saved, self.told = out, every, quiet, math.inf, 0., 0.
-        self.start, self.seconds_before, self.seen, self.seen_before, self.judged_at = time.monotonic(), 0., 0, 0, -1
+        self.start, self.seconds_before, self.seen, self.seen_before, self.judged_at = None, 0., 0, 0, -1
     def state_dict(self): return dict(best=self.best, seconds=self.seconds, seen=self.seen)
-    def load_state_dict(self, state): self.best, self.seconds_before, self.seen_before = state["best"], state["seconds"], state["seen"]
+    def load_state_dict(self, state): self.best, self.seconds_before, self.seen_before, self.seen = state["best"], state["seconds"], state["seen"], state["seen"]
 
     def on_train_start(self, trainer, module):
         self.start, self.seen, module.crystals_seen = time.monotonic(), self.seen_before, self.seen_before
@@ -194,14 +196,19 @@ class Keeper(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx): self.seen = module.crystals_seen
 
     @property
+    def elapsed(self)->float:
+        "Seconds since training began or went on; 0 if there was nothing left to do."
+        return 0. if self.start is None else time.monotonic() - self.start
+
+    @property
     def seconds(self)->float:
         "Seconds of training, over all the times the run was resumed."
-        return self.seconds_before + time.monotonic() - self.start
+        return self.seconds_before + self.elapsed
 
     @property
     def speed(self)->float:
         "Crystals a second since the run was started or resumed."
-        return (self.seen - self.seen_before) / max(time.monotonic() - self.start, 1e-9)
+        return (self.seen - self.seen_before) / max(self.elapsed, 1e-9)
 
     def on_validation_end(self, trainer, module):
         if not trainer.sanity_checking: self.judge(trainer, module, float(trainer.callback_metrics["val/total"]))
@@ -228,7 +235,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #f3ddc6e5
+# %% ../nbs/31_train.ipynb #53d1d198
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -245,14 +252,17 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
           preset:str="default", max_time:str|timedelta|None=None, # DD:HH:MM:SS, HH:MM:SS or a timedelta
           max_epochs:int=-1, seed:int=0, resume:bool=False, limit:int|None=None,
           devices:int=1, num_nodes:int=1, bf16:bool|None=None,    # None: where the processor has it
-          lr_schedule:str|None=None, quiet:bool=False,            # cosine, or plateau as the paper
-          workers:int|None=None, **changes)->DPCDVAE: # the model with its best averaged weights
+          quiet:bool=False, workers:int|None=None, **changes)->DPCDVAE: # the model with its best averaged weights
     "Train a model, keep it in `out`, and return the best."
     if max_time is None and max_epochs < 0: raise ValueError("say when to stop: give max_time or max_epochs")
     out = Path(out)
     checkpoint = out / "checkpoint.safetensors"
     if checkpoint.exists() and not resume: raise ValueError(f"{out} already holds a run: resume it, or choose another folder")
+    name = str(data) if not isinstance(data, dict) else "given in memory"
+    if checkpoint.exists(): _same_run(out / "run.json", dict(preset=preset, changes=changes, seed=seed, limit=limit))
     if resume and not checkpoint.exists(): print(f"{out} holds no checkpoint yet: starting from the beginning")
+    if limit is not None and limit < 1: raise ValueError(f"limit is {limit}: train on at least 1 crystal, or give none for all")
+    if not 0 <= seed < 2**63: raise ValueError(f"seed is {seed}: it must be from 0 to 2**63 - 1")
     config = get_config(preset, **changes)
     train_set, val_set = (data[k] for k in ("train", "val")) if isinstance(data, dict) else _read(data, config, seed, workers, progress=not quiet and sys.stderr.isatty())
     if limit: train_set = train_set[:limit]
@@ -261,7 +271,7 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
     model.prepare(train_set)
     model.bf16 = has_bf16() if bf16 is None else bf16
     out.mkdir(parents=True, exist_ok=True)
-    module = Training(model, seed, lr_schedule or config.lr_schedule, out / "skipped.txt")
+    module = Training(model, seed, config.lr_schedule, out / "skipped.txt")
     module.averaged.module.bf16 = model.bf16
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     keeper, batch = Keeper(out, quiet=quiet), min(config.batch_size, len(train_set))
@@ -271,22 +281,34 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
     share = dict(rank=trainer.global_rank, world_size=trainer.world_size)
     train_loader = CrystalLoader(train_set, batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed, **share)
     keeper.val_loader = CrystalLoader(val_set, batch_size=128, **share)
-    atomic_write(out / "run.json", json.dumps(dict(kind="train", preset=preset, changes=changes, seed=seed, data=str(data) if not isinstance(data, dict) else "given in memory", num_train=len(train_set),
+    atomic_write(out / "run.json", json.dumps(dict(kind="train", preset=preset, changes=changes, seed=seed, data=name, limit=limit, num_train=len(train_set),
                  num_val=len(val_set), max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, parameters=sum(p.numel() for p in model.parameters()), machine=machine()), indent=1))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*|.*tensorboard.*|.*LeafSpec.*|.*Checkpoint directory.*|.*smaller than the logging interval.*")
-        trainer.fit(module, train_loader, keeper.val_loader, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+        try: trainer.fit(module, train_loader, keeper.val_loader, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+        except SystemExit:
+            if trainer.interrupted: raise KeyboardInterrupt from None     # Lightning makes an exit of Ctrl-C
+            raise
     if trainer.is_global_zero: _finish(trainer, module, keeper, out)
+    keeper.keep(trainer)                                                  # all processes meet here
     priors = {}
     for kept in ("last", "best"):
         if not (out / kept / "config.json").exists(): continue
         model = DPCDVAE.from_pretrained(out / kept)
+        if model.prior.fitted: continue                                   # nothing new since the last time
         step = model.card["step"]
         if step in priors: model.prior.load_state_dict(priors[step])   # best and last are often the same
         else: model.fit_prior(train_set)
         priors[step] = model.prior.state_dict()
         if trainer.is_global_zero: model.save(out / kept, **model.card)
     return model
+
+def _same_run(path, wanted):
+    "Refuse to go on with a run that was begun otherwise."
+    try: begun = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as e: raise ValueError(f"{path.parent} holds a checkpoint, but how the run was begun cannot be read from {path.name} ({e}): choose another folder") from None
+    differ = [k for k, v in json.loads(json.dumps(wanted)).items() if begun.get(k) != v]
+    if differ: raise ValueError(f"checkpoint.safetensors in {path.parent} belongs to another run (its {', '.join(differ)} differ): choose another folder")
 
 def _read(data, config, seed, workers, progress)->tuple[CrystalBatch, CrystalBatch]:
     "Read the training and validation crystals: the source's own splits, or a seeded division."
@@ -299,10 +321,9 @@ def _read(data, config, seed, workers, progress)->tuple[CrystalBatch, CrystalBat
 def _finish(trainer, module, keeper, out):
     "Write what came of the run into run.json; an interrupted run stays resumable."
     record = json.loads((out / "run.json").read_text())
-    record |= dict(seconds=round(keeper.seconds, 1), steps=trainer.global_step, epochs=trainer.current_epoch, crystals_seen=module.crystals_seen, crystals_per_second=round(keeper.speed, 1),
+    record |= dict(seconds=round(keeper.seconds, 1), steps=trainer.global_step, epochs=trainer.current_epoch, crystals_seen=keeper.seen, crystals_per_second=round(keeper.speed, 1),
                    best_val_loss=keeper.best if math.isfinite(keeper.best) else None, skipped=module.num_skipped)
     atomic_write(out / "run.json", json.dumps(record, indent=1))
-    keeper.keep(trainer)
 
 def _seconds(max_time):
     "Read a time limit: a timedelta, HH:MM:SS or DD:HH:MM:SS."
@@ -314,5 +335,5 @@ def _seconds(max_time):
 
 def _loggers(out):
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-    if (out / "logs").exists(): (out / "logs").rename(out / f"logs-{len(list(out.glob('logs-*'))) + 1}") # of the part before the run was resumed
+    if (out / "logs").exists() and rank_zero_only.rank == 0: (out / "logs").rename(out / f"logs-{len(list(out.glob('logs-*'))) + 1}") # of the part before the run was resumed
     return [CSVLogger(out, name="", version="logs"), TensorBoardLogger(out, name="", version="tensorboard")]
