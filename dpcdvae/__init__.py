@@ -2,7 +2,7 @@
 __version__ = "0.1.0"
 
 _HOME = dict(CrystalBatch="crystal", toy="crystal", load_crystals="data", NoiseSchedule="schedule", Film="film",
-             DPCDVAE="model", evaluate="metrics")
+             DPCDVAE="model", evaluate="judgement")
 __all__ = [*_HOME, "__version__"]
 
 

@@ -6,7 +6,7 @@
 __all__ = ['READINGS', 'KEEP', 'SWITCHES', 'SAMPLERS', 'median_seconds', 'circumstances', 'training_step', 'peak_memory', 'bench',
            'study', 'study_table', 'switch_table', 'switches', 'main']
 
-# %% ../nbs/53_bench.ipynb #28d04af7
+# %% ../nbs/53_bench.ipynb #b5d0655b
 import argparse, json, os, statistics, subprocess, sys, time
 from pathlib import Path
 import torch
@@ -16,7 +16,7 @@ from .model import DPCDVAE, get_config
 from .neighbors import find_neighbors
 from .train import has_bf16, machine, pieces
 
-# %% ../nbs/53_bench.ipynb #c6ef98d4
+# %% ../nbs/53_bench.ipynb #79cf4df6
 def median_seconds(f, repeats:int=9, warmup:int=2)->float:
     "Call f a few times and take the median."
     for _ in range(warmup): f()
@@ -45,7 +45,7 @@ def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True):
         adam.step()
     return step
 
-# %% ../nbs/53_bench.ipynb #a9185c9a
+# %% ../nbs/53_bench.ipynb #6a675062
 def peak_memory(data, batch_size:int, preset:str="default")->float: # GiB
     "Take three training steps in a fresh process and read its largest resident set."
     code = (f"import resource, torch; from dpcdvae.bench import has_bf16, load_crystals, training_step; c = load_crystals({str(data)!r}, split='train', progress=False); c = c[torch.arange({batch_size}) % len(c)]; s = training_step(c, {preset!r}, has_bf16())\n"
@@ -68,7 +68,7 @@ def bench(data="perov_mini", preset:str="default", repeats:int=9)->dict:
     rows["peak_gib_batch_512"] = peak_memory(data, 512, preset)
     return dict(circumstances(), **{k: round(v, 4) if isinstance(v, float) else v for k, v in rows.items()})
 
-# %% ../nbs/53_bench.ipynb #efae9398
+# %% ../nbs/53_bench.ipynb #ddfe102d
 READINGS = {"free, mean": dict(), "free, sampled z": dict(z="sampled"), "composition forced": dict(force=("num_atoms", "composition")),
             "composition and lattice forced": dict(force=("num_atoms", "composition", "lattice"))}
 KEEP = ("match_rate", "match_rate_valid", "match_rate_anonymous", "rms", "composition_exact", "num_atoms_exact", "length_error", "angle_error", "valid", "composition_valid", "structure_valid", "truth_valid",
@@ -76,7 +76,7 @@ KEEP = ("match_rate", "match_rate_valid", "match_rate_anonymous", "rms", "compos
 
 def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00", num:int=512, num_new:int=64, seed:int=0, threads:int|None=None, readings=READINGS, steps:int|None=None, max_epochs:int=-1, **changes)->dict:
     "Train (or go on, or take what is there), reconstruct, generate, judge, and collect the figures."
-    from dpcdvae.metrics import judge_generation, judge_reconstruction
+    from dpcdvae.judgement import judge_generation, judge_reconstruction
     from dpcdvae.train import train
     run = Path(run)
     done = (run / "run.json").exists() and "steps" in json.loads((run / "run.json").read_text())
@@ -101,7 +101,7 @@ def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00
         print(name, "generated", {k: round(v["value"], 3) for k, v in result["generation"].items() if v["value"] is not None}, flush=True)
     return result
 
-# %% ../nbs/53_bench.ipynb #487f421f
+# %% ../nbs/53_bench.ipynb #43b5daf5
 def _rate(m)->str: return "–" if not m or m["value"] is None else f"{100 * m['value']:.1f} %"
 def _rms(m)->str: return "–" if not m or m["value"] is None else f"{m['value']:.3f}"
 
@@ -130,7 +130,7 @@ def switch_table(path="results/switches.json")->str: # markdown
     rows += [f"| {label} | {percent(v['match_rate'])} | {'–' if v['rms'] is None else format(v['rms'], '.3f')} | {v['seconds_per_crystal']} |" for label, v in r["samplers"].items()]
     return "\n".join(rows)
 
-# %% ../nbs/53_bench.ipynb #15aed590
+# %% ../nbs/53_bench.ipynb #7ab4490e
 SWITCHES = {"as it is": dict(), "no short paths": dict(short_path=False, cell_path=False), "no path for the cell": dict(cell_path=False), "composition weight 1": dict(cost_composition=1.), "KL weight 0.01": dict(cost_kl=0.01),
             "Gaussian noise, sigmoid schedule": dict(process="gaussian", schedule="sigmoid"), "cartesian frame": dict(frame="cartesian"), "types re-read at every step": dict(types="argmax"),
             "t/1000 to the network": dict(time_scale=1e-3), "minmax scaler, lattice weight 100": dict(scaler="minmax", cost_lattice=100.), "CrystalNN graph": dict(encoder_graph="crystalnn", encoder_neighbors=20)}
@@ -149,7 +149,7 @@ def switches(data, runs, epochs:int=16, num:int=150, seed:int=0)->dict:
     result["samplers"] = {k: dict(brief(v), seconds_per_crystal=v["seconds_per_crystal"]) for k, v in samplers["reconstruction"].items()}
     return result
 
-# %% ../nbs/53_bench.ipynb #5e821c16
+# %% ../nbs/53_bench.ipynb #ef2ed537
 def main(argv=None):
     "Measure speed, make a study, or turn the switches."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
@@ -168,5 +168,5 @@ def main(argv=None):
     if a.what == "speed": print("\n".join(f"{k:32} {v}" for k, v in result.items()))
     print(a.out)
 
-# %% ../nbs/53_bench.ipynb #e3f19564
+# %% ../nbs/53_bench.ipynb #91ca105e
 if __name__ == "__main__" and "__file__" in globals(): main()

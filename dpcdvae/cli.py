@@ -6,11 +6,11 @@
 __all__ = ['setting', 'whole', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'cmd_reconstruct', 'cmd_generate', 'cmd_evaluate',
            'cmd_film', 'cmd_demo', 'summary_table', 'main']
 
-# %% ../nbs/52_cli.ipynb #45064f7f
+# %% ../nbs/52_cli.ipynb #77a3903d
 import argparse, csv, json, os, sys, time, warnings
 from pathlib import Path
 
-# %% ../nbs/52_cli.ipynb #fef22bdc
+# %% ../nbs/52_cli.ipynb #a0cb493e
 def setting(text:str)->tuple: # (name, value)
     "Read `name=value` of --set: numbers, true and false become what they mean."
     name, eq, value = text.partition("=")
@@ -46,12 +46,14 @@ def parser()->argparse.ArgumentParser:
     command("reconstruct", "Encode crystals and decode them again.", model, data, out, opt("--split", help="test by default, where there are splits"), opt("--limit", type=whole(1)), opt("--z", default="mean", choices=["mean", "sampled"]),
             opt("--force", default="", help="comma-separated: num_atoms, composition, lattice"), workers, *sampling)
     command("generate", "Draw new crystals.", model, opt("--num", type=whole(1), required=True), out, *sampling)
-    command("evaluate", "Judge a folder of crystals.", opt("folder", type=Path), opt("--reference", help="crystals to compare with, e.g. the training set"), opt("--scheduler", help="address of a Dask scheduler"), workers)
+    command("evaluate", "Judge a folder of crystals.", opt("folder", type=Path), opt("--reference", help="crystals to compare with, e.g. the training set"), opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
+            opt("--cutoffs", help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the reference's name if not given"), opt("--property", help="column of the reference whose distribution to compare"),
+            opt("--timeout", type=float, default=60., help="seconds a crystal"), opt("--scheduler", help="address of a Dask scheduler"), workers)
     command("film", "Write a film as a page that plays off-line.", opt("folder", type=Path), opt("--index", type=whole(0), default=0), out)
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=whole(0), default=0), opt("--num", type=whole(1), default=64))
     return p
 
-# %% ../nbs/52_cli.ipynb #bae66b05
+# %% ../nbs/52_cli.ipynb #9ab26da9
 def load_model(name):
     "Load a model and let it calculate in bfloat16 where the processor can."
     from dpcdvae.model import DPCDVAE
@@ -98,12 +100,12 @@ def cmd_generate(a):
     print(f"{a.num} crystals generated into {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out}")
 
 def cmd_evaluate(a):
-    from dpcdvae.metrics import evaluate, text_table
+    from dpcdvae.judgement import evaluate, text_table
     reference = a.reference
     if reference and not Path(reference).exists():
         from dpcdvae.data import load_crystals
         reference = load_crystals(reference, split="train", progress=sys.stderr.isatty())
-    print(text_table(evaluate(a.folder, reference, a.workers, sys.stderr.isatty(), scheduler=a.scheduler)))
+    print(text_table(evaluate(a.folder, reference, a.workers, sys.stderr.isatty(), a.timeout, a.scheduler, fingerprints=not a.quick, cutoffs=a.cutoffs or (a.reference and str(a.reference)), property=a.property)))
     print(f"all of it in {a.folder / 'metrics.json'}, as a page in {a.folder / 'report.html'}")
 
 def cmd_film(a):
@@ -112,10 +114,10 @@ def cmd_film(a):
     if not path.exists(): raise FileNotFoundError(f"no film {path}: make the crystals with --film {a.index + 1}")
     print(Film.load(path).to_html(a.out))
 
-# %% ../nbs/52_cli.ipynb #2f0708ad
+# %% ../nbs/52_cli.ipynb #fa265273
 def cmd_demo(a):
     from dpcdvae.data import load_crystals
-    from dpcdvae.metrics import evaluate
+    from dpcdvae.judgement import evaluate
     from dpcdvae.film import Film
     from dpcdvae.train import train
     begin, out = time.time(), a.out
@@ -142,13 +144,13 @@ def cmd_demo(a):
 
 def summary_table(rec:dict, gen:dict, run:dict)->str:
     "Put the main figures of a run into a table."
-    from dpcdvae.metrics import show
+    from dpcdvae.judgement import show
     rows = [("held-out crystals, free decoding", None)] + [(k.replace("_", " "), show(k, rec[k])) for k in ("match_rate", "match_rate_valid", "rms", "composition_exact", "length_error") if k in rec]
     rows += [("generated crystals", None)] + [(k.replace("_", " "), show(k, gen[k])) for k in ("valid", "composition_valid", "structure_valid", "unique", "novel") if k in gen]
     rows += [("training", None), ("crystals per second", f"{run['crystals_per_second']:.0f}"), ("steps", str(run["steps"])), ("parameters", f"{run['parameters']:,}")]
     return "\n" + "\n".join(f"  {name:<28} {value}" if value is not None else f"\n{name}" for name, value in rows)
 
-# %% ../nbs/52_cli.ipynb #3ce883ea
+# %% ../nbs/52_cli.ipynb #768bf135
 def main(argv=None)->int:
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
     a = parser().parse_args(argv)

@@ -6,12 +6,12 @@
 __all__ = ['log_fractions', 'Latent', 'sample_latent', 'kl_loss', 'Head', 'Heads', 'num_atoms_loss', 'lattice_loss',
            'composition_loss', 'whole_counts', 'counts_to_types']
 
-# %% ../nbs/22_heads.ipynb #abd4b634
+# %% ../nbs/22_heads.ipynb #ad5fa597
 import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch, SYMBOLS
 
-# %% ../nbs/22_heads.ipynb #e76bda9b
+# %% ../nbs/22_heads.ipynb #ea548d66
 def log_fractions(fractions:Tensor, # (B,100)
                   floor:float=1e-4, # an element this rare counts as absent
                  )->Tensor: # (B,100) 0 for absent elements
@@ -48,7 +48,7 @@ def kl_loss(mu:Tensor, log_var:Tensor)->Tensor: # (B,) nats
     "Measure KL(q(z|x) || N(0,1)) of each crystal."
     return -0.5 * (1 + log_var - mu.square() - log_var.exp()).sum(-1)
 
-# %% ../nbs/22_heads.ipynb #ee840227
+# %% ../nbs/22_heads.ipynb #5d2e90d2
 class Head(nn.Module):
     "A perceptron of one hidden layer, with or without a linear path beside it."
     def __init__(self, num_in:int, num_out:int, hidden_dim:int=256, short_path:bool=True):
@@ -77,7 +77,7 @@ class Heads(nn.Module):
     @property
     def max_atoms(self)->int: return self.num_atoms.mlp[-1].out_features - 1
 
-# %% ../nbs/22_heads.ipynb #30677660
+# %% ../nbs/22_heads.ipynb #6d715d0b
 def num_atoms_loss(logits:Tensor, num_atoms:Tensor)->Tensor: # (B,)
     "Cross-entropy of the number of atoms."
     return nn.functional.cross_entropy(logits, num_atoms, reduction="none")
@@ -90,7 +90,7 @@ def composition_loss(logits:Tensor, fractions:Tensor)->Tensor: # (B,)
     "Cross-entropy of each atom's element, averaged over the crystal: all atoms share the crystal's logits."
     return -(fractions * logits.log_softmax(-1)).sum(-1)
 
-# %% ../nbs/22_heads.ipynb #7e6a3cbe
+# %% ../nbs/22_heads.ipynb #5da7aff3
 def whole_counts(probabilities:Tensor, # (B,100)
                  num_atoms:Tensor,     # (B,)
                 )->Tensor: # (B,100) whole numbers that sum to num_atoms

@@ -6,7 +6,7 @@
 __all__ = ['CHOICES', 'MAY_BE_ZERO', 'PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'DPCDVAE', 'losses', 'prepare',
            'fit_prior', 'save', 'model_folder', 'from_pretrained']
 
-# %% ../nbs/30_model.ipynb #1ab8d854
+# %% ../nbs/30_model.ipynb #7106b559
 import dataclasses, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from .prior import PRIORS
 from .sampler import BOUNDARIES, STEPS
 from .schedule import BETAS, make_schedule
 
-# %% ../nbs/30_model.ipynb #ad59af41
+# %% ../nbs/30_model.ipynb #4ba54010
 CHOICES = dict(encoder_graph=("nearest", "crystalnn"), process=tuple(PROCESSES), schedule=("geometric", *BETAS, *(f"{b}+ztsnr" for b in BETAS)), atoms=tuple(ATOMS), frame=("fractional", "cartesian"),
                types=("fixed", "argmax"), scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*STEPS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
 MAY_BE_ZERO = ("ema", "num_atom_residuals", "num_output_residuals", "prior_steps")
@@ -118,7 +118,7 @@ def get_config(preset:str="default", /, **changes)->Config:
     if "preset" in changes: raise ValueError("preset is chosen, not set: give it as the preset")
     return dataclasses.replace(PRESETS[preset], **changes)
 
-# %% ../nbs/30_model.ipynb #330b2fae
+# %% ../nbs/30_model.ipynb #32177d09
 @dataclass(frozen=True)
 class Losses:
     "Loss terms of each crystal; total is their weighted sum."
@@ -142,7 +142,7 @@ class Stats:
     composition:Tensor     # (B,100) probabilities
     def types(self)->Tensor: return counts_to_types(whole_counts(self.composition, self.num_atoms)) # (N,)
 
-# %% ../nbs/30_model.ipynb #4c5737bd
+# %% ../nbs/30_model.ipynb #c0ca1c2a
 class DPCDVAE(nn.Module):
     "Crystal diffusion VAE with a DDPM on fractional coordinates."
     format_version = 1
@@ -191,7 +191,7 @@ class DPCDVAE(nn.Module):
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
-# %% ../nbs/30_model.ipynb #c2271ddd
+# %% ../nbs/30_model.ipynb #765f9fad
 def losses(model:DPCDVAE, crystals:CrystalBatch,
            generator:torch.Generator|None=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
@@ -218,21 +218,21 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
 
-# %% ../nbs/30_model.ipynb #e2a89691
+# %% ../nbs/30_model.ipynb #b1f99c2f
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     "Fit the lattice scaler to training crystals and check that the model can hold them."
     too_big = (crystals.num_atoms > model.config.max_atoms).nonzero().flatten()
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
     model.scaler.fit(crystals)
 
-# %% ../nbs/30_model.ipynb #7f3289a3
+# %% ../nbs/30_model.ipynb #ff1dd18b
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     "Fit the latent prior to encoded crystals."
     parts = [model.encode(crystals[i:i + batch_size].to(model.device)) for i in range(0, len(crystals), batch_size)]
     model.prior.fit(*(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_model.ipynb #bd7a5587
+# %% ../nbs/30_model.ipynb #e4e03671
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
@@ -253,8 +253,9 @@ def _read_config(path:Path)->dict: # config (a Config), card
     "Read a model's config.json; whatever is wrong with it is said in a sentence that names it."
     try: record = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as e: raise ValueError(f"{path} is not JSON ({e}): the file is damaged or not a model's") from None
-    if not isinstance(record, dict) or record.get("format") != "dpcdvae" or not isinstance(record.get("config"), dict) or type(record.get("version")) is not int: raise ValueError(f"{path} is not the configuration of a dpcdvae model")
+    if not isinstance(record, dict) or record.get("format") != "dpcdvae" or type(record.get("version")) is not int: raise ValueError(f"{path} is not the configuration of a dpcdvae model")
     if record["version"] > DPCDVAE.format_version: raise ValueError(f"{path} was written by a newer dpcdvae (format {record['version']}, this one reads {DPCDVAE.format_version}): update dpcdvae")
+    if not isinstance(record.get("config"), dict): raise ValueError(f"{path} lacks the settings of its model (config)")
     known = {f.name for f in dataclasses.fields(Config)}
     if extra := sorted(set(record["config"]) - known): raise ValueError(f"{path} has settings that this version does not know: {', '.join(extra)}")
     try: return record | dict(config=Config(**record["config"]))
@@ -275,6 +276,6 @@ def from_pretrained(name, # a run folder or a model folder
     model.card = record.get("card", {})
     return model.eval()
 
-# %% ../nbs/30_model.ipynb #42aaccda
+# %% ../nbs/30_model.ipynb #df58267c
 DPCDVAE.losses, DPCDVAE.prepare, DPCDVAE.fit_prior = losses, prepare, fit_prior
 DPCDVAE.save, DPCDVAE.from_pretrained = save, staticmethod(from_pretrained)

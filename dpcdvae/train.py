@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'pieces',
            'Training', 'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #c2bbf65d
+# %% ../nbs/31_train.ipynb #877f4ad6
 import json, logging, math, os, platform, sys, time, warnings
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #32ef2ced
+# %% ../nbs/31_train.ipynb #bbe33d80
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -58,7 +58,7 @@ class SafeCheckpointIO(CheckpointIO):
         except (KeyError, ValueError) as e: raise ValueError(f"{path} is damaged: its tree of values cannot be read ({type(e).__name__}: {e})") from None
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #dd4181ed
+# %% ../nbs/31_train.ipynb #f4dee13a
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -77,7 +77,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #3758cb41
+# %% ../nbs/31_train.ipynb #37909963
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -180,7 +180,7 @@ class Training(L.LightningModule):
             total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
 
-# %% ../nbs/31_train.ipynb #fefeb59d
+# %% ../nbs/31_train.ipynb #21bf6b4d
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
@@ -235,7 +235,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #53d1d198
+# %% ../nbs/31_train.ipynb #c8c8bef5
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()

@@ -142,7 +142,7 @@ def test_names_of_the_package_mean_one_thing():
     code = """
 import dpcdvae, importlib
 first = {n: getattr(dpcdvae, n) for n in dpcdvae.__all__}
-import dpcdvae.train, dpcdvae.metrics
+import dpcdvae.train, dpcdvae.judgement
 from dpcdvae import evaluate
 again = {n: getattr(dpcdvae, n) for n in dpcdvae.__all__}
 print(*[n for n in first if first[n] is not again[n]], callable(evaluate))

@@ -2,6 +2,7 @@
 import json, math, os, re, signal, time, warnings
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 
-from dpcdvae import metrics as M
+from dpcdvae import judgement, metrics
+
+M = SimpleNamespace(**vars(metrics) | vars(judgement))
 
 DATA = Path(__file__).parents[1].parent/"shared"/"data"
 needs_data = pytest.mark.skipif(not (DATA/"perov_5"/"test.csv.gz").is_file(), reason="the Perov-5 crystals are not beside the checkout (../shared/data)")
@@ -197,7 +200,7 @@ def test_workers_do_not_change_the_verdict(perov):
     assert a["metrics"]["match_rate_twin_free"]["total"]==sum(f not in formulas[:5] for f in formulas)
 
 def test_a_slow_crystal_ends_at_its_limit(monkeypatch):
-    monkeypatch.setattr(M, "match", lambda *a, **k: time.sleep(30))
+    monkeypatch.setattr(metrics, "match", lambda *a, **k: time.sleep(30))
     start = time.perf_counter()
     row = M.judge((M.Entry(0,"",nacl()), M.Entry(0,"",nacl()), .3))
     assert row["reason"]=="timeout" and row["valid"] is True and time.perf_counter()-start<5
@@ -223,7 +226,7 @@ def test_unique_and_novel():
     assert s["metrics"]["unique"]["value"]==.8 and s["metrics"]["wdist_num_elements"]["value"]==pytest.approx(.3)
 
 def test_time_running_out_on_unique_is_a_reason_and_not_unique(monkeypatch):
-    monkeypatch.setattr(M, "first_match", lambda task: -1)
+    monkeypatch.setattr(judgement, "first_match", lambda task: -1)
     rows, s = M.judge_generation([nacl(), nacl()], **quiet)
     assert [r["unique"] for r in rows]==[True,False] and s["reasons"]["judgement"]=={"timeout":1}
 
