@@ -7,13 +7,13 @@ __all__ = ['SCALE', 'CUTOFFS', 'THRESHOLDS', 'structure_fingerprint', 'compositi
            'complete', 'arrays', 'cutoffs_for', 'nearest', 'coverage', 'diversity', 'property_features',
            'property_distance', 'success_rates']
 
-# %% ../nbs/41_fingerprints.ipynb #01cdd7f7
+# %% ../nbs/41_fingerprints.ipynb #15672c42
 import math, time
 from pathlib import Path
 import numpy as np
 from .metrics import MetricsError, bootstrap, mean, rate, structure_of, time_limit, wasserstein
 
-# %% ../nbs/41_fingerprints.ipynb #f13e9a33
+# %% ../nbs/41_fingerprints.ipynb #585b76e4
 def _featurizers(kept={})->tuple: # (CrystalNN, Magpie)
     "Make the two featurizers, once a process."
     if not kept:
@@ -33,7 +33,7 @@ def composition_fingerprint(composition, # pymatgen Composition
     "Take Magpie's statistics of the elements' properties; what is not known is NaN."
     return np.array(_featurizers()[1].featurize(composition), dtype=float)
 
-# %% ../nbs/41_fingerprints.ipynb #27dc982d
+# %% ../nbs/41_fingerprints.ipynb #35169d68
 SCALE = np.array([ # minimum, maximum, range, mean, average deviation, mode: their means, then their standard deviations
     21.1944418, 58.2021266, 37.0076849, 36.5273852, 13.3506264, 29.4689222, 16.3578174, 20.1895401, 20.5162984, 16.8167653, 7.96659133, 22.2707911, # Number
     28.7173514, 78.8868536, 50.1695022, 59.5676474, 19.0204295, 61.3355727, 21.8021166, 12.8045465, 24.7566294, 13.9303062, 10.2145357, 27.8016129, # MendeleevNumber
@@ -65,7 +65,7 @@ def standardise(fingerprints, # (N,132)
     x = (np.asarray(fingerprints, dtype=float).reshape(-1, 132)-SCALE[0])/SCALE[1]
     return np.where(np.isnan(x), 0., x)
 
-# %% ../nbs/41_fingerprints.ipynb #2c2fccb5
+# %% ../nbs/41_fingerprints.ipynb #7cde59cc
 def fingerprint(task, # (Entry, seconds allowed)
                )->dict: # structure (61 numbers or None), composition (132 or None), volume_per_atom (Å³), reason
     "Compute both fingerprints of a crystal; a failure becomes a reason."
@@ -84,7 +84,7 @@ def arrays(fingerprints:list, # of `fingerprint`
     have = complete(fingerprints)
     return np.array([f["structure"] for f in have]).reshape(-1, 61), standardise([f["composition"] for f in have])
 
-# %% ../nbs/41_fingerprints.ipynb #e3a23975
+# %% ../nbs/41_fingerprints.ipynb #521c1389
 CUTOFFS = {"perov-5":(.2,4.), "carbon-24":(.2,4.), "mp-20":(.4,10.)} # structure, composition
 
 def cutoffs_for(name, # of a data set or its path; "S,C"; or (S, C)
@@ -127,7 +127,7 @@ def diversity(generated:list, # of `fingerprint`: valid crystals
     from scipy.spatial.distance import pdist
     return {f"{k}_diversity":dict(value=float(pdist(x).mean()) if len(x)>1 else None, low=None, high=None, count=len(x)) for k,x in zip(("structure","composition"), arrays(generated))}
 
-# %% ../nbs/41_fingerprints.ipynb #5d411953
+# %% ../nbs/41_fingerprints.ipynb #76200884
 def property_features(fingerprints:list, # of `fingerprint`
                      )->np.ndarray: # (N,194), of the crystals that have both
     "Put both fingerprints and the volume per atom (Å³) side by side."
@@ -146,7 +146,7 @@ def property_distance(made:np.ndarray, reference:np.ndarray, values, # features 
     predicted = model.predict(made)
     return wasserstein(predicted.tolist(), model.predict(reference).tolist())|dict(cross_validated_mae=float(error.mean()), mae_of_the_mean=float(np.abs(values-values.mean()).mean())), predicted
 
-# %% ../nbs/41_fingerprints.ipynb #198b9409
+# %% ../nbs/41_fingerprints.ipynb #479ef0c5
 THRESHOLDS = {"perov-5":(.43924842,.61202443,.7364607), "carbon-24":(-154.527093,-154.45865733,-154.44206825), "mp-20":(-3.17562208,-2.82196882,-2.52814761)} # eV/atom: 5, 10, 15 %
 
 def success_rates(values, # (starts, saved) property of each saved crystal

@@ -6,7 +6,7 @@
 __all__ = ['CHOICES', 'MAY_BE_ZERO', 'PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'DPCDVAE', 'losses', 'prepare',
            'fit_prior', 'save', 'model_folder', 'from_pretrained']
 
-# %% ../nbs/30_model.ipynb #7106b559
+# %% ../nbs/30_model.ipynb #d8242d0b
 import dataclasses, json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from .prior import PRIORS
 from .sampler import BOUNDARIES, STEPS
 from .schedule import BETAS, make_schedule
 
-# %% ../nbs/30_model.ipynb #4ba54010
+# %% ../nbs/30_model.ipynb #ae189896
 CHOICES = dict(encoder_graph=("nearest", "crystalnn"), process=tuple(PROCESSES), schedule=("geometric", *BETAS, *(f"{b}+ztsnr" for b in BETAS)), atoms=tuple(ATOMS), frame=("fractional", "cartesian"),
                types=("fixed", "argmax"), scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*STEPS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
 MAY_BE_ZERO = ("ema", "num_atom_residuals", "num_output_residuals", "prior_steps")
@@ -72,7 +72,7 @@ class Config:
     cost_composition:float = 5.
     cost_kl:float = 0.001
     prior:str = "flow"           # where generation draws z: flow (learnt after training), fitted (a Gaussian fitted to the encoded training set) or standard (N(0,1))
-    prior_steps:int = 2000       # training steps of the flow
+    prior_steps:int = 6000       # training steps of the flow
     teacher_forcing:bool = True  # the denoiser trains in the true cell; else in the predicted one
     # sampling defaults
     sampler:str = "modified"
@@ -118,7 +118,7 @@ def get_config(preset:str="default", /, **changes)->Config:
     if "preset" in changes: raise ValueError("preset is chosen, not set: give it as the preset")
     return dataclasses.replace(PRESETS[preset], **changes)
 
-# %% ../nbs/30_model.ipynb #32177d09
+# %% ../nbs/30_model.ipynb #0d440ff1
 @dataclass(frozen=True)
 class Losses:
     "Loss terms of each crystal; total is their weighted sum."
@@ -142,7 +142,7 @@ class Stats:
     composition:Tensor     # (B,100) probabilities
     def types(self)->Tensor: return counts_to_types(whole_counts(self.composition, self.num_atoms)) # (N,)
 
-# %% ../nbs/30_model.ipynb #c0ca1c2a
+# %% ../nbs/30_model.ipynb #402d865a
 class DPCDVAE(nn.Module):
     "Crystal diffusion VAE with a DDPM on fractional coordinates."
     format_version = 1
@@ -191,7 +191,7 @@ class DPCDVAE(nn.Module):
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
-# %% ../nbs/30_model.ipynb #765f9fad
+# %% ../nbs/30_model.ipynb #f241cbd1
 def losses(model:DPCDVAE, crystals:CrystalBatch,
            generator:torch.Generator|None=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
@@ -218,21 +218,21 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
 
-# %% ../nbs/30_model.ipynb #b1f99c2f
+# %% ../nbs/30_model.ipynb #c21d1fcc
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     "Fit the lattice scaler to training crystals and check that the model can hold them."
     too_big = (crystals.num_atoms > model.config.max_atoms).nonzero().flatten()
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
     model.scaler.fit(crystals)
 
-# %% ../nbs/30_model.ipynb #ff1dd18b
+# %% ../nbs/30_model.ipynb #7e734b44
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     "Fit the latent prior to encoded crystals."
     parts = [model.encode(crystals[i:i + batch_size].to(model.device)) for i in range(0, len(crystals), batch_size)]
     model.prior.fit(*(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_model.ipynb #e4e03671
+# %% ../nbs/30_model.ipynb #577b336b
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
@@ -276,6 +276,6 @@ def from_pretrained(name, # a run folder or a model folder
     model.card = record.get("card", {})
     return model.eval()
 
-# %% ../nbs/30_model.ipynb #df58267c
+# %% ../nbs/30_model.ipynb #9f39682d
 DPCDVAE.losses, DPCDVAE.prepare, DPCDVAE.fit_prior = losses, prepare, fit_prior
 DPCDVAE.save, DPCDVAE.from_pretrained = save, staticmethod(from_pretrained)

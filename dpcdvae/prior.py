@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['PRIORS', 'StandardPrior', 'GaussianPrior', 'FlowBlock', 'FlowPrior']
 
-# %% ../nbs/25_prior.ipynb #77100796
+# %% ../nbs/25_prior.ipynb #55ea8106
 import torch
 from torch import Tensor, nn
 from .basis import sinusoidal_embedding
 
-# %% ../nbs/25_prior.ipynb #92c084b5
+# %% ../nbs/25_prior.ipynb #ca803de6
 class StandardPrior(nn.Module):
     "The standard normal distribution: nothing to fit."
     fitted = True
@@ -38,7 +38,7 @@ class GaussianPrior(nn.Module):
     def forward(self, noise:Tensor)->Tensor: # (B,D) standard normal -> (B,D)
         return self.mean + noise @ self.factor.T
 
-# %% ../nbs/25_prior.ipynb #586dda51
+# %% ../nbs/25_prior.ipynb #786a7837
 class FlowBlock(nn.Module):
     "A residual block that knows the time."
     def __init__(self, width:int, time_dim:int=64):
@@ -50,7 +50,7 @@ class FlowBlock(nn.Module):
 
 class FlowPrior(nn.Module):
     "Flow matching in the leading principal components of the encoded crystals, normal noise elsewhere."
-    def __init__(self, dim:int=256, rank:int=64, width:int=256, num_blocks:int=3, fit_steps:int=2000):
+    def __init__(self, dim:int=256, rank:int=64, width:int=256, num_blocks:int=3, fit_steps:int=6000):
         super().__init__()
         self.rank, self.fit_steps = min(rank, dim), fit_steps
         for name, value in dict(mean=torch.zeros(dim), noise=torch.ones(dim), basis=torch.eye(dim)[:, :self.rank], stretch=torch.ones(self.rank), fitted=torch.tensor(False)).items(): self.register_buffer(name, value.clone())
@@ -111,5 +111,5 @@ class FlowPrior(nn.Module):
             y = y + (v + self.velocity(y + v / steps, t + 1 / steps)) / (2 * steps)
         return self.mean + self.noise * ((y * self.stretch) @ self.basis.T + rest)
 
-# %% ../nbs/25_prior.ipynb #1a6650bb
+# %% ../nbs/25_prior.ipynb #cc890c44
 PRIORS = dict(flow=FlowPrior, fitted=GaussianPrior, standard=StandardPrior)

@@ -6,8 +6,9 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'pieces',
            'Training', 'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #877f4ad6
-import json, logging, math, os, platform, sys, time, warnings
+# %% ../nbs/31_train.ipynb #52b9baea
+import json, logging, math, os, platform, signal, sys, threading, time, warnings
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 import lightning as L
@@ -20,7 +21,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, get_config
 
-# %% ../nbs/31_train.ipynb #bbe33d80
+# %% ../nbs/31_train.ipynb #66d5e196
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -58,7 +59,7 @@ class SafeCheckpointIO(CheckpointIO):
         except (KeyError, ValueError) as e: raise ValueError(f"{path} is damaged: its tree of values cannot be read ({type(e).__name__}: {e})") from None
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #f4dee13a
+# %% ../nbs/31_train.ipynb #741e1d40
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -77,7 +78,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #37909963
+# %% ../nbs/31_train.ipynb #76cebb1c
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -180,12 +181,13 @@ class Training(L.LightningModule):
             total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
 
-# %% ../nbs/31_train.ipynb #21bf6b4d
+# %% ../nbs/31_train.ipynb #36c3aac9
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
         self.out, self.every, self.quiet, self.best, self.saved, self.told = out, every, quiet, math.inf, 0., 0.
         self.start, self.seconds_before, self.seen, self.seen_before, self.judged_at = None, 0., 0, 0, -1
+        self.stop = False                                                 # Ctrl-C was pressed
     def state_dict(self): return dict(best=self.best, seconds=self.seconds, seen=self.seen)
     def load_state_dict(self, state): self.best, self.seconds_before, self.seen_before, self.seen = state["best"], state["seconds"], state["seen"], state["seen"]
 
@@ -193,7 +195,9 @@ class Keeper(Callback):
         self.start, self.seen, module.crystals_seen = time.monotonic(), self.seen_before, self.seen_before
         if not self.saved: self.saved = time.monotonic()
 
-    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx): self.seen = module.crystals_seen
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.seen = module.crystals_seen
+        if self.stop: raise KeyboardInterrupt
 
     @property
     def elapsed(self)->float:
@@ -235,7 +239,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #c8c8bef5
+# %% ../nbs/31_train.ipynb #c4ee8a58
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
@@ -285,10 +289,11 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
                  num_val=len(val_set), max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, parameters=sum(p.numel() for p in model.parameters()), machine=machine()), indent=1))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*|.*tensorboard.*|.*LeafSpec.*|.*Checkpoint directory.*|.*smaller than the logging interval.*")
-        try: trainer.fit(module, train_loader, keeper.val_loader, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
-        except SystemExit:
-            if trainer.interrupted: raise KeyboardInterrupt from None     # Lightning makes an exit of Ctrl-C
-            raise
+        with _stop_between_steps(keeper):
+            try: trainer.fit(module, train_loader, keeper.val_loader, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+            except SystemExit:
+                if trainer.interrupted: raise KeyboardInterrupt from None # Lightning makes an exit of Ctrl-C
+                raise
     if trainer.is_global_zero: _finish(trainer, module, keeper, out)
     keeper.keep(trainer)                                                  # all processes meet here
     priors = {}
@@ -302,6 +307,20 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
         priors[step] = model.prior.state_dict()
         if trainer.is_global_zero: model.save(out / kept, **model.card)
     return model
+
+@contextmanager
+def _stop_between_steps(keeper:Keeper):
+    "Let Ctrl-C wait for the end of the step (in the middle of a logger's queue it can hang the run); a second one acts at once."
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = signal.getsignal(signal.SIGINT)
+    def stop(*_):
+        keeper.stop = True
+        signal.signal(signal.SIGINT, old)
+    signal.signal(signal.SIGINT, stop)
+    try: yield
+    finally: signal.signal(signal.SIGINT, old)
 
 def _same_run(path, wanted):
     "Refuse to go on with a run that was begun otherwise."
