@@ -6,11 +6,11 @@
 __all__ = ['setting', 'whole', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'cmd_reconstruct', 'cmd_generate', 'cmd_evaluate',
            'cmd_film', 'cmd_demo', 'summary_table', 'main']
 
-# %% ../nbs/52_cli.ipynb #77a3903d
+# %% ../nbs/52_cli.ipynb #cfa0f10d
 import argparse, csv, json, os, sys, time, warnings
 from pathlib import Path
 
-# %% ../nbs/52_cli.ipynb #a0cb493e
+# %% ../nbs/52_cli.ipynb #cd049e48
 def setting(text:str)->tuple: # (name, value)
     "Read `name=value` of --set: numbers, true and false become what they mean."
     name, eq, value = text.partition("=")
@@ -50,10 +50,10 @@ def parser()->argparse.ArgumentParser:
             opt("--cutoffs", help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the reference's name if not given"), opt("--property", help="column of the reference whose distribution to compare"),
             opt("--timeout", type=float, default=60., help="seconds a crystal"), opt("--scheduler", help="address of a Dask scheduler"), workers)
     command("film", "Write a film as a page that plays off-line.", opt("folder", type=Path), opt("--index", type=whole(0), default=0), out)
-    command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=whole(0), default=0), opt("--num", type=whole(1), default=64))
+    command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=whole(0), default=0), opt("--num", type=whole(2), default=64))
     return p
 
-# %% ../nbs/52_cli.ipynb #9ab26da9
+# %% ../nbs/52_cli.ipynb #77ef4e71
 def load_model(name):
     "Load a model and let it calculate in bfloat16 where the processor can."
     from dpcdvae.model import DPCDVAE
@@ -90,6 +90,7 @@ def cmd_reconstruct(a):
     from dpcdvae.data import load_crystals, source_files
     model = load_model(a.model)
     split = a.split or ("test" if "test" in source_files(a.data, None) else None)
+    if split is None: print(f"{a.data} has no test split: all of it is reconstructed, and what the model was trained on is no test of it", file=sys.stderr)
     graph = "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
     crystals = load_crystals(a.data, split=split, limit=a.limit, workers=a.workers, graph=graph, progress=sys.stderr.isatty())
     model.reconstruct(crystals, data=f"{a.data}{f' ({split})' if split else ''}", z=a.z, force=tuple(filter(None, a.force.split(","))), **_sampling(a))
@@ -114,7 +115,7 @@ def cmd_film(a):
     if not path.exists(): raise FileNotFoundError(f"no film {path}: make the crystals with --film {a.index + 1}")
     print(Film.load(path).to_html(a.out))
 
-# %% ../nbs/52_cli.ipynb #fa265273
+# %% ../nbs/52_cli.ipynb #25ad3659
 def cmd_demo(a):
     from dpcdvae.data import load_crystals
     from dpcdvae.judgement import evaluate
@@ -150,7 +151,7 @@ def summary_table(rec:dict, gen:dict, run:dict)->str:
     rows += [("training", None), ("crystals per second", f"{run['crystals_per_second']:.0f}"), ("steps", str(run["steps"])), ("parameters", f"{run['parameters']:,}")]
     return "\n" + "\n".join(f"  {name:<28} {value}" if value is not None else f"\n{name}" for name, value in rows)
 
-# %% ../nbs/52_cli.ipynb #768bf135
+# %% ../nbs/52_cli.ipynb #8e5a3c78
 def main(argv=None)->int:
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
     a = parser().parse_args(argv)

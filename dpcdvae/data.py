@@ -15,7 +15,7 @@ __all__ = ['LENGTH_FLOOR', 'ANGLE_FLOOR', 'MAX_ATOMS', 'MAX_Z', 'MIN_DISTANCE', 
            'read_source', 'same_properties', 'load_crystals', 'split_indices', 'load_splits', 'BucketBatchSampler',
            'CrystalLoader', 'composition_fractions', 'dataset_summary']
 
-# %% ../nbs/03_data.ipynb #bf9528c6
+# %% ../nbs/03_data.ipynb #ec11af6e
 import csv, gzip, hashlib, http.client, io, json, multiprocessing, os, re, signal, sys, urllib.error, urllib.request, warnings, zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from .crystal import CrystalBatch, Graph
 
-# %% ../nbs/03_data.ipynb #c9fa01e7
+# %% ../nbs/03_data.ipynb #6f71a7b5
 LENGTH_FLOOR, ANGLE_FLOOR = 1e-2, 0.5   # smallest scales of the standard method: Å per cube root of an atom, degrees
 
 def lattice_vector(lengths:Tensor, # (B,3) Å
@@ -38,7 +38,7 @@ def lattice_vector(lengths:Tensor, # (B,3) Å
     "Join lengths, made independent of the cell's size, with angles."
     return torch.cat([lengths / num_atoms.to(lengths.dtype).pow(1/3)[:,None], angles], dim=1)
 
-# %% ../nbs/03_data.ipynb #79590540
+# %% ../nbs/03_data.ipynb #b62113a8
 def unit_volume(angles:Tensor, # (...,3) degrees
                )->Tensor: # (...) squared volume of the cell with unit edges; <= 0: no such cell
     "Compute the Gram determinant of three unit vectors from their angles."
@@ -54,7 +54,7 @@ def valid_angles(angles:Tensor, # (B,3) degrees
     first = (unit_volume(tried) >= floor).to(torch.int8).argmax(0)
     return tried[first, torch.arange(len(angles), device=angles.device)]
 
-# %% ../nbs/03_data.ipynb #de44cffa
+# %% ../nbs/03_data.ipynb #c4e43074
 class LatticeScaler(nn.Module):
     "Scale lattice lengths and angles to six numbers of unit size, and back; fitted on a training set, kept in the state_dict."
     def __init__(self,
@@ -102,7 +102,7 @@ class LatticeScaler(nn.Module):
 
     def extra_repr(self)->str: return f"method={self.method!r}"
 
-# %% ../nbs/03_data.ipynb #f53627f2
+# %% ../nbs/03_data.ipynb #7392080c
 class DataError(ValueError):
     "Say in one sentence which file cannot be used, and what to do."
 
@@ -120,7 +120,7 @@ MAX_Z = 100          # elements up to fermium
 MIN_DISTANCE = 0.5   # Å; closer atoms (periodic images of the same atom too) overlap
 MIN_VOLUME = 0.1     # Å3 of the whole cell
 
-# %% ../nbs/03_data.ipynb #54f6f404
+# %% ../nbs/03_data.ipynb #3b0e65b2
 def atomic_write(path:str|Path, # file to write
                  data:bytes|str, # its whole content
                 )->Path: # the same path
@@ -145,7 +145,7 @@ def write_rejected(rejected:list[Rejected], # what `read_source` returned
     table.writerows(map(asdict, rejected))
     return atomic_write(path, out.getvalue())
 
-# %% ../nbs/03_data.ipynb #d4faaddf
+# %% ../nbs/03_data.ipynb #de5db01f
 @dataclass(frozen=True)
 class Row:
     "One crystal as it stands in a file: a CIF or one extended-XYZ frame, still as text."
@@ -167,7 +167,7 @@ def stem(path:str|Path)->str: # name without .csv, .csv.gz, .cif, ...
     "Strip all known extensions from a file name."
     return re.sub(r"(\.(csv|cif|extxyz|xyz|parquet|safetensors))?(\.gz)?$", "", Path(path).name, flags=re.I)
 
-# %% ../nbs/03_data.ipynb #efc823ce
+# %% ../nbs/03_data.ipynb #32b57e88
 def table_columns(path:Path, # a CSV
                   text:str, # its text
                  )->tuple[dict[str,list[str]],list[Rejected]]: # column -> values; lines that are no rows
@@ -192,7 +192,7 @@ def numeric(values:list, # of a column
     except (ValueError, TypeError): return None
     return None if np.isnan(x).all() else x
 
-# %% ../nbs/03_data.ipynb #5ff5e50a
+# %% ../nbs/03_data.ipynb #edc49109
 NOT_PROPERTIES = {"material_id", "cif", "index", "", "Unnamed: 0", "error", "formula"}
 
 def table_rows(path:Path, columns:dict[str,list], rejected:list[Rejected], limit:int|None=None)->tuple[list[Row],dict,list[Rejected]]:
@@ -213,7 +213,7 @@ def parquet_columns(path:Path, data:bytes)->dict[str,list]:
     except (OSError, ValueError, pyarrow.ArrowException) as e: raise DataError(f"{path} is no readable Parquet file ({e}); get it again") from e
     return {str(c): table[c].tolist() for c in table.columns}
 
-# %% ../nbs/03_data.ipynb #884f9d81
+# %% ../nbs/03_data.ipynb #4b059eff
 def extxyz_rows(path:Path, text:str, limit:int|None=None)->tuple[list[Row],list[Rejected]]:
     "Cut an extended-XYZ file into its frames."
     lines, at, rows = text.splitlines(), 0, []
@@ -230,14 +230,14 @@ def extxyz_rows(path:Path, text:str, limit:int|None=None)->tuple[list[Row],list[
         at = end
     return rows, []
 
-# %% ../nbs/03_data.ipynb #24f87587
+# %% ../nbs/03_data.ipynb #7e36966f
 class RowError(ValueError):
     "One row cannot be used: the field and the reason."
     def __init__(self, field:str, reason:str):
         super().__init__(reason)
         self.field = field
 
-# %% ../nbs/03_data.ipynb #b69bf3fa
+# %% ../nbs/03_data.ipynb #8dec5b55
 def check_structure(structure)->None: # a pymatgen Structure
     "Refuse what is no ordered crystal of known elements with atoms apart."
     from pymatgen.core import DummySpecies
@@ -250,7 +250,7 @@ def check_structure(structure)->None: # a pymatgen Structure
     i, j, _, dist = structure.get_neighbor_list(MIN_DISTANCE)
     if len(dist): raise RowError("distance", f"atoms {i[0]} and {j[0]} overlap: {dist.min():.3f} Å apart, less than {MIN_DISTANCE} Å")
 
-# %% ../nbs/03_data.ipynb #05dc59f3
+# %% ../nbs/03_data.ipynb #9ef1facd
 def parse_cif(text:str, # the first structure in it is read
              )->tuple: # checked pymatgen Structure, {} and None: no properties, no id
     "Parse one CIF."
@@ -285,7 +285,7 @@ def parse_extxyz(text:str, # one frame
     check_structure(structure)
     return structure, number, info.get("material_id", info.get("name"))
 
-# %% ../nbs/03_data.ipynb #8085398f
+# %% ../nbs/03_data.ipynb #687c8013
 def right_handed(structure): # a pymatgen Structure -> the same crystal
     "Turn a left-handed choice of axes round; lengths and angles alone would give the mirror image of the crystal."
     from pymatgen.core import Structure
@@ -302,7 +302,7 @@ def canonical(structure, niggli:bool): # -> pymatgen Structure
     lattice = Lattice.from_parameters(*np.float32(structure.lattice.parameters).astype(float))
     return Structure(lattice, structure.atomic_numbers, frac.astype(float))
 
-# %% ../nbs/03_data.ipynb #3ef07308
+# %% ../nbs/03_data.ipynb #550b1d99
 def crystalnn_edges(structure, # a pymatgen Structure
                    )->np.ndarray: # (E,5) int64: source j, target i, image of j; sorted by target
     "Find the bonds of CrystalNN with the paper's settings, each in both directions."
@@ -313,7 +313,7 @@ def crystalnn_edges(structure, # a pymatgen Structure
     if not bonds: raise RowError("graph", "CrystalNN finds no bond; use graph='none'")
     return np.array([(j, i, *image) for i,j,*image in sorted(bonds)], dtype=np.int64)
 
-# %% ../nbs/03_data.ipynb #e98e539c
+# %% ../nbs/03_data.ipynb #c070474f
 CAUSES = (("NaN", "frac_coords", "a coordinate or length is not a number"), ("Occupancy", "occupancy", "more than one atom on a site (overlapping or disordered)"),
           ("Singular matrix", "lattice", "the cell has no volume"), ("thickness", "lattice", "the cell has no volume"), ("niggli", "lattice", "no Niggli cell was found"))
 
@@ -344,7 +344,7 @@ def bonds_of(structure)->np.ndarray:
     try: return crystalnn_edges(structure)
     except (ValueError, RuntimeError, IndexError, ZeroDivisionError, ArithmeticError) as e: raise RowError("graph", f"CrystalNN fails: {' '.join(str(e).split())[:200]}") from e
 
-# %% ../nbs/03_data.ipynb #b187d12b
+# %% ../nbs/03_data.ipynb #7f0297aa
 def num_cores()->int:
     "Count the cores this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -369,7 +369,7 @@ def read_rows(rows:list[Row], niggli:bool=True, graph:str="none", workers:int|No
     except BrokenProcessPool as e:
         raise DataError(f"a worker process died while reading {rows[0].file}; try again with workers=1 (less memory; or a script without `if __name__ == '__main__':`)") from e
 
-# %% ../nbs/03_data.ipynb #aaf1ae42
+# %% ../nbs/03_data.ipynb #9d1d3a9b
 def join(good:list[dict], properties:dict[str,list[float]])->CrystalBatch:
     "Join the arrays of many crystals into one batch."
     extra = sorted({k for g in good for k in g["info"]} - set(properties))
@@ -391,7 +391,7 @@ def join_edges(edges:list, # (E,5) of each crystal, or None
     start = (num_atoms.cumsum(0) - num_atoms).repeat_interleave(num_edges)
     return Graph(edge_index=(both[:,:2] + start[:,None]).T.contiguous(), to_jimages=both[:,2:].contiguous(), num_edges=num_edges)
 
-# %% ../nbs/03_data.ipynb #b934ea98
+# %% ../nbs/03_data.ipynb #6af22a73
 FORMAT = 1   # raise it when what is stored changes
 
 def pack(batch:CrystalBatch)->tuple[dict[str,Tensor],dict]: # tensors, JSON metadata
@@ -413,7 +413,7 @@ def digest(tensors:dict[str,Tensor], meta:dict)->str:
     for k in sorted(tensors): h.update(k.encode() + str((tensors[k].dtype, tuple(tensors[k].shape))).encode() + tensors[k].numpy().tobytes())
     return h.hexdigest()
 
-# %% ../nbs/03_data.ipynb #ec3a5030
+# %% ../nbs/03_data.ipynb #3dc3815a
 def save_crystals(batch:CrystalBatch, # crystals of one split
                   path:str|Path, # *.safetensors
                   rejected:list[Rejected]=(), # stored beside them
@@ -436,7 +436,7 @@ def open_crystals(path:str|Path, # what `save_crystals` wrote
         return unpack(tensors, meta), [Rejected(**r) for r in meta["rejected"]]
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as e: raise DataError(f"{path} is damaged or was not written by save_crystals ({e})") from e
 
-# %% ../nbs/03_data.ipynb #63bdc871
+# %% ../nbs/03_data.ipynb #6fb0286e
 def cache_dir()->Path:
     "Find the folder for downloads and caches: DPCDVAE_CACHE, or ~/.cache/dpcdvae."
     return Path(os.environ.get("DPCDVAE_CACHE") or Path.home()/".cache"/"dpcdvae").expanduser()
@@ -458,7 +458,7 @@ def write_cache(path:Path, batch:CrystalBatch, rejected:list[Rejected])->None:
     try: save_crystals(batch, path, rejected)
     except DataError as e: warnings.warn(f"{e}, or set DPCDVAE_CACHE; the crystals were read but not cached", stacklevel=4)
 
-# %% ../nbs/03_data.ipynb #595a1fae
+# %% ../nbs/03_data.ipynb #6c664164
 DATA_URL = "https://raw.githubusercontent.com/txie-93/cdvae/f857f598d6f6cca5dc1ea0582d228f12dcc2c2ea/data"
 OFFICIAL = {
     "perov-5":   dict(train="0769074b5d51d293b765c4371b8f55c468c9c9f2", val="4a2c8dde98347dd0e01fa83dcf3982c2abe98f9f", test="d3c5d5af4b27a2a139149f2bb73c8a3dba9d8ac1"),
@@ -469,7 +469,7 @@ def git_blob_sha1(data:bytes)->str:
     "Hash content as git does."
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
-# %% ../nbs/03_data.ipynb #7062875e
+# %% ../nbs/03_data.ipynb #02ebdb7c
 def fetch(url:str, progress:bool=True)->bytes:
     "Download one file into memory, with a progress bar."
     from tqdm.auto import tqdm
@@ -498,7 +498,7 @@ def official_file(name:str, split:str, progress:bool=True)->Path:
     if git_blob_sha1(data) != sha1: raise DataError(f"{url} gave {len(data)} bytes that are not the official file (git blob SHA-1 {git_blob_sha1(data)}, expected {sha1}); try again later or put it at {path} by hand")
     return atomic_write(path, data)
 
-# %% ../nbs/03_data.ipynb #048a873e
+# %% ../nbs/03_data.ipynb #ca3b4407
 SPLITS = ("train", "val", "test")
 TABLES = (".csv", ".csv.gz", ".parquet", ".extxyz", ".extxyz.gz", ".xyz", ".safetensors")
 KINDS = ", ".join(TABLES) + " or .cif"
@@ -534,7 +534,7 @@ def source_files(src:str|Path, split:str|None=None, progress:bool=True)->dict[st
     if split and split not in files: raise DataError(f"{src} has no split {split!r} ({', '.join(s for s in files if s) or 'it is one set'}); leave split out, or use load_splits to divide it")
     return {split: files[split]} if split else {s: f for s,f in files.items() if s != "truth"}
 
-# %% ../nbs/03_data.ipynb #5dfa858e
+# %% ../nbs/03_data.ipynb #65ed4b2a
 def file_rows(path:Path, data:bytes, limit:int|None)->tuple[list[Row],dict[str,list[float]],list[Rejected]]:
     "Cut one file into rows, properties and rejected rows."
     kind = re.sub(r"\.gz$", "", path.name.lower()).rsplit(".", 1)[-1]
@@ -562,7 +562,7 @@ def read_files(content:list[tuple[Path,bytes]], niggli:bool, graph:str, workers:
     first = f"; the first: {rejected[0].reason}" if rejected else ""
     raise DataError(f"{content[0][0]} gave no usable crystal out of {len(rejected)} rows{first}")
 
-# %% ../nbs/03_data.ipynb #9eec17a9
+# %% ../nbs/03_data.ipynb #16a6fccb
 def read_bytes(path:Path)->bytes:
     "Read a file whole."
     try: return path.read_bytes()
@@ -590,7 +590,7 @@ def ready_made(path:Path, graph:str, limit:int|None)->tuple[CrystalBatch,list[Re
     batch = batch if graph == "crystalnn" else batch.replace(graph=None)
     return batch[:limit] if limit is not None else batch, rejected
 
-# %% ../nbs/03_data.ipynb #26371013
+# %% ../nbs/03_data.ipynb #c8166b09
 def read_source(src:str|Path, # split file, folder of splits or CIFs, extxyz, Parquet, or a known name
                 split:str|None=None, # train, val or test; None: all of it
                 graph:str="none", # "crystalnn" stores bonds; "none": the encoder finds neighbours itself
@@ -626,7 +626,7 @@ def load_crystals(src:str|Path, # split file, folder of splits or CIFs, extxyz, 
     if rejected: warnings.warn(f"{len(rejected)} of {len(rejected)+len(batch)} rows of {src} were not used; the first: {rejected[0].file}, row {rejected[0].row} ({rejected[0].material_id}): {rejected[0].reason}", stacklevel=2)
     return batch
 
-# %% ../nbs/03_data.ipynb #d537bb54
+# %% ../nbs/03_data.ipynb #42faf444
 def split_indices(num:int, # crystals
                   fractions:tuple[float,...]=(0.8, 0.1, 0.1), # of train, val, test
                   seed:int=0,
@@ -647,7 +647,7 @@ def load_splits(src:str|Path, # as in `load_crystals`
     crystals = load_crystals(src, **options)
     return {s: crystals[i] for s,i in zip(SPLITS, split_indices(len(crystals), fractions, seed)) if len(i)}
 
-# %% ../nbs/03_data.ipynb #0bdbee7a
+# %% ../nbs/03_data.ipynb #872aeef8
 class BucketBatchSampler(Sampler):
     "Yield batches of indices: shuffled per (seed, epoch), similar sizes together, shared by processes."
     def __init__(self,
@@ -676,11 +676,11 @@ class BucketBatchSampler(Sampler):
         "Cut all indices into batches."
         num, rng = len(self.sizes), torch.Generator().manual_seed((self.seed*2**20 + self.epoch) % 2**63)
         order = torch.randperm(num, generator=rng) if self.shuffle else torch.arange(num)
+        if self.drop_last: order = order[:num - num % self.batch_size]          # before sizes are sorted: otherwise always the largest would go
         if self.bucket:
-            windows = order.split(32*self.batch_size if self.shuffle else max(num, 1))
+            windows = order.split(32*self.batch_size if self.shuffle else max(len(order), 1))
             order = torch.cat([w[self.sizes[w].argsort(stable=True)] for w in windows])
         batches = list(order.split(self.batch_size))
-        if self.drop_last and batches and len(batches[-1]) < self.batch_size: batches.pop()
         if self.bucket and self.shuffle: batches = [batches[i] for i in torch.randperm(len(batches), generator=rng)]
         return batches
 
@@ -692,7 +692,7 @@ class BucketBatchSampler(Sampler):
         num = len(self.sizes)//self.batch_size if self.drop_last else -(-len(self.sizes)//self.batch_size)
         return -(-num//self.world_size)
 
-# %% ../nbs/03_data.ipynb #3a71267e
+# %% ../nbs/03_data.ipynb #bf0edfdf
 class CrystalLoader(DataLoader):
     "Iterate over a batch of crystals in smaller batches; a torch DataLoader, so Lightning takes it (use_distributed_sampler=False)."
     def __init__(self,
@@ -713,7 +713,7 @@ class CrystalLoader(DataLoader):
         "Choose the epoch, and with it the order."
         self.batch_sampler.set_epoch(epoch)
 
-# %% ../nbs/03_data.ipynb #f689fd73
+# %% ../nbs/03_data.ipynb #c7d38ad1
 def composition_fractions(batch:CrystalBatch)->Tensor: # (B,100) fraction of atoms with Z = 1..100
     "Count elements, as fractions of each crystal's atoms."
     slot = batch.batch*MAX_Z + batch.atomic_numbers - 1

@@ -6,7 +6,7 @@
 __all__ = ['PROCESSES', 'crystal_mean', 'mean_free', 'Noised', 'GaussianVP', 'wrapped_eps', 'wrapped_eps_rms', 'WrappedNormal',
            'shortest_vector', 'CartesianScore', 'type_noise_sigma', 'corrupt_types']
 
-# %% ../nbs/11_diffusion.ipynb #5545dc89
+# %% ../nbs/11_diffusion.ipynb #01ca9ed9
 import math
 from dataclasses import dataclass
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .schedule import NoiseSchedule, make_schedule
 from .lattice import cart_to_frac, wrap, minimum_image
 
-# %% ../nbs/11_diffusion.ipynb #cbb371ae
+# %% ../nbs/11_diffusion.ipynb #8fcb758a
 def crystal_mean(x:Tensor,      # (N,...) a value an atom
                  batch:Tensor,  # (N,) crystal of each atom
                  num_crystals:int,
@@ -28,7 +28,7 @@ def mean_free(x:Tensor, batch:Tensor, num_crystals:int)->Tensor: # (N,3)
     "Remove each crystal's mean."
     return x - crystal_mean(x, batch, num_crystals)[batch]
 
-# %% ../nbs/11_diffusion.ipynb #fbc5ed52
+# %% ../nbs/11_diffusion.ipynb #6c3c741a
 @dataclass(frozen=True)
 class Noised:
     "A noisy batch and what the network should say about it."
@@ -36,7 +36,7 @@ class Noised:
     target:Tensor # (N,3) what the denoiser is to predict
     eps:Tensor    # (N,3) the noise that was drawn
 
-# %% ../nbs/11_diffusion.ipynb #03ccc6a8
+# %% ../nbs/11_diffusion.ipynb #af7fb299
 class GaussianVP(nn.Module):
     "Gaussian noise on fractional coordinates (Ho 2020, as DP-CDVAE uses it); the network predicts eps."
     coord_weight = 1. # of the squared error in the loss
@@ -65,7 +65,7 @@ class GaussianVP(nn.Module):
     def to_x0(self, xt:Tensor, eps:Tensor, t:int)->Tensor:
         return (xt - float(self.schedule.sigma[t]) * eps) / float(self.schedule.scale[t])
 
-# %% ../nbs/11_diffusion.ipynb #72ad143f
+# %% ../nbs/11_diffusion.ipynb #df092904
 def wrapped_eps(d:Tensor,      # displacement x_t - x_0, any image
                 sigma:Tensor,  # noise level, broadcastable to d
                 images:int=5,
@@ -75,7 +75,7 @@ def wrapped_eps(d:Tensor,      # displacement x_t - x_0, any image
     weight = torch.softmax(-d.square() / (2 * sigma[..., None].square()), -1)
     return (weight * d).sum(-1) / sigma
 
-# %% ../nbs/11_diffusion.ipynb #2c4eaec9
+# %% ../nbs/11_diffusion.ipynb #1e9af6d3
 def wrapped_eps_rms(sigma:Tensor, # (T+1,)
                     points:int=2001)->Tensor: # (T+1,)
     "Measure the root mean square of the expected noise at each level, by quadrature over the circle."
@@ -108,7 +108,7 @@ class WrappedNormal(nn.Module):
     def to_x0(self, xt:Tensor, eps:Tensor, t:int)->Tensor:
         return xt - float(self.schedule.sigma[t]) * eps
 
-# %% ../nbs/11_diffusion.ipynb #97dd4201
+# %% ../nbs/11_diffusion.ipynb #080a58b3
 def shortest_vector(d:Tensor,       # (N,3) fractional displacement, any image
                     lattice:Tensor, # (B,3,3) Å
                     batch:Tensor,   # (N,) crystal of each atom
@@ -135,10 +135,10 @@ class CartesianScore(nn.Module):
         xt = wrap(x0 + cart_to_frac(sigma * eps, lattice, batch))
         return Noised(xt, shortest_vector(x0 - xt, lattice, batch) / sigma, eps)
 
-# %% ../nbs/11_diffusion.ipynb #26a765d0
+# %% ../nbs/11_diffusion.ipynb #944d1b7a
 PROCESSES = dict(gaussian=GaussianVP, wrapped=WrappedNormal, score=CartesianScore)
 
-# %% ../nbs/11_diffusion.ipynb #7ac3078c
+# %% ../nbs/11_diffusion.ipynb #b899108d
 def type_noise_sigma(s:Tensor, num_steps:int=999, sigma_min:float=0.01, sigma_max:float=5.,
                      first:int=0, # the time of the smallest level: 0 in DP-CDVAE, 1 in CDVAE
                     )->Tensor:
@@ -151,5 +151,5 @@ def corrupt_types(atomic_numbers:Tensor, # (N,) Z
                   generator:torch.Generator|None=None)->Tensor: # (N,) Z
     "Draw noisy atom types."
     weight = probabilities * sigma[:, None]
-    weight = weight.scatter_add(1, atomic_numbers[:, None] - 1, torch.ones_like(weight[:, :1]))
+    weight = weight.nan_to_num(0., 0., 0.).scatter_add(1, atomic_numbers[:, None] - 1, torch.ones_like(weight[:, :1]))   # a broken crystal is named by its loss, not by a crash here
     return torch.multinomial(weight, 1, generator=generator).squeeze(1) + 1

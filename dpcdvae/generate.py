@@ -6,13 +6,13 @@
 __all__ = ['HEADER', 'Sampling', 'latent_noise', 'encode_block', 'draw_block', 'force_stats', 'denoise', 'by_size', 'Camera',
            'Films', 'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'reconstruct', 'generate']
 
-# %% ../nbs/32_generate.ipynb #c0756487
+# %% ../nbs/32_generate.ipynb #e05bbbcf
 import csv, dataclasses, io, json, math, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import torch
 from torch import Tensor
-from .crystal import CrystalBatch
+from .crystal import CrystalBatch, tensor_digest
 from .data import atomic_write
 from .film import Film
 from .heads import counts_to_types, whole_counts
@@ -20,7 +20,7 @@ from .lattice import minimum_image
 from .model import DPCDVAE, Stats
 from .sampler import Prediction, address_normal, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES
 
-# %% ../nbs/32_generate.ipynb #d24405dc
+# %% ../nbs/32_generate.ipynb #e9ebfbb3
 @dataclass(frozen=True)
 class Sampling:
     "How to sample; None means: as the model's preset has it."
@@ -45,7 +45,7 @@ class Sampling:
         if bad := set(full.force) - {"num_atoms", "composition", "lattice"}: raise ValueError(f"cannot force {', '.join(sorted(bad))}: choose from num_atoms, composition, lattice")
         return full
 
-# %% ../nbs/32_generate.ipynb #774098f7
+# %% ../nbs/32_generate.ipynb #5e397a66
 def latent_noise(ids:Tensor, dim:int, seed:int)->Tensor: # (B,dim) float32
     "Draw a normal latent vector that belongs to each crystal's number."
     return address_normal(seed, ids, torch.zeros_like(ids), -1, dim).float()
@@ -68,7 +68,7 @@ def force_stats(stats:Stats, truth:CrystalBatch, force:tuple)->Stats:
     if "lattice" in force: stats = dataclasses.replace(stats, lengths=truth.lengths, angles=truth.angles)
     return stats
 
-# %% ../nbs/32_generate.ipynb #7c504117
+# %% ../nbs/32_generate.ipynb #85dfabeb
 @torch.no_grad()
 def denoise(model:DPCDVAE, z:Tensor, # (B,D)
             stats:Stats, ids:Tensor, # (B,) numbers of the crystals in the job
@@ -93,7 +93,7 @@ def by_size(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling, callba
     done = CrystalBatch.cat([denoise(model, z[p], pick(p), ids[p], s, callback and (lambda step, p=p: callback(p, step))) for p in parts])
     return done[torch.argsort(torch.cat(parts))]
 
-# %% ../nbs/32_generate.ipynb #8428c344
+# %% ../nbs/32_generate.ipynb #af943ff4
 class Camera:
     "Record the reverse process of chosen crystals."
     def __init__(self, wanted:Tensor, # (B,) True for the crystals to film
@@ -122,7 +122,7 @@ class Films(list):
     def to_html(self, path, index:int=0, **kw): return self[index].to_html(path, **kw)
     def _repr_html_(self)->str: return "".join(f._repr_html_() for f in self[:4])
 
-# %% ../nbs/32_generate.ipynb #809510bf
+# %% ../nbs/32_generate.ipynb #90c120e4
 HEADER = ["index", "material_id", "cif", "error"]
 
 def rows_of(crystals:CrystalBatch, first:int, names)->list[list]:
@@ -167,7 +167,7 @@ def open_job(out:Path, record:dict)->None:
         if differ: raise ValueError(f"{out} holds another job (its {', '.join(differ)} differ): choose another folder")
     else: atomic_write(path, json.dumps(dict(**record, seconds=0.), indent=1))
 
-# %% ../nbs/32_generate.ipynb #e75e8b7c
+# %% ../nbs/32_generate.ipynb #c57cb612
 def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(indices) -> (z, stats, targets or None, names)
             out=None, films:int=0, block:int=256, progress:bool=False, record:dict|None=None)->Films:
     "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
@@ -209,10 +209,10 @@ def _film_path(out, i)->Path:
 def _record(kind:str, model:DPCDVAE, s:Sampling, num:int, **more)->dict:
     "Describe a job for run.json."
     import dpcdvae
-    return dict(kind=kind, num=num, **json.loads(json.dumps(dataclasses.asdict(s))), preset=model.config.preset, card=getattr(model, "card", {}), **more,
+    return dict(kind=kind, num=num, **json.loads(json.dumps(dataclasses.asdict(s))), preset=model.config.preset, card=getattr(model, "card", {}), weights=tensor_digest(*model.state_dict().values()), **more,
                 versions=dict(dpcdvae=dpcdvae.__version__, torch=torch.__version__))
 
-# %% ../nbs/32_generate.ipynb #cb5a1dfe
+# %% ../nbs/32_generate.ipynb #dad9f759
 @torch.no_grad()
 def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
                 out=None,         # a folder to stream to; None: return films
@@ -226,7 +226,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
         part = crystals[ids.cpu()].to(ids.device)
         z = encode_block(model, part, ids, s)
         return z, force_stats(model.decode_stats(z), part, s.force), part, [part.name(i) if part.ids else str(int(ids[i])) for i in range(len(part))]
-    record = _record("reconstruct", model, s, len(crystals), data=data)
+    record = _record("reconstruct", model, s, len(crystals), data=data, crystals=crystals.digest())
     if out:
         open_job(Path(out), record)
         if not (Path(out) / "truth.csv").exists():
@@ -234,7 +234,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
             atomic_write(Path(out) / "truth.csv", csv_text([HEADER[:3], *(r[:3] for r in rows)]))
     return run_job(model, len(crystals), s, inputs, out, len(crystals) if films is None and not out else films or 0, block, progress, record)
 
-# %% ../nbs/32_generate.ipynb #92c6afc4
+# %% ../nbs/32_generate.ipynb #4c61ddab
 @torch.no_grad()
 def generate(model:DPCDVAE, num:int=16, # crystals wanted
              out=None, films:int|None=None, progress:bool=False, block:int=256, **sampling)->Films|None:

@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'pieces',
            'Training', 'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #52b9baea
+# %% ../nbs/31_train.ipynb #8b89fd3b
 import json, logging, math, os, platform, signal, sys, threading, time, warnings
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,9 +19,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
-from .model import DPCDVAE, Losses, get_config
+from .model import DPCDVAE, Losses, check_size, get_config
 
-# %% ../nbs/31_train.ipynb #66d5e196
+# %% ../nbs/31_train.ipynb #90bb3b67
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -59,7 +59,7 @@ class SafeCheckpointIO(CheckpointIO):
         except (KeyError, ValueError) as e: raise ValueError(f"{path} is damaged: its tree of values cannot be read ({type(e).__name__}: {e})") from None
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #741e1d40
+# %% ../nbs/31_train.ipynb #c6d05842
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -78,7 +78,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #76cebb1c
+# %% ../nbs/31_train.ipynb #b9182d3f
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -109,7 +109,7 @@ class Training(L.LightningModule):
         for timer in trainer.callbacks:
             if isinstance(timer, Timer) and timer._duration: shares.append(timer.time_elapsed("train") / timer._duration)
         if trainer.max_epochs and trainer.max_epochs > 0: shares.append(trainer.global_step / max(1, trainer.max_epochs * trainer.num_training_batches))
-        return max(shares)
+        return trainer.strategy.broadcast(max(shares)) if trainer.world_size > 1 else max(shares) # one clock for all processes
 
     def on_train_batch_start(self, batch, batch_idx):
         if self.lr_schedule == "cosine":
@@ -181,7 +181,7 @@ class Training(L.LightningModule):
             total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
 
-# %% ../nbs/31_train.ipynb #36c3aac9
+# %% ../nbs/31_train.ipynb #710ded46
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
@@ -197,7 +197,9 @@ class Keeper(Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.seen = module.crystals_seen
-        if self.stop: raise KeyboardInterrupt
+        if self.stop:
+            self.keep(trainer)
+            raise KeyboardInterrupt
 
     @property
     def elapsed(self)->float:
@@ -229,7 +231,7 @@ class Keeper(Callback):
             self.told = now
             show = lambda part: " ".join(f"{k} {float(m[f'{part}/{k}']):.3g}" for k in ("total", "coord", "composition", "lattice", "num_atoms", "kl") if f"{part}/{k}" in m)
             print(f"{timedelta(seconds=round(self.seconds))} epoch {trainer.current_epoch} step {trainer.global_step} | train {show('train')} | val {show('val') or 'not yet'} | {self.speed:.0f} crystals/s", flush=True)
-        if now - self.saved > self.every: self.keep(trainer)
+        if trainer.strategy.broadcast(now - self.saved > self.every): self.keep(trainer)   # one clock decides for all processes
 
     def on_train_end(self, trainer, module):
         if self.judged_at != trainer.global_step: self.judge(trainer, module, module.validation_total(self.val_loader)) # time was up between two validations
@@ -239,10 +241,10 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #c4ee8a58
+# %% ../nbs/31_train.ipynb #cf33984f
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
-    if torch.cuda.is_available(): return torch.cuda.is_bf16_supported()
+    if torch.cuda.is_available(): return torch.cuda.is_bf16_supported(including_emulation=False)
     return any(getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 def machine()->dict:
@@ -270,22 +272,25 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
     config = get_config(preset, **changes)
     train_set, val_set = (data[k] for k in ("train", "val")) if isinstance(data, dict) else _read(data, config, seed, workers, progress=not quiet and sys.stderr.isatty())
     if limit: train_set = train_set[:limit]
+    digest = train_set.digest(places=False)
+    if checkpoint.exists(): _same_run(out / "run.json", dict(data_digest=digest))
     torch.manual_seed(seed)
     model = DPCDVAE(config)
     model.prepare(train_set)
+    check_size(model, val_set)
     model.bf16 = has_bf16() if bf16 is None else bf16
     out.mkdir(parents=True, exist_ok=True)
     module = Training(model, seed, config.lr_schedule, out / "skipped.txt")
     module.averaged.module.bf16 = model.bf16
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     keeper, batch = Keeper(out, quiet=quiet), min(config.batch_size, len(train_set))
-    trainer = L.Trainer(max_time=_seconds(max_time), max_epochs=max_epochs, devices=devices, num_nodes=num_nodes, accelerator="auto", strategy="ddp" if devices * num_nodes > 1 else "auto",
+    trainer = L.Trainer(max_time=_seconds(max_time), max_epochs=max_epochs, devices=devices, num_nodes=num_nodes, accelerator="cuda" if torch.cuda.is_available() else "cpu", strategy="ddp" if devices * num_nodes > 1 else "auto",
                         logger=_loggers(out), callbacks=[keeper], plugins=[SafeCheckpointIO()], enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
                         use_distributed_sampler=False, num_sanity_val_steps=0, log_every_n_steps=20, check_val_every_n_epoch=max(1, round(3000 / len(train_set))))
     share = dict(rank=trainer.global_rank, world_size=trainer.world_size)
     train_loader = CrystalLoader(train_set, batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed, **share)
     keeper.val_loader = CrystalLoader(val_set, batch_size=128, **share)
-    atomic_write(out / "run.json", json.dumps(dict(kind="train", preset=preset, changes=changes, seed=seed, data=name, limit=limit, num_train=len(train_set),
+    atomic_write(out / "run.json", json.dumps(dict(kind="train", preset=preset, changes=changes, seed=seed, data=name, data_digest=digest, limit=limit, num_train=len(train_set),
                  num_val=len(val_set), max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, parameters=sum(p.numel() for p in model.parameters()), machine=machine()), indent=1))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*|.*tensorboard.*|.*LeafSpec.*|.*Checkpoint directory.*|.*smaller than the logging interval.*")
@@ -294,18 +299,19 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
             except SystemExit:
                 if trainer.interrupted: raise KeyboardInterrupt from None # Lightning makes an exit of Ctrl-C
                 raise
-    if trainer.is_global_zero: _finish(trainer, module, keeper, out)
     keeper.keep(trainer)                                                  # all processes meet here
     priors = {}
     for kept in ("last", "best"):
         if not (out / kept / "config.json").exists(): continue
-        model = DPCDVAE.from_pretrained(out / kept)
+        model = DPCDVAE.from_pretrained(out / kept).to(trainer.strategy.root_device)
+        model.bf16 = module.model.bf16
         if model.prior.fitted: continue                                   # nothing new since the last time
         step = model.card["step"]
         if step in priors: model.prior.load_state_dict(priors[step])   # best and last are often the same
         else: model.fit_prior(train_set)
         priors[step] = model.prior.state_dict()
         if trainer.is_global_zero: model.save(out / kept, **model.card)
+    if trainer.is_global_zero: _finish(trainer, module, keeper, out)      # last: a run with its steps in run.json is complete
     return model
 
 @contextmanager

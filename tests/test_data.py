@@ -705,6 +705,12 @@ def test_drop_last_and_order():
     assert list(BucketBatchSampler(n, 4, drop_last=True)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert list(BucketBatchSampler(n.flip(0), 4, bucket=True)) == [[9, 8, 7, 6], [5, 4, 3, 2], [1, 0]]
     assert all(len(b) == 4 for b in BucketBatchSampler(n, 4, shuffle=True, bucket=True, drop_last=True))
+    seen = set()
+    for epoch in range(20):
+        batches = BucketBatchSampler(n, 4, shuffle=True, bucket=True, drop_last=True)
+        batches.set_epoch(epoch)
+        seen |= {i for b in batches for i in b}
+    assert seen == set(range(10))                           # what is left out is drawn anew, it is not always the largest
     with pytest.raises(ValueError, match="batch_size is 0"): BucketBatchSampler(n, 0)
     with pytest.raises(ValueError, match="rank 2"): BucketBatchSampler(n, 2, rank=2, world_size=2)
 

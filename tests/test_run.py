@@ -254,3 +254,29 @@ def test_presets_of_the_paper_train_sample_and_load(preset, tmp_path):
     films = model.reconstruct(crystals[:2], steps=steps, seed=1)
     assert model.config.preset == preset and len(films) == 2 and films.crystals.frac_coords.isfinite().all()
     assert model.generate(2, steps=steps, films=0).crystals.num_crystals == 2
+
+# ---- a folder belongs to its crystals and its model ----
+
+def test_other_crystals_do_not_continue_a_reconstruction(model, tmp_path):
+    four = toys(1)
+    model.reconstruct(four[[0, 1]], out=tmp_path/"rec", steps=2)
+    model.reconstruct(four[[0, 1]], out=tmp_path/"rec", steps=2)                               # the same: nothing to do
+    with pytest.raises(ValueError, match="another job .*crystals"): model.reconstruct(four[[2, 3]], out=tmp_path/"rec", steps=2)
+
+def test_another_model_does_not_continue_a_job(model, tmp_path):
+    model.generate(2, out=tmp_path/"new", steps=2)
+    with pytest.raises(ValueError, match="another job .*weights"): DPCDVAE(get_config("tiny", **SMALL)).generate(2, out=tmp_path/"new", steps=2)
+
+def test_validation_crystals_are_measured_too(tmp_path):
+    small = CrystalBatch.cat([toy("Cu")]*8)
+    with pytest.raises(ValueError, match="has 5 atoms, the model holds 2"): train(dict(train=small, val=toy("SrTiO3")), tmp_path, "tiny", max_epochs=1, quiet=True, **dict(SMALL, max_atoms=2))
+
+@pytest.mark.parametrize("changes", [dict(schedule="sigmoid"), dict(process="gaussian"), dict(process="score"), dict(sampler="langevin")], ids=str)
+def test_settings_that_do_not_go_together_are_refused(changes):
+    with pytest.raises(ValueError, match="process"): get_config("default", **changes)
+
+def test_broken_crystals_are_named_with_reread_types_too(tmp_path):
+    "Types drawn from a composition that is not a number must not end the run."
+    bad = toys(1)[:1].replace(frac_coords=toys(1)[:1].frac_coords*torch.nan, ids=("broken",))
+    few = CrystalBatch.cat([bad, toys(1)[:2].replace(ids=("a", "b"))])
+    with pytest.warns(UserWarning, match="broken: the .* loss is nan"): train(dict(train=few, val=toys(1)), tmp_path, "tiny", max_epochs=1, quiet=True, **dict(SMALL, types="argmax", batch_size=3))
