@@ -6,11 +6,11 @@
 __all__ = ['setting', 'whole', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'cmd_reconstruct', 'cmd_generate', 'cmd_evaluate',
            'cmd_film', 'cmd_demo', 'summary_table', 'main']
 
-# %% ../nbs/52_cli.ipynb #cfa0f10d
+# %% ../nbs/52_cli.ipynb #02fdc6ee
 import argparse, csv, json, os, sys, time, warnings
 from pathlib import Path
 
-# %% ../nbs/52_cli.ipynb #cd049e48
+# %% ../nbs/52_cli.ipynb #7b6694b1
 def setting(text:str)->tuple: # (name, value)
     "Read `name=value` of --set: numbers, true and false become what they mean."
     name, eq, value = text.partition("=")
@@ -53,7 +53,7 @@ def parser()->argparse.ArgumentParser:
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=whole(0), default=0), opt("--num", type=whole(2), default=64))
     return p
 
-# %% ../nbs/52_cli.ipynb #77ef4e71
+# %% ../nbs/52_cli.ipynb #218ee75c
 def load_model(name):
     "Load a model and let it calculate in bfloat16 where the processor can."
     from dpcdvae.model import DPCDVAE
@@ -115,7 +115,7 @@ def cmd_film(a):
     if not path.exists(): raise FileNotFoundError(f"no film {path}: make the crystals with --film {a.index + 1}")
     print(Film.load(path).to_html(a.out))
 
-# %% ../nbs/52_cli.ipynb #25ad3659
+# %% ../nbs/52_cli.ipynb #e608742e
 def cmd_demo(a):
     from dpcdvae.data import load_crystals
     from dpcdvae.judgement import evaluate
@@ -151,7 +151,7 @@ def summary_table(rec:dict, gen:dict, run:dict)->str:
     rows += [("training", None), ("crystals per second", f"{run['crystals_per_second']:.0f}"), ("steps", str(run["steps"])), ("parameters", f"{run['parameters']:,}")]
     return "\n" + "\n".join(f"  {name:<28} {value}" if value is not None else f"\n{name}" for name, value in rows)
 
-# %% ../nbs/52_cli.ipynb #8e5a3c78
+# %% ../nbs/52_cli.ipynb #826f3af1
 def main(argv=None)->int:
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
     a = parser().parse_args(argv)

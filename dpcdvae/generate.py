@@ -6,7 +6,7 @@
 __all__ = ['HEADER', 'Sampling', 'latent_noise', 'encode_block', 'draw_block', 'force_stats', 'denoise', 'by_size', 'Camera',
            'Films', 'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'reconstruct', 'generate']
 
-# %% ../nbs/32_generate.ipynb #e05bbbcf
+# %% ../nbs/32_generate.ipynb #0f1c7d8c
 import csv, dataclasses, io, json, math, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from .lattice import minimum_image
 from .model import DPCDVAE, Stats
 from .sampler import Prediction, address_normal, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES
 
-# %% ../nbs/32_generate.ipynb #e9ebfbb3
+# %% ../nbs/32_generate.ipynb #98ce3754
 @dataclass(frozen=True)
 class Sampling:
     "How to sample; None means: as the model's preset has it."
@@ -45,7 +45,7 @@ class Sampling:
         if bad := set(full.force) - {"num_atoms", "composition", "lattice"}: raise ValueError(f"cannot force {', '.join(sorted(bad))}: choose from num_atoms, composition, lattice")
         return full
 
-# %% ../nbs/32_generate.ipynb #5e397a66
+# %% ../nbs/32_generate.ipynb #90b830c3
 def latent_noise(ids:Tensor, dim:int, seed:int)->Tensor: # (B,dim) float32
     "Draw a normal latent vector that belongs to each crystal's number."
     return address_normal(seed, ids, torch.zeros_like(ids), -1, dim).float()
@@ -68,7 +68,7 @@ def force_stats(stats:Stats, truth:CrystalBatch, force:tuple)->Stats:
     if "lattice" in force: stats = dataclasses.replace(stats, lengths=truth.lengths, angles=truth.angles)
     return stats
 
-# %% ../nbs/32_generate.ipynb #85dfabeb
+# %% ../nbs/32_generate.ipynb #06425a83
 @torch.no_grad()
 def denoise(model:DPCDVAE, z:Tensor, # (B,D)
             stats:Stats, ids:Tensor, # (B,) numbers of the crystals in the job
@@ -93,7 +93,7 @@ def by_size(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling, callba
     done = CrystalBatch.cat([denoise(model, z[p], pick(p), ids[p], s, callback and (lambda step, p=p: callback(p, step))) for p in parts])
     return done[torch.argsort(torch.cat(parts))]
 
-# %% ../nbs/32_generate.ipynb #af943ff4
+# %% ../nbs/32_generate.ipynb #eaac0d77
 class Camera:
     "Record the reverse process of chosen crystals."
     def __init__(self, wanted:Tensor, # (B,) True for the crystals to film
@@ -122,7 +122,7 @@ class Films(list):
     def to_html(self, path, index:int=0, **kw): return self[index].to_html(path, **kw)
     def _repr_html_(self)->str: return "".join(f._repr_html_() for f in self[:4])
 
-# %% ../nbs/32_generate.ipynb #90c120e4
+# %% ../nbs/32_generate.ipynb #6e477e6f
 HEADER = ["index", "material_id", "cif", "error"]
 
 def rows_of(crystals:CrystalBatch, first:int, names)->list[list]:
@@ -167,7 +167,7 @@ def open_job(out:Path, record:dict)->None:
         if differ: raise ValueError(f"{out} holds another job (its {', '.join(differ)} differ): choose another folder")
     else: atomic_write(path, json.dumps(dict(**record, seconds=0.), indent=1))
 
-# %% ../nbs/32_generate.ipynb #c57cb612
+# %% ../nbs/32_generate.ipynb #a5e56466
 def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(indices) -> (z, stats, targets or None, names)
             out=None, films:int=0, block:int=256, progress:bool=False, record:dict|None=None)->Films:
     "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
@@ -212,7 +212,7 @@ def _record(kind:str, model:DPCDVAE, s:Sampling, num:int, **more)->dict:
     return dict(kind=kind, num=num, **json.loads(json.dumps(dataclasses.asdict(s))), preset=model.config.preset, card=getattr(model, "card", {}), weights=tensor_digest(*model.state_dict().values()), **more,
                 versions=dict(dpcdvae=dpcdvae.__version__, torch=torch.__version__))
 
-# %% ../nbs/32_generate.ipynb #dad9f759
+# %% ../nbs/32_generate.ipynb #a03283ae
 @torch.no_grad()
 def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
                 out=None,         # a folder to stream to; None: return films
@@ -234,7 +234,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
             atomic_write(Path(out) / "truth.csv", csv_text([HEADER[:3], *(r[:3] for r in rows)]))
     return run_job(model, len(crystals), s, inputs, out, len(crystals) if films is None and not out else films or 0, block, progress, record)
 
-# %% ../nbs/32_generate.ipynb #4c61ddab
+# %% ../nbs/32_generate.ipynb #9bec4c10
 @torch.no_grad()
 def generate(model:DPCDVAE, num:int=16, # crystals wanted
              out=None, films:int|None=None, progress:bool=False, block:int=256, **sampling)->Films|None:

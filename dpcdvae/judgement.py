@@ -9,7 +9,7 @@ __all__ = ['METRICS', 'COLUMNS', 'Metric', 'summarise_reconstruction', 'best_mat
            'svg_histogram', 'metric_table', 'row_table', 'notable', 'histograms', 'report_html', 'metrics_json',
            'evaluate']
 
-# %% ../nbs/42_judgement.ipynb #91791bff
+# %% ../nbs/42_judgement.ipynb #a7fb4e12
 import html, json, math, re, time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from .fingerprints import complete, coverage, cutoffs_for, diversity, fingerprin
 from .metrics import (MIN_DISTANCE, MIN_VOLUME, STOL, SYMPRECS, Entry, Journal, MetricsError, connect, formula_of, judge, match, matcher, mean, parallel_map, rate, read_crystals, reasons, structure_of, time_limit,
                              digest, wasserstein, write_atomic, _died)
 
-# %% ../nbs/42_judgement.ipynb #7fb253d8
+# %% ../nbs/42_judgement.ipynb #f45bc55f
 class Metric(NamedTuple):
     "What a number means."
     label:str # short name
@@ -28,7 +28,7 @@ class Metric(NamedTuple):
     weakness:str="" # what it cannot see
     better:str="higher" # higher, lower, or none
 
-# %% ../nbs/42_judgement.ipynb #3892e996
+# %% ../nbs/42_judgement.ipynb #a02a1a0b
 _minima = "The nearest structure and the nearest composition may be different crystals."
 _twin = "Only crystals whose reduced formula does not occur in the reference (training) set."
 METRICS = dict(
@@ -82,7 +82,7 @@ METRICS = dict(
     composition_diversity=Metric("diversity, composition", "", "Mean distance between the composition fingerprints of two valid crystals.", "Noise is diverse, too.", "none"),
 )
 
-# %% ../nbs/42_judgement.ipynb #666e5593
+# %% ../nbs/42_judgement.ipynb #5b399980
 def summarise_reconstruction(rows:list, seed:int=0)->dict: # metric name -> value, low, high, count, total
     "Summarise the rows of a reconstruction."
     pick = lambda key, rows=rows, where=None: [r.get(key) for r in rows if where is None or r.get(where)]
@@ -95,7 +95,7 @@ def summarise_reconstruction(rows:list, seed:int=0)->dict: # metric name -> valu
         out |= dict(match_rate_valid_twin_free=rate(free,"matched_valid"), match_rate_twin_free=rate(free,"matched"), rms_twin_free=mean(pick("rms",free),seed))
     return out
 
-# %% ../nbs/42_judgement.ipynb #5c846251
+# %% ../nbs/42_judgement.ipynb #b63084d6
 def _finish(kind, rows, metrics, start, **extra)->tuple:
     "Put rows and metrics into one record."
     from importlib.metadata import version
@@ -107,7 +107,7 @@ def _finish(kind, rows, metrics, start, **extra)->tuple:
     symmetry = {f"{t:g}":dict(Counter(r[f"space_group_{t:g}"] for r in rows if r.get(f"space_group_{t:g}")).most_common()) for t in SYMPRECS}
     return rows, dict(kind=kind, num_crystals=len(rows), metrics=metrics, reasons=why, space_groups=symmetry, settings=settings, versions=versions, seconds=round(time.perf_counter()-start,2))
 
-# %% ../nbs/42_judgement.ipynb #fa84f89d
+# %% ../nbs/42_judgement.ipynb #5f8d1a90
 def best_match(task, # (true Structure, candidate Structures, seconds)
               )->float|None: # smallest RMS, in units of (V/n)^(1/3)
     "Find how well the best of some candidates matches a true crystal."
@@ -136,7 +136,7 @@ def metre(truths:list, preds:list, # (formula, Structure), or None where there i
     best = [min((x for x in (found.get(i), known[i] if known else None) if x is not None), default=None) for i in range(len(truths))]
     return dict(metre=rate([dict(hit=b is not None) for b in best],"hit"), crmse=mean([STOL if b is None else b for b in best],seed))
 
-# %% ../nbs/42_judgement.ipynb #78ba574d
+# %% ../nbs/42_judgement.ipynb #b15aed28
 def _pair(preds, truths, pred_name, truth_name)->list:
     "Pair predictions with truths by their index."
     if len(preds)!=len(truths):
@@ -154,7 +154,7 @@ def _known(entry)->tuple|None: # (formula, Structure)
 
 def _name(src)->str: return str(src) if isinstance(src,(str,Path)) else "the list of crystals"
 
-# %% ../nbs/42_judgement.ipynb #b4d7fc07
+# %% ../nbs/42_judgement.ipynb #3449c00a
 def judge_reconstruction(pred, # predicted crystals: any source of `read_crystals`
                          truth, # true crystals, row by row
                          reference=None, # training crystals, for the twin-free numbers
@@ -177,7 +177,7 @@ def judge_reconstruction(pred, # predicted crystals: any source of `read_crystal
     if log: log.close()
     return _finish("reconstruct", rows, summarise_reconstruction(rows,seed)|everyone, start, timeout=timeout, reference=None if reference is None else _name(reference))
 
-# %% ../nbs/42_judgement.ipynb #4d9f65dd
+# %% ../nbs/42_judgement.ipynb #a43dc6c2
 def reduce_cell(structure)->"Structure|None": # None if it cannot be reduced
     "Bring a crystal to its primitive Niggli cell, as StructureMatcher would."
     try: return structure.get_primitive_structure().get_reduced_structure()
@@ -195,7 +195,7 @@ def first_match(task, # (structure, candidates, seconds): reduced cells
     except TimeoutError: return -1
     return None
 
-# %% ../nbs/42_judgement.ipynb #d3b4aeb5
+# %% ../nbs/42_judgement.ipynb #f3658f14
 def _reduced(task)->tuple: # (formula, density, number of elements, reduced cell) or None
     "Read, measure and reduce one crystal."
     entry, seconds, wanted = task
@@ -227,7 +227,7 @@ def repeats(cells:list, others:list|None, # outputs of `_reduced`: crystals; and
     hits = parallel_map(first_match, [(cells[i][3], found[i], timeout) for i in todo], crashed=lambda task: -1, **kw)
     return {i:None for i in found}|dict(zip(todo,hits))
 
-# %% ../nbs/42_judgement.ipynb #aa1f1a0b
+# %% ../nbs/42_judgement.ipynb #c93646fc
 def summarise_generation(rows:list, reference=None, seed:int=0)->dict:
     "Summarise the rows of a generation; `reference`: outputs of `_reduced`."
     for r in rows: r.update(valid_unique=bool(r.get("valid") and r.get("unique")), valid_unique_novel=bool(r.get("valid") and r.get("unique") and r.get("novel")), symmetric=(r.get("space_group") or 1)>1)
@@ -238,7 +238,7 @@ def summarise_generation(rows:list, reference=None, seed:int=0)->dict:
         out |= {f"wdist_{k}":wasserstein([r[k] for r in rows if r.get("valid")], [c[j] for c in reference if c]) for j,k in ((1,"density"),(2,"num_elements"))}
     return out
 
-# %% ../nbs/42_judgement.ipynb #76006cfe
+# %% ../nbs/42_judgement.ipynb #c034c5c9
 def reference_fingerprints(refs:list, # entries
                            timeout:float=60., workers:int|None=None, progress:bool=True, executor=None)->list:
     "Compute the fingerprints of known crystals, or take them from the cache."
@@ -262,7 +262,7 @@ def _compare_property(rows, made, refs, true, name, seed)->dict:
     for r,p in zip(valid, predicted): r["predicted_property"] = float(p)
     return found
 
-# %% ../nbs/42_judgement.ipynb #46dd5922
+# %% ../nbs/42_judgement.ipynb #cf20fe44
 def judge_generation(pred, # generated crystals: any source of `read_crystals`
                      reference=None, # known crystals, for novelty and distances
                      workers:int|None=None, # processes
@@ -302,7 +302,7 @@ def judge_generation(pred, # generated crystals: any source of `read_crystals`
     if log: log.close()
     return _finish("generate", rows, summarise_generation(rows,known,seed)|everyone, start, timeout=timeout, reference=None if reference is None else _name(reference), property=property, **extra)
 
-# %% ../nbs/42_judgement.ipynb #e838ee0c
+# %% ../nbs/42_judgement.ipynb #c8af5063
 def _mark(rows, cells, found, flag, link, names, others=None)->None:
     "Write into each row whether it repeats another crystal, and which."
     groups = defaultdict(list)
@@ -314,7 +314,7 @@ def _mark(rows, cells, found, flag, link, names, others=None)->None:
         row[link] = groups[cells[i][0]][hit] if hit is not None and hit>=0 else None
         if i in found and hit==-1 and not row.get("reason"): row.update(reason="timeout", detail=f"no verdict on '{flag}' within the time allowed")
 
-# %% ../nbs/42_judgement.ipynb #79715bd3
+# %% ../nbs/42_judgement.ipynb #311d252c
 COLUMNS = ["index","material_id","formula","truth_formula","num_atoms","truth_num_atoms","num_elements","valid","composition_valid","composition_reason","structure_valid","structure_reason",
            "min_dist","volume","density","space_group","matched","matched_valid","rms","matched_anonymous","rms_anonymous","same_composition","same_num_atoms","same_space_group","length_error","angle_error","truth_valid","twin",
            *(f"space_group_{t:g}" for t in SYMPRECS), "unique","repeats","novel","known_as","fingerprint_reason","predicted_property","reason","detail","seconds"]
@@ -325,7 +325,7 @@ def rows_to_csv(rows:list)->str:
     df = pd.DataFrame(rows)
     return df[[c for c in COLUMNS if c in df]].to_csv(index=False)
 
-# %% ../nbs/42_judgement.ipynb #f27566c2
+# %% ../nbs/42_judgement.ipynb #7cfd210c
 def show(key:str, # name in METRICS
          m:dict, # value, low, high
          interval:bool=True, # with the 95 % interval
@@ -343,7 +343,7 @@ def text_table(summary:dict)->str:
     width = max(len(METRICS[k].label) for k in summary["metrics"])
     return "\n".join(f"{METRICS[k].label:{width}}  {show(k,m)}" for k,m in summary["metrics"].items())
 
-# %% ../nbs/42_judgement.ipynb #d45445cc
+# %% ../nbs/42_judgement.ipynb #0d9bd81b
 _css = """
 :root{--bg:#f7f8fa;--card:#fff;--ink:#1b2330;--soft:#667085;--line:#e4e7ec;--a:#2f6fed;--a2:#9dbdf9;--bad:#d9654a;--track:#eef1f5}
 @media(prefers-color-scheme:dark){:root{--bg:#10141b;--card:#181e27;--ink:#e6eaf0;--soft:#98a2b3;--line:#2a323e;--a:#6ea0ff;--a2:#34507f;--bad:#ee8a70;--track:#232b36}}
@@ -360,7 +360,7 @@ tr:last-child td{border:0}sub,sup{line-height:0;font-size:.75em}.why{margin:9px 
 svg .b{fill:var(--a)}svg .b2{fill:none;stroke:var(--bad);stroke-width:1.5}svg .x{stroke:var(--line)}svg .m{stroke:var(--ink);stroke-dasharray:3 3}.key{font-size:12.5px;color:var(--soft);margin-top:6px}
 """
 
-# %% ../nbs/42_judgement.ipynb #7e646312
+# %% ../nbs/42_judgement.ipynb #02e77982
 def _e(x)->str: return html.escape("" if x is None else str(x))
 
 def _sup(text)->str: return text.replace("^⅓","<sup>⅓</sup>")
@@ -385,7 +385,7 @@ def count_bars(counts:dict, total:int, kind:str="bad", empty:str="Nothing failed
     top = max(counts.values())
     return "".join(f'<div class="why"><div><span>{_e(k)}</span><span class="n">{v} · {100*v/total:.1f} %</span></div><div class="track"><div class="fill {kind}" style="width:{100*v/top:.1f}%"></div></div></div>' for k,v in counts.items())
 
-# %% ../nbs/42_judgement.ipynb #1a38e151
+# %% ../nbs/42_judgement.ipynb #20914ec7
 def _bins(values, low, high, num)->list: # shares
     "Count values in equal bins; the last one takes its upper edge."
     counts = [0]*num
@@ -413,7 +413,7 @@ def svg_histogram(values:list, # numbers
     return (f'<svg viewBox="-2 0 {W+4} {H+20}" role="img">{bars}<path class="b2" d="{line}"/><line class="x" x1="0" x2="{W}" y1="{H}" y2="{H}"/>'
             f'<line class="m" x1="{x(mid):.1f}" x2="{x(mid):.1f}" y1="0" y2="{H}"><title>median {mid:.3g}</title></line>{ticks}</svg>')
 
-# %% ../nbs/42_judgement.ipynb #f4097448
+# %% ../nbs/42_judgement.ipynb #e6545db1
 def metric_table(metrics:dict)->str: # HTML
     "Write every number with its definition and its blind spot."
     def line(k, m):
@@ -435,7 +435,7 @@ def row_table(rows:list, columns:list)->str: # HTML
     head = "".join(f'<th{" class=n" if c in number else ""}>{_heads[c]}' for c in columns)
     return f"<table><tr>{head}</tr>"+"".join("<tr>"+"".join(cell(c, r.get(c)) for c in columns)+"</tr>" for r in rows)+"</table>"
 
-# %% ../nbs/42_judgement.ipynb #a5632e5d
+# %% ../nbs/42_judgement.ipynb #d9bdad4a
 def notable(rows:list, kind:str, num:int=10)->list: # (title, rows, columns)
     "Pick the best and the worst crystals."
     if kind=="generate":
@@ -449,7 +449,7 @@ def notable(rows:list, kind:str, num:int=10)->list: # (title, rows, columns)
     return [("Best matches", done[:num], names+["rms","length_error"]), ("Worst matches", done[::-1][:num], names+["rms","length_error"]),
             ("Without a match", lost[:num], names+["rms_anonymous","length_error","min_dist","reason"])]
 
-# %% ../nbs/42_judgement.ipynb #fa33cf70
+# %% ../nbs/42_judgement.ipynb #3a1c9716
 def histograms(rows:list, kind:str)->list: # (title, SVG, key)
     "Draw the distributions that matter for this kind of run."
     col = lambda k: [r.get(k) for r in rows]
@@ -468,7 +468,7 @@ def _cards(metrics, kind)->str:
         return f'<div class="card" title="{_e(METRICS[k].definition)}"><div class="soft">{_e(METRICS[k].label)}</div><div class="big">{value} <span>{_e(" ".join(unit))}</span></div><small>{ci}</small></div>'
     return f'<div class="grid cards">{"".join(card(k) for k in _headline[kind] if k in metrics)}</div>'
 
-# %% ../nbs/42_judgement.ipynb #90b08e42
+# %% ../nbs/42_judgement.ipynb #511c40bf
 def report_html(rows:list, # one dict a crystal
                 summary:dict, # of a judgement
                 title:str="", # name of what was judged
@@ -490,7 +490,7 @@ def report_html(rows:list, # one dict a crystal
 <h2>All numbers</h2><div class="card scroll">{_sup(metric_table(metrics))}</div>{tables}
 <p style="margin-top:28px"><small>{_e(made)} · judged in {summary['seconds']} s · every crystal's row: per_crystal.csv</small></p></main></body></html>"""
 
-# %% ../nbs/42_judgement.ipynb #7c90e95c
+# %% ../nbs/42_judgement.ipynb #ebca278a
 def _finite(x):
     "Replace what JSON cannot hold by null."
     if isinstance(x,dict): return {str(k):_finite(v) for k,v in x.items()}
@@ -509,7 +509,7 @@ def _run_record(folder)->dict|None:
     try: return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except json.JSONDecodeError as e: raise MetricsError(f"{path} is not valid JSON ({e}); remove it or write it again.") from e
 
-# %% ../nbs/42_judgement.ipynb #a8fbc615
+# %% ../nbs/42_judgement.ipynb #e22a6f73
 def evaluate(folder, # folder with crystals.csv (and truth.csv, run.json) or CIFs; or one CSV file
              reference=None, # known crystals: training set (reconstruction), training or test set (generation)
              workers:int|None=None, # processes; None: every core

@@ -9,7 +9,7 @@ __all__ = ['MIN_DISTANCE', 'MIN_VOLUME', 'STOL', 'SYMPRECS', 'MetricsError', 'Ch
            'time_limit', 'space_group', 'describe', 'compare', 'judge', 'num_workers', 'parallel_map', 'write_atomic',
            'digest', 'Journal', 'connect', 'rate', 'mean', 'wasserstein', 'reasons']
 
-# %% ../nbs/40_metrics.ipynb #b09b8191
+# %% ../nbs/40_metrics.ipynb #508fb825
 import concurrent.futures, hashlib, itertools, json, math, os, re, signal, sys, threading, time, warnings
 from collections import Counter, defaultdict
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-# %% ../nbs/40_metrics.ipynb #86b0c35e
+# %% ../nbs/40_metrics.ipynb #c6c295f3
 class MetricsError(ValueError):
     "A folder or table that cannot be judged; the sentence names it and says what to do."
 
@@ -30,7 +30,7 @@ class Check:
     kind:str="" # the reason without its numbers: what a histogram of failures counts
     def __bool__(self): return self.ok
 
-# %% ../nbs/40_metrics.ipynb #58a60067
+# %% ../nbs/40_metrics.ipynb #7cea1321
 def min_distance(structure, # pymatgen Structure
                 )->tuple: # (Å, i, j), or (inf, None, None) for a one-atom cell
     "Find the two different atoms that are closest, through all periodic images."
@@ -41,7 +41,7 @@ def min_distance(structure, # pymatgen Structure
     i,j = np.unravel_index(np.argmin(dist), dist.shape)
     return float(dist[i,j]), int(i), int(j)
 
-# %% ../nbs/40_metrics.ipynb #eef7ced0
+# %% ../nbs/40_metrics.ipynb #85285c2b
 MIN_DISTANCE, MIN_VOLUME = 0.5, 0.1 # Å, Å3: CDVAE's compute_metrics
 
 def structure_validity(structure, # pymatgen Structure
@@ -54,7 +54,7 @@ def structure_validity(structure, # pymatgen Structure
     name = lambda k: f"{k} ({structure[k].species_string})"
     return Check(False, f"atoms {name(i)} and {name(j)} are {dist:.3f} Å apart (limit {MIN_DISTANCE})", "atoms too close")
 
-# %% ../nbs/40_metrics.ipynb #b0cec0b3
+# %% ../nbs/40_metrics.ipynb #75523c92
 def reduced_counts(composition, # Structure, Composition, formula, or {symbol: count}
                   )->tuple: # (symbols, counts): sorted, divided by their greatest common divisor
     "Bring a composition to its smallest whole numbers."
@@ -66,7 +66,7 @@ def reduced_counts(composition, # Structure, Composition, formula, or {symbol: c
     gcd = math.gcd(*(n for _,n in pairs))
     return tuple(s for s,_ in pairs), tuple(n//gcd for _,n in pairs)
 
-# %% ../nbs/40_metrics.ipynb #3b6470c8
+# %% ../nbs/40_metrics.ipynb #c896e10e
 @lru_cache(maxsize=1<<16)
 def _smact(symbols, counts)->Check:
     "Judge one reduced composition, once."
@@ -88,14 +88,14 @@ def _pauling(test, states, enegs)->bool:
     try: return test(states, enegs)
     except TypeError: return True
 
-# %% ../nbs/40_metrics.ipynb #131652aa
+# %% ../nbs/40_metrics.ipynb #9d64011c
 def composition_validity(composition, # Structure, Composition, formula, or {symbol: count}
                         )->Check:
     "Check by SMACT that a composition can be charge neutral."
     try: return _smact(*reduced_counts(composition))
     except ValueError as e: return Check(False, f"{e}", "no whole-number composition")
 
-# %% ../nbs/40_metrics.ipynb #ba3f58dd
+# %% ../nbs/40_metrics.ipynb #4e4f1c14
 _number = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _p1 = re.compile(r"^_(?:symmetry_Int_Tables_number|space_group_IT_number)\s+1\s*$", re.M)
 
@@ -113,7 +113,7 @@ def _sites(cif)->list: # one dict a site, keyed by the CIF's column names
     rows = itertools.takewhile(lambda l: l[0] not in "_#" and not l.startswith("data_"), lines[len(keys):])
     return [dict(zip(keys, r.split())) for r in rows]
 
-# %% ../nbs/40_metrics.ipynb #17a77bd8
+# %% ../nbs/40_metrics.ipynb #bfedd964
 def read_cif(cif:str, # text of a CIF file
             )->"Structure": # pymatgen Structure
     "Read one crystal, keeping atoms that stand in the same place."
@@ -129,7 +129,7 @@ def read_cif(cif:str, # text of a CIF file
     frac = [[float(_number.match(s[f"_atom_site_fract_{k}"])[0]) for k in "xyz"] for s in sites]
     return Structure(Lattice.from_parameters(*cell), symbols, frac)
 
-# %% ../nbs/40_metrics.ipynb #1a4f7555
+# %% ../nbs/40_metrics.ipynb #135064fa
 STOL = 0.5 # site tolerance, in units of (V/n)^(1/3)
 @lru_cache(maxsize=8)
 def matcher(stol:float=STOL, # site tolerance, in units of (V/n)^(1/3)
@@ -148,14 +148,14 @@ def match(pred, # pymatgen Structure
     rms = matcher(**tolerances).get_rms_dist(pred, truth)
     return None if rms is None else float(rms[0])
 
-# %% ../nbs/40_metrics.ipynb #430936e6
+# %% ../nbs/40_metrics.ipynb #052e628c
 def anonymous(structure, # pymatgen Structure
              )->"Structure":
     "Replace all species by one."
     from pymatgen.core import Structure
     return Structure(structure.lattice, ["C"]*len(structure), structure.frac_coords)
 
-# %% ../nbs/40_metrics.ipynb #7d5f7f77
+# %% ../nbs/40_metrics.ipynb #916c4777
 def lattice_fits(pred, truth, # pymatgen Structures
                  ltol:float=0.3, angle_tol:float=10., # relative, degrees
                 )->bool:
@@ -172,7 +172,7 @@ def mismatch(pred, truth, # pymatgen Structures that do not match
     if rms_anonymous is not None: return "right places, wrong species"
     return "atoms out of place" if lattice_fits(pred, truth) else "lattice out of tolerance"
 
-# %% ../nbs/40_metrics.ipynb #7a3e34ab
+# %% ../nbs/40_metrics.ipynb #ec829657
 def wilson(count:int, # successes
            total:int, # trials
            z:float=1.959964, # normal quantile: 95 %
@@ -193,7 +193,7 @@ def bootstrap(values, # numbers
     means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(num)]
     return tuple(float(x) for x in np.percentile(means, [2.5,97.5]))
 
-# %% ../nbs/40_metrics.ipynb #e1b0b79f
+# %% ../nbs/40_metrics.ipynb #eec58abd
 class Entry(NamedTuple):
     "One crystal to judge: its place, its name, and its CIF text or Structure."
     index:int # place in the input
@@ -216,7 +216,7 @@ def read_table(path, # CSV (or CSV.GZ) with a `cif` column
     numbers = df.drop(columns=["cif","index","material_id","error"], errors="ignore").apply(pd.to_numeric, errors="coerce").dropna(axis=1, how="all").to_dict("records")
     return [Entry(int(i), str(m), c, str(e), v) for i,m,c,e,v in zip(places, ids, df["cif"], errors, numbers or [{}]*len(df))]
 
-# %% ../nbs/40_metrics.ipynb #817da3e5
+# %% ../nbs/40_metrics.ipynb #37392d5c
 def _folder(path)->list[Entry]:
     "Read the crystals of a folder."
     for name in ("crystals.csv","crystals.csv.gz","train.csv","train.csv.gz"):
@@ -243,7 +243,7 @@ def read_crystals(src, # path of a table, folder or CIF; CrystalBatch; or a list
     if not entries: raise MetricsError("There are no crystals to judge: the list is empty.")
     return entries
 
-# %% ../nbs/40_metrics.ipynb #364f04fa
+# %% ../nbs/40_metrics.ipynb #a394a97e
 def structure_of(entry:Entry)->"Structure":
     "Read an entry's crystal."
     return read_cif(entry.source) if isinstance(entry.source,str) else entry.source
@@ -255,7 +255,7 @@ def formula_of(entry:Entry)->str|None: # reduced formula, None if unreadable
     try: return (Composition(m[1] or m[2] or m[3]) if m else structure_of(entry).composition).reduced_formula
     except (ValueError, KeyError, TypeError): return None
 
-# %% ../nbs/40_metrics.ipynb #e950115a
+# %% ../nbs/40_metrics.ipynb #f0d36b03
 @contextmanager
 def time_limit(seconds:float|None): # None or 0: no limit
     "Raise TimeoutError after `seconds` (POSIX, main thread; elsewhere there is no limit)."
@@ -271,7 +271,7 @@ def time_limit(seconds:float|None): # None or 0: no limit
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
 
-# %% ../nbs/40_metrics.ipynb #c76e6299
+# %% ../nbs/40_metrics.ipynb #5225f32d
 SYMPRECS = (.01,.03,.1,.3) # Å: tolerances at which symmetry is looked for
 
 def space_group(structure, symprec:float=0.1, # Å
@@ -280,7 +280,7 @@ def space_group(structure, symprec:float=0.1, # Å
     try: return int(structure.get_space_group_info(symprec=symprec)[1])
     except (ValueError, TypeError, IndexError): return None
 
-# %% ../nbs/40_metrics.ipynb #81406d98
+# %% ../nbs/40_metrics.ipynb #00b7d3c1
 def describe(row:dict, # filled in place
              structure, # pymatgen Structure
             )->None:
@@ -293,7 +293,7 @@ def describe(row:dict, # filled in place
                composition_valid=c.ok, composition_reason=c.reason, composition_kind=c.kind, valid=s.ok and c.ok)
     if s.ok: row.update({f"space_group_{t:g}":space_group(structure, t) for t in SYMPRECS}, space_group=space_group(structure))
 
-# %% ../nbs/40_metrics.ipynb #fe4b1da6
+# %% ../nbs/40_metrics.ipynb #88f6c027
 def compare(row:dict, # filled in place
             pred, truth, # pymatgen Structures
            )->None:
@@ -311,7 +311,7 @@ def compare(row:dict, # filled in place
     row["same_space_group"] = row.get("space_group") is not None and row["space_group"]==space_group(truth)
     row["reason"] = "" if row["matched"] else mismatch(pred, truth, row["rms_anonymous"])
 
-# %% ../nbs/40_metrics.ipynb #706e0d00
+# %% ../nbs/40_metrics.ipynb #853f90e5
 def judge(task, # (Entry, true Entry or None, seconds allowed)
          )->dict: # row
     "Judge one crystal; whatever goes wrong becomes the row's reason."
@@ -336,7 +336,7 @@ def _readable(row, entry):
     except TimeoutError: raise
     except Exception as e: row.update(reason="unreadable CIF", detail=f"{type(e).__name__}: {e}")
 
-# %% ../nbs/40_metrics.ipynb #d95c7c0f
+# %% ../nbs/40_metrics.ipynb #31406fb2
 def _quiet():
     "Prepare a worker process: one thread, no warnings, interrupts left to the parent."
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -355,7 +355,7 @@ def _pool(workers):
     context = multiprocessing.get_context("fork" if sys.platform=="linux" else None)
     return concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet)
 
-# %% ../nbs/40_metrics.ipynb #04352833
+# %% ../nbs/40_metrics.ipynb #546ee791
 def _alone(fn, tasks, crashed)->list:
     "Run tasks one by one in processes of their own, after a pool has broken."
     results, pool = [], _pool(1)
@@ -383,7 +383,7 @@ def num_workers(workers:int|None=None, # None: every core this process may use
     "Count the processes to use."
     return max(1, workers or (len(os.sched_getaffinity(0)) if hasattr(os,"sched_getaffinity") else os.cpu_count() or 1))
 
-# %% ../nbs/40_metrics.ipynb #b3ee4dd4
+# %% ../nbs/40_metrics.ipynb #08accdb2
 def parallel_map(fn, # picklable function of one task
                  tasks:list, # tasks
                  workers:int|None=None, # processes; None: every core, 1: this process
@@ -415,7 +415,7 @@ def parallel_map(fn, # picklable function of one task
             for c in broken: keep(c, _alone(fn, [tasks[i] for i in c], crashed or (lambda task: None)))
     return [results[i] for i in range(len(tasks))]
 
-# %% ../nbs/40_metrics.ipynb #323c786b
+# %% ../nbs/40_metrics.ipynb #84f7a6f8
 def write_atomic(path, # file
                  text:str)->Path:
     "Write a text file in one step."
@@ -457,7 +457,7 @@ class Journal:
         with open(self.path, "a", encoding="utf-8") as f: f.writelines(self.encode([stage, place, r])+"\n" for place,r in results)
     def close(self)->None: self.path.unlink(missing_ok=True)
 
-# %% ../nbs/40_metrics.ipynb #2e4aa825
+# %% ../nbs/40_metrics.ipynb #b466bf87
 def _died(task)->dict:
     "Make the row of a crystal whose worker process died."
     return dict(index=task[0].index, material_id=task[0].material_id, reason="worker process died", detail="the process judging it ended; out of memory?")
@@ -473,7 +473,7 @@ def connect(scheduler:str|None, # address of a Dask scheduler; None: local proce
     "Open an executor on a Dask cluster."
     return None if scheduler is None else _client(scheduler).get_executor()
 
-# %% ../nbs/40_metrics.ipynb #9a2093d3
+# %% ../nbs/40_metrics.ipynb #f5879401
 def rate(rows:list, # rows
          key:str, # column of true, false or nothing (counts as false)
          total:int|None=None, # trials; None: all rows
@@ -490,14 +490,14 @@ def mean(values, # numbers or None
     low, high = bootstrap(values, seed)
     return dict(value=sum(values)/len(values) if values else None, low=low, high=high, count=len(values))
 
-# %% ../nbs/40_metrics.ipynb #9cb5826f
+# %% ../nbs/40_metrics.ipynb #b830e9cf
 def wasserstein(a, b)->dict: # value
     "Measure the earth mover's distance between two lists of numbers."
     from scipy.stats import wasserstein_distance
     a, b = ([x for x in v if x is not None] for v in (a,b))
     return dict(value=float(wasserstein_distance(a,b)) if a and b else None, low=None, high=None, count=len(a), total=len(b))
 
-# %% ../nbs/40_metrics.ipynb #da302133
+# %% ../nbs/40_metrics.ipynb #e62106a6
 def reasons(rows:list, key:str="reason")->dict: # reason -> count, most frequent first
     "Count why crystals fail."
     return dict(Counter(r[key] for r in rows if r.get(key)).most_common())
