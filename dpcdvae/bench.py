@@ -7,7 +7,7 @@ __all__ = ['READINGS', 'KEEP', 'SWITCHES', 'SAMPLERS', 'PAPERS', 'median_seconds
            'peak_memory', 'bench', 'study', 'study_table', 'switch_table', 'switches', 'loss_curves', 'presets',
            'presets_table', 'main']
 
-# %% ../nbs/53_bench.ipynb #29ec9844
+# %% ../nbs/53_bench.ipynb #2c067b6a
 import argparse, json, os, statistics, subprocess, sys, time
 from pathlib import Path
 import torch
@@ -17,7 +17,7 @@ from .model import DPCDVAE, get_config
 from .neighbors import find_neighbors
 from .train import has_bf16, machine, pieces
 
-# %% ../nbs/53_bench.ipynb #38331575
+# %% ../nbs/53_bench.ipynb #0c22ce92
 def median_seconds(f, repeats:int=9, warmup:int=2)->float:
     "Call f a few times and take the median."
     for _ in range(warmup): f()
@@ -46,7 +46,7 @@ def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True):
         adam.step()
     return step
 
-# %% ../nbs/53_bench.ipynb #fa98c2f6
+# %% ../nbs/53_bench.ipynb #0f33b27a
 def peak_memory(data, batch_size:int, preset:str="default")->float: # GiB
     "Take three training steps in a fresh process and read its largest resident set."
     code = (f"import resource, torch; from dpcdvae.bench import has_bf16, load_crystals, training_step; c = load_crystals({str(data)!r}, split='train', progress=False); c = c[torch.arange({batch_size}) % len(c)]; s = training_step(c, {preset!r}, has_bf16())\n"
@@ -69,7 +69,7 @@ def bench(data="perov_mini", preset:str="default", repeats:int=9)->dict:
     rows["peak_gib_batch_512"] = peak_memory(data, 512, preset)
     return dict(circumstances(), **{k: round(v, 4) if isinstance(v, float) else v for k, v in rows.items()})
 
-# %% ../nbs/53_bench.ipynb #79bb66ae
+# %% ../nbs/53_bench.ipynb #65e2611d
 READINGS = {"free, mean": dict(), "free, sampled z": dict(z="sampled"), "composition forced": dict(force=("num_atoms", "composition")),
             "composition and lattice forced": dict(force=("num_atoms", "composition", "lattice"))}
 KEEP = ("match_rate", "match_rate_valid", "match_rate_anonymous", "rms", "composition_exact", "num_atoms_exact", "length_error", "angle_error", "valid", "composition_valid", "structure_valid", "truth_valid",
@@ -103,7 +103,7 @@ def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00
         print(name, "generated", {k: round(v["value"], 3) for k, v in result["generation"].items() if v["value"] is not None}, flush=True)
     return result
 
-# %% ../nbs/53_bench.ipynb #1e082b29
+# %% ../nbs/53_bench.ipynb #5458934c
 def _rate(m)->str: return "–" if not m or m["value"] is None else f"{100 * m['value']:.1f} %"
 def _rms(m)->str: return "–" if not m or m["value"] is None else f"{m['value']:.3f}"
 
@@ -132,7 +132,7 @@ def switch_table(path="results/switches.json")->str: # markdown
     rows += [f"| {label} | {percent(v['match_rate'])} | {'–' if v['rms'] is None else format(v['rms'], '.3f')} | {v['seconds_per_crystal']} |" for label, v in r["samplers"].items()]
     return "\n".join(rows)
 
-# %% ../nbs/53_bench.ipynb #64566d81
+# %% ../nbs/53_bench.ipynb #c940a149
 SWITCHES = {"as it is": dict(), "no short paths": dict(short_path=False, cell_path=False), "no path for the cell": dict(cell_path=False), "composition weight 1": dict(cost_composition=1.), "KL weight 0.01": dict(cost_kl=0.01),
             "Gaussian noise, sigmoid schedule": dict(process="gaussian", schedule="sigmoid"), "cartesian frame": dict(frame="cartesian"), "types re-read at every step": dict(types="argmax"),
             "t/1000 to the network": dict(time_scale=1e-3), "minmax scaler, lattice weight 100": dict(scaler="minmax", cost_lattice=100.), "CrystalNN graph": dict(encoder_graph="crystalnn", encoder_neighbors=20)}
@@ -151,7 +151,7 @@ def switches(data, runs, epochs:int=16, num:int=150, seed:int=0)->dict:
     result["samplers"] = {k: dict(brief(v), seconds_per_crystal=v["seconds_per_crystal"]) for k, v in samplers["reconstruction"].items()}
     return result
 
-# %% ../nbs/53_bench.ipynb #e42ad0b6
+# %% ../nbs/53_bench.ipynb #6edac4f2
 PAPERS = ("paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae")
 
 def loss_curves(run, points:int=50)->dict: # column -> [[step, value], ...]
@@ -194,7 +194,7 @@ def presets_table(path="results/presets.json")->str: # markdown
         rows.append(f"| {label} | {r['training']['parameters']:,} | {r['training']['crystals_seen']:,} | {_rate(free['match_rate'])} | {_rate(forced['match_rate'])} | {_rms(forced['rms'])} | {_rate(free['composition_exact'])} | {curve[-1][1] if curve else '–'} |")
     return "\n".join(rows)
 
-# %% ../nbs/53_bench.ipynb #b6ee2159
+# %% ../nbs/53_bench.ipynb #d5a22ce9
 def main(argv=None):
     "Measure speed, make a study, turn the switches, or compare the paper's models."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
@@ -217,5 +217,5 @@ def main(argv=None):
     if a.what == "speed": print("\n".join(f"{k:32} {v}" for k, v in result.items()))
     print(a.out)
 
-# %% ../nbs/53_bench.ipynb #0502da43
+# %% ../nbs/53_bench.ipynb #80640057
 if __name__ == "__main__" and "__file__" in globals(): main()

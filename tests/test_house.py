@@ -174,3 +174,13 @@ def test_what_make_runs_exists():
 def test_readme_is_made_from_the_index_notebook():
     done = subprocess.run([sys.executable, str(ROOT/"tests/readme.py"), "--check"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-500:]
+
+def test_figures_of_the_readme_are_those_of_the_results():
+    from dpcdvae.bench import study_table
+    table, readme = study_table(ROOT/"results"), (ROOT/"README.md").read_text()
+    assert table.count("\n") >= 2 and table in readme, "run the index notebook, then make readme"
+
+def test_figures_of_the_bench_chapter_are_those_of_the_results():
+    from dpcdvae.bench import study_table, switch_table
+    shown = "\n".join("".join(o["data"]["text/markdown"]) for c in cells(ROOT/"nbs/53_bench.ipynb") for o in c.get("outputs", []) if "text/markdown" in o.get("data", {}))
+    for table in (study_table(ROOT/"results"), switch_table(ROOT/"results/switches.json")): assert table in shown, "execute nbs/53_bench.ipynb"
