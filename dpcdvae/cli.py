@@ -6,11 +6,11 @@
 __all__ = ['setting', 'whole', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'cmd_reconstruct', 'cmd_generate', 'cmd_evaluate',
            'cmd_film', 'cmd_demo', 'summary_table', 'main']
 
-# %% ../nbs/52_cli.ipynb #02fdc6ee
+# %% ../nbs/52_cli.ipynb #a59346e8
 import argparse, csv, json, os, sys, time, warnings
 from pathlib import Path
 
-# %% ../nbs/52_cli.ipynb #7b6694b1
+# %% ../nbs/52_cli.ipynb #f6ef6e93
 def setting(text:str)->tuple: # (name, value)
     "Read `name=value` of --set: numbers, true and false become what they mean."
     name, eq, value = text.partition("=")
@@ -53,7 +53,7 @@ def parser()->argparse.ArgumentParser:
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=whole(0), default=0), opt("--num", type=whole(2), default=64))
     return p
 
-# %% ../nbs/52_cli.ipynb #218ee75c
+# %% ../nbs/52_cli.ipynb #ccb5a5e4
 def load_model(name):
     "Load a model and let it calculate in bfloat16 where the processor can."
     from dpcdvae.model import DPCDVAE
@@ -80,6 +80,8 @@ def cmd_train(a):
     from dpcdvae.train import train
     get_config(a.preset, **dict(a.set))                                                   # refuse what is no setting before anything is read
     train(a.data, a.out, a.preset, a.max_time, a.max_epochs, a.seed, a.resume, a.limit, a.devices, a.num_nodes, False if a.no_bf16 else None, workers=a.workers, **dict(a.set))
+    from lightning.pytorch.utilities import rank_zero_only
+    if rank_zero_only.rank: return                                                        # the first process speaks for all
     record = json.loads((a.out / "run.json").read_text())
     best = f"best validation loss {record['best_val_loss']:.4f}; model in {a.out / 'best'}" if record["best_val_loss"] is not None else f"no finite validation loss; model in {a.out / 'last'}"
     print(f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} crystals/s, {best}")
@@ -115,7 +117,7 @@ def cmd_film(a):
     if not path.exists(): raise FileNotFoundError(f"no film {path}: make the crystals with --film {a.index + 1}")
     print(Film.load(path).to_html(a.out))
 
-# %% ../nbs/52_cli.ipynb #e608742e
+# %% ../nbs/52_cli.ipynb #a10735cc
 def cmd_demo(a):
     from dpcdvae.data import load_crystals
     from dpcdvae.judgement import evaluate
@@ -151,7 +153,7 @@ def summary_table(rec:dict, gen:dict, run:dict)->str:
     rows += [("training", None), ("crystals per second", f"{run['crystals_per_second']:.0f}"), ("steps", str(run["steps"])), ("parameters", f"{run['parameters']:,}")]
     return "\n" + "\n".join(f"  {name:<28} {value}" if value is not None else f"\n{name}" for name, value in rows)
 
-# %% ../nbs/52_cli.ipynb #826f3af1
+# %% ../nbs/52_cli.ipynb #4303844a
 def main(argv=None)->int:
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
     a = parser().parse_args(argv)

@@ -6,7 +6,7 @@
 __all__ = ['pack', 'unpack', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'step_generator', 'cosine_rate', 'pieces',
            'Training', 'Keeper', 'has_bf16', 'machine', 'train']
 
-# %% ../nbs/31_train.ipynb #d8633a1e
+# %% ../nbs/31_train.ipynb #24755099
 import json, logging, math, os, platform, signal, sys, threading, time, warnings
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,7 +21,7 @@ from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
 from .model import DPCDVAE, Losses, check_size, get_config
 
-# %% ../nbs/31_train.ipynb #c746deb7
+# %% ../nbs/31_train.ipynb #5c2f10eb
 def pack(tree, tensors:dict, path:str="t"):
     "Replace the tensors of a tree by names, and collect them."
     if isinstance(tree, Tensor):
@@ -59,7 +59,7 @@ class SafeCheckpointIO(CheckpointIO):
         except (KeyError, ValueError) as e: raise ValueError(f"{path} is damaged: its tree of values cannot be read ({type(e).__name__}: {e})") from None
     def remove_checkpoint(self, path): Path(path).unlink(missing_ok=True)
 
-# %% ../nbs/31_train.ipynb #4c5cbf36
+# %% ../nbs/31_train.ipynb #0055c03a
 def ema_average(decay:float):
     "Average weights with a decay that grows to its final value."
     def average(averaged, current, num_averaged):
@@ -78,7 +78,7 @@ def step_generator(device, *key:int)->torch.Generator:
     for k in key: seed = (seed * 1_000_003 + k + 1) % (2**63 - 1)
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/31_train.ipynb #d6f5da03
+# %% ../nbs/31_train.ipynb #3ee60cb0
 def cosine_rate(progress:float, warmup:float=0.02, floor:float=0.02)->float:
     "Learning-rate factor for a share of the run: a short rise, then a half cosine."
     if progress < warmup: return max(progress / warmup, 0.05)
@@ -181,13 +181,13 @@ class Training(L.LightningModule):
             total, num = total + self.validation_losses(crystals, i).means()["total"] * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
 
-# %% ../nbs/31_train.ipynb #228fb4c9
+# %% ../nbs/31_train.ipynb #f4e68a11
 class Keeper(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to go on from, and a line of news."
     def __init__(self, out:Path, every:float=30., quiet:bool=False):
         self.out, self.every, self.quiet, self.best, self.saved, self.told = out, every, quiet, math.inf, 0., 0.
         self.start, self.seconds_before, self.seen, self.seen_before, self.judged_at = None, 0., 0, 0, -1
-        self.stop = False                                                 # Ctrl-C was pressed
+        self.stop, self.ended = False, None                               # Ctrl-C was pressed; when training was over
     def state_dict(self): return dict(best=self.best, seconds=self.seconds, seen=self.seen)
     def load_state_dict(self, state): self.best, self.seconds_before, self.seen_before, self.seen = state["best"], state["seconds"], state["seen"], state["seen"]
 
@@ -204,7 +204,7 @@ class Keeper(Callback):
     @property
     def elapsed(self)->float:
         "Seconds since training began or went on; 0 if there was nothing left to do."
-        return 0. if self.start is None else time.monotonic() - self.start
+        return 0. if self.start is None else (self.ended or time.monotonic()) - self.start
 
     @property
     def seconds(self)->float:
@@ -234,6 +234,7 @@ class Keeper(Callback):
         if trainer.strategy.broadcast(now - self.saved > self.every): self.keep(trainer)   # one clock decides for all processes
 
     def on_train_end(self, trainer, module):
+        self.ended = time.monotonic()
         if self.judged_at != trainer.global_step: self.judge(trainer, module, module.validation_total(self.val_loader)) # time was up between two validations
         if trainer.is_global_zero: module.averaged.module.save(self.out / "last", epoch=trainer.current_epoch, step=trainer.global_step)
 
@@ -241,7 +242,7 @@ class Keeper(Callback):
         self.saved = time.monotonic()
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
-# %% ../nbs/31_train.ipynb #9232078d
+# %% ../nbs/31_train.ipynb #b3a4b542
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -312,6 +313,7 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
         priors[step] = model.prior.state_dict()
         if trainer.is_global_zero: model.save(out / kept, **model.card)
     if trainer.is_global_zero: _finish(trainer, module, keeper, out)      # last: a run with its steps in run.json is complete
+    trainer.strategy.barrier()
     return model
 
 @contextmanager
