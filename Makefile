@@ -23,7 +23,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest tests -q --durations=10
-	@$(BIN)/nbdev_test --n_workers 2 --timing
+	@for book in nbs/*.ipynb nbs/*/*.ipynb; do echo $$book; $(BIN)/nbdev_test --path $$book --n_workers 0 || exit 1; done
 
 lab: $(STAMP)
 	@$(BIN)/jupyter lab nbs/tutorials/00_tour.ipynb
