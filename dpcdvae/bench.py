@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'KEEP', 'SWITCHES', 'SAMPLERS', 'PAPERS', 'median_seconds', 'circumstances', 'training_step',
-           'peak_memory', 'bench', 'study', 'study_table', 'switch_table', 'switches', 'loss_curves', 'presets',
-           'presets_table', 'main']
+           'peak_memory', 'bench', 'study', 'study_table', 'switch_table', 'switches', 'loss_curves', 'compare',
+           'compare_table', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
-import argparse, json, os, statistics, subprocess, sys, time
+import argparse, json, os, re, statistics, subprocess, sys, time
 from pathlib import Path
 import torch
+from .cli import load_model
 from .crystal import CrystalBatch, toy
 from .data import atomic_write, dataset_summary, load_crystals
 from .model import DPCDVAE, get_config
@@ -19,14 +20,16 @@ from .train import has_bf16, machine, pieces
 
 # %% ../nbs/53_bench.ipynb #0c22ce92
 def median_seconds(f, repeats:int=9, warmup:int=2)->float:
-    "Call f a few times and take the median."
-    for _ in range(warmup): f()
+    "Call f a few times and take the median; a GPU is waited for."
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     times = []
-    for _ in range(repeats):
+    for _ in range(warmup + repeats):
+        wait()
         start = time.perf_counter()
         f()
+        wait()
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(times[warmup:])
 
 def circumstances()->dict:
     "Say where and when, and how busy the machine was."
@@ -36,7 +39,7 @@ def circumstances()->dict:
 def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True):
     "Make a function that takes one optimiser step."
     torch.manual_seed(0)
-    model = DPCDVAE(get_config(preset))
+    model = DPCDVAE(get_config(preset)).to(crystals.device)
     model.prepare(crystals)
     model.bf16 = bf16
     adam = torch.optim.Adam(model.parameters(), 1e-3)
@@ -48,22 +51,23 @@ def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True):
 
 # %% ../nbs/53_bench.ipynb #0f33b27a
 def peak_memory(data, batch_size:int, preset:str="default")->float: # GiB
-    "Take three training steps in a fresh process and read its largest resident set."
-    code = (f"import resource, torch; from dpcdvae.bench import has_bf16, load_crystals, training_step; c = load_crystals({str(data)!r}, split='train', progress=False); c = c[torch.arange({batch_size}) % len(c)]; s = training_step(c, {preset!r}, has_bf16())\n"
-            "for _ in range(3): s()\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)")
+    "Take three training steps in a fresh process and read its largest resident set, or the GPU's."
+    code = (f"import resource, torch; from dpcdvae.bench import has_bf16, load_crystals, training_step; c = load_crystals({str(data)!r}, split='train', progress=False); c = c[torch.arange({batch_size}) % len(c)]; gpu = torch.cuda.is_available(); s = training_step(c.to('cuda' if gpu else 'cpu'), {preset!r}, has_bf16())\n"
+            "for _ in range(3): s()\nprint(torch.cuda.max_memory_allocated() / 2**30 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)")
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()[-1])
 
 def bench(data="perov_mini", preset:str="default", repeats:int=9)->dict:
-    "Measure neighbour lists, training steps, the reverse step and memory."
-    crystals, bf16 = load_crystals(data, split="train", progress=False), has_bf16()
+    "Measure neighbour lists, training steps, the reverse step and memory; on the GPU where there is one."
+    device, bf16 = "cuda" if torch.cuda.is_available() else "cpu", has_bf16()
+    crystals = load_crystals(data, split="train", progress=False).to(device)
     take = lambda n: crystals[torch.arange(n) % len(crystals)]
     rows = dict(data=str(data), preset=preset, bf16=bf16, repeats=repeats)
     many = take(512)
     rows["neighbors_512_ms"] = 1e3 * median_seconds(lambda: find_neighbors(many, get_config(preset).num_neighbors), repeats)
     for size in (64, 512): rows[f"train_crystals_per_s_batch_{size}"] = size / median_seconds(training_step(take(size), preset, bf16), repeats)
-    model, some = DPCDVAE(get_config(preset)).eval(), take(64)
+    model, some = DPCDVAE(get_config(preset)).to(device).eval(), take(64)
     model.bf16 = bf16
-    t, z = torch.full((64,), 500), torch.randn(64, model.config.latent_dim)
+    t, z = torch.full((64,), 500, device=device), torch.randn(64, model.config.latent_dim, device=device)
     with torch.no_grad(): rows["reverse_step_64_ms"] = 1e3 * median_seconds(lambda: model.denoiser(some, z, t, bf16=bf16), repeats)
     rows["sampling_s_per_crystal"] = rows["reverse_step_64_ms"] / 1e3 * model.config.sampling_steps / 64
     rows["peak_gib_batch_512"] = peak_memory(data, 512, preset)
@@ -75,24 +79,21 @@ READINGS = {"free, mean": dict(), "free, sampled z": dict(z="sampled"), "composi
 KEEP = ("match_rate", "match_rate_valid", "match_rate_anonymous", "rms", "composition_exact", "num_atoms_exact", "length_error", "angle_error", "valid", "composition_valid", "structure_valid", "truth_valid",
         "match_rate_twin_free", "unique", "novel", "wdist_density", "wdist_num_elements")
 
-def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00", num:int=512, num_new:int=64, seed:int=0, threads:int|None=None, readings=READINGS, steps:int|None=None, max_epochs:int=-1, **changes)->dict:
+def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00", num:int=512, num_new:int=64, seed:int=0, readings=READINGS, steps:int|None=None, max_epochs:int=-1, data_seed:int|None=None, **changes)->dict:
     "Train (or go on, or take what is there), reconstruct, generate, judge, and collect the figures."
     from dpcdvae.judgement import judge_generation, judge_reconstruction
-    from dpcdvae.train import train
+    from dpcdvae.train import is_finished, train
     run = Path(run)
-    done = (run / "run.json").exists() and "steps" in json.loads((run / "run.json").read_text())
-    if not done: train(data, run, preset, max_time, max_epochs, seed, resume=(run / "checkpoint.safetensors").exists(), **changes)
-    model = DPCDVAE.from_pretrained(run)
-    model.bf16 = has_bf16()
-    if torch.cuda.is_available(): model.cuda()
+    if not is_finished(run): train(data, run, preset, max_time, max_epochs, seed, resume=(run / "checkpoint.safetensors").exists(), **changes)
+    model = load_model(run)
     graph = "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
     sets = {k: load_crystals(data, split=k, graph=graph, progress=False) for k in ("train", "test")}
-    test = sets["test"][torch.randperm(len(sets["test"]), generator=torch.Generator().manual_seed(seed))[:num].sort().values]
+    test = sets["test"][torch.randperm(len(sets["test"]), generator=torch.Generator().manual_seed(seed if data_seed is None else data_seed))[:num].sort().values]
     pick = lambda m: {k: m[k] for k in KEEP if k in m}
-    result = dict(name=name, data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, training=json.loads((run / "run.json").read_text()), num_test=len(test), made_on=circumstances(), reconstruction={}, )
+    result = dict(name=name, data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, training=json.loads((run / "run.json").read_text()), num_test=len(test), made_on=circumstances(), reconstruction={})
     for label, options in readings.items():
         start = time.time()
-        films = model.reconstruct(test, films=0, seed=seed, **dict(dict(steps=steps), **options))
+        films = model.reconstruct(test, films=0, seed=seed, **{"steps": steps, **options})
         seconds = time.time() - start
         _, summary = judge_reconstruction(films.crystals, test, reference=sets["train"], progress=False)
         result["reconstruction"][label] = dict(pick(summary["metrics"]), seconds_per_crystal=round(seconds / len(test), 4))
@@ -142,17 +143,17 @@ def switches(data, runs, epochs:int=16, num:int=150, seed:int=0)->dict:
     "Turn the switches of `default` one by one, and judge each on held-out crystals."
     brief = lambda reading: {k: reading[k]["value"] for k in ("match_rate", "match_rate_anonymous", "composition_exact", "rms", "length_error") if k in reading} | dict(match_rate_interval=[reading["match_rate"][k] for k in ("low", "high")])
     result = dict(name="switches", data=Path(data).name, epochs=epochs, seed=seed, num_test=num, made_on=circumstances(), switches={}, samplers={})
-    two = {"free": dict(), "composition forced": dict(force=("num_atoms", "composition"))}
+    two = {"free": dict(), "composition forced": READINGS["composition forced"]}
     for i, (label, changes) in enumerate(SWITCHES.items()):
         one = study(data, Path(runs) / f"{i:02d}", label, max_time=None, max_epochs=epochs, num=num, num_new=0, seed=seed, readings=two, prior="standard", **changes)
         result["switches"][label] = dict({k: brief(v) for k, v in one["reconstruction"].items()}, changes=changes, steps=one["training"]["steps"], training_seconds=one["training"]["seconds"])
-    forced = {k: dict(v, force=("num_atoms", "composition")) for k, v in SAMPLERS.items()}
+    forced = {k: v | READINGS["composition forced"] for k, v in SAMPLERS.items()}
     samplers = study(data, Path(runs) / "00", "samplers", max_time=None, max_epochs=epochs, num=num, num_new=0, seed=seed, readings=forced, prior="standard")
     result["samplers"] = {k: dict(brief(v), seconds_per_crystal=v["seconds_per_crystal"]) for k, v in samplers["reconstruction"].items()}
     return result
 
 # %% ../nbs/53_bench.ipynb #6edac4f2
-PAPERS = ("paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae")
+PAPERS = {name: (name, {}) for name in ("paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae")}
 
 def loss_curves(run, points:int=50)->dict: # column -> [[step, value], ...]
     "Read the losses of a run, thinned to some points."
@@ -167,27 +168,27 @@ def loss_curves(run, points:int=50)->dict: # column -> [[step, value], ...]
         curves[name] = [[int(s), round(float(v), 5)] for s, v in have.iloc[kept].values]
     return curves
 
-def presets(datas, runs, out, max_time:str="00:10:00", num:int=64, seed:int=0, names=PAPERS, readings=("free, mean", "composition forced"))->dict:
-    "Train the paper's models for the same time and reconstruct the same crystals with each; written to `out` after each model."
-    out = Path(out)
-    result = dict(name="presets", max_time=max_time, num_test=num, seed=seed, models={})
-    if out.exists():
-        old = json.loads(out.read_text())
-        if {k: old.get(k) for k in ("name", "max_time", "num_test", "seed")} != {k: result[k] for k in ("name", "max_time", "num_test", "seed")}: raise ValueError(f"{out} holds another comparison: choose another file")
-        result = old
+def compare(datas, variants:dict, # label -> (preset, changes of its fields)
+            runs, out, seeds=(0,), readings=("free, mean", "composition forced"), num:int=64, num_new:int=0, max_time:str|None=None, max_epochs:int=-1, steps:int|None=None)->dict:
+    "Train models alike, reconstruct the same held-out crystals with each, and write `out` after each; what is there already is not done again."
+    out, runs = Path(out), Path(runs)
+    head = dict(name=out.stem, max_time=max_time, max_epochs=max_epochs, num_test=num, num_new=num_new, steps=steps, readings=list(readings))
+    result = json.loads(out.read_text()) if out.exists() else head | dict(models={})
+    if differ := [k for k, v in head.items() if result.get(k) != v]: raise ValueError(f"{out} holds another comparison (its {', '.join(differ)} differ): choose another file")
     out.parent.mkdir(parents=True, exist_ok=True)
     for data in datas:
-        for preset in names:
-            label = f"{Path(data).name} {preset}"
-            if label in result["models"]: continue
-            run = Path(runs) / f"{Path(data).name}-{preset}"
-            one = study(data, run, label, preset, max_time, num, 0, seed, readings={k: READINGS[k] for k in readings})
-            result["models"][label] = one | dict(curves=loss_curves(run))
-            atomic_write(out, json.dumps(result, indent=1) + "\n")
+        for label, (preset, changes) in variants.items():
+            for seed in seeds:
+                name = ", ".join([Path(data).name, label] + [f"seed {seed}"] * (len(seeds) > 1))
+                if name in result["models"]: continue
+                run = runs / re.sub(r"[^\w.-]+", "-", name)
+                one = study(data, run, name, preset, max_time, num, num_new, seed, {k: READINGS[k] for k in readings}, steps, max_epochs, data_seed=0, **changes)
+                result["models"][name] = one | dict(label=label, curves=loss_curves(run))
+                atomic_write(out, json.dumps(result, indent=1) + "\n")
     return result
 
-def presets_table(path="results/presets.json")->str: # markdown
-    "Put the comparison of the paper's models into a table."
+def compare_table(path="results/presets.json")->str: # markdown
+    "Put a comparison into a table."
     rows = ["| data, model | parameters | crystals seen | match, free | match, composition given | its RMS | composition exact | last validation loss of the coordinates |", "|---|---|---|---|---|---|---|---|"]
     for label, r in json.loads(Path(path).read_text())["models"].items():
         free, forced, curve = r["reconstruction"]["free, mean"], r["reconstruction"]["composition forced"], r["curves"].get("val/coord", [])
@@ -205,7 +206,9 @@ def main(argv=None):
     a = p.parse_args(argv)
     a.out = a.out or Path("results") / f"{'bench' if a.what == 'speed' else a.what}.json"
     if a.threads: torch.set_num_threads(a.threads)
-    if a.what == "presets": return print(presets_table((presets(a.data, a.run or Path("runs/results/presets"), a.out, a.max_time, a.num, a.seed), a.out)[1]))
+    if a.what == "presets":
+        compare(a.data, PAPERS, a.run or Path("runs/results/presets"), a.out, (a.seed,), num=a.num, max_time=a.max_time, steps=a.steps)
+        return print(compare_table(a.out))
     if len(a.data) > 1: p.error("only presets takes more than one data set")
     a.data = a.data[0]
     if a.what == "speed": result = bench(a.data, a.preset)

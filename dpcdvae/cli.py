@@ -122,12 +122,11 @@ def cmd_demo(a):
     from dpcdvae.data import load_crystals
     from dpcdvae.judgement import evaluate
     from dpcdvae.film import Film
-    from dpcdvae.train import train
+    from dpcdvae.train import is_finished, train
     begin, out = time.time(), a.out
     sets = {k: load_crystals("perov_mini", split=k, progress=False) for k in ("train", "val", "test")}
-    print(f"perov_mini: {', '.join(f'{len(v)} {k}' for k, v in sets.items())}; training a {'`default`'} DP-CDVAE for {a.max_time}", flush=True)
-    finished = (out / "train" / "run.json").exists() and "steps" in json.loads((out / "train" / "run.json").read_text())
-    if not finished: train({k: sets[k] for k in ("train", "val")}, out / "train", max_time=a.max_time, seed=a.seed, resume=(out / "train" / "checkpoint.safetensors").exists())
+    print(f"perov_mini: {', '.join(f'{len(v)} {k}' for k, v in sets.items())}; training `default`, a DP-CDVAE, for {a.max_time}", flush=True)
+    if not is_finished(out / "train"): train({k: sets[k] for k in ("train", "val")}, out / "train", max_time=a.max_time, seed=a.seed, resume=(out / "train" / "checkpoint.safetensors").exists())
     model = load_model(out / "train")
     print("reconstructing the held-out crystals", flush=True)
     model.reconstruct(sets["test"], out=out / "reconstruct", films=4, seed=a.seed, progress=sys.stdout.isatty(), data="perov_mini (test)")

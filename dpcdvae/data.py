@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['LENGTH_FLOOR', 'ANGLE_FLOOR', 'MAX_ATOMS', 'MAX_Z', 'MIN_DISTANCE', 'MIN_VOLUME', 'NOT_PROPERTIES', 'CAUSES',
-           'FORMAT', 'DATA_URL', 'OFFICIAL', 'SPLITS', 'TABLES', 'KINDS', 'lattice_vector', 'unit_volume',
-           'valid_angles', 'LatticeScaler', 'DataError', 'Rejected', 'atomic_write', 'write_rejected', 'Row',
-           'file_text', 'stem', 'table_columns', 'numeric', 'table_rows', 'parquet_columns', 'extxyz_rows', 'RowError',
-           'check_structure', 'parse_cif', 'check_formula', 'parse_extxyz', 'right_handed', 'canonical',
-           'crystalnn_edges', 'row_error', 'read_row', 'bonds_of', 'num_cores', 'quiet_worker', 'read_rows', 'join',
-           'join_edges', 'pack', 'unpack', 'digest', 'save_crystals', 'open_crystals', 'cache_dir', 'cache_key',
-           'read_cached', 'write_cache', 'git_blob_sha1', 'fetch', 'official_file', 'embedded_dir', 'folder_files',
-           'source_files', 'file_rows', 'all_rows', 'read_files', 'read_bytes', 'relocate', 'read_split', 'ready_made',
-           'read_source', 'same_properties', 'load_crystals', 'split_indices', 'load_splits', 'BucketBatchSampler',
-           'CrystalLoader', 'composition_fractions', 'dataset_summary']
+           'FORMAT', 'DATA_URL', 'OFFICIAL', 'SPLITS', 'TABLES', 'KINDS', 'lattice_vector', 'unit_gram', 'valid_angles',
+           'LatticeScaler', 'DataError', 'Rejected', 'atomic_write', 'write_rejected', 'Row', 'file_text', 'stem',
+           'table_columns', 'numeric', 'table_rows', 'parquet_columns', 'extxyz_rows', 'RowError', 'check_structure',
+           'parse_cif', 'check_formula', 'parse_extxyz', 'right_handed', 'canonical', 'crystalnn_edges', 'row_error',
+           'read_row', 'bonds_of', 'num_cores', 'quiet_worker', 'read_rows', 'join', 'join_edges', 'pack', 'unpack',
+           'content_digest', 'save_crystals', 'open_crystals', 'cache_dir', 'cache_key', 'read_cached', 'write_cache',
+           'git_blob_sha1', 'fetch', 'official_file', 'embedded_dir', 'folder_files', 'source_files', 'file_rows',
+           'all_rows', 'read_files', 'read_bytes', 'relocate', 'read_split', 'ready_made', 'read_source',
+           'same_properties', 'load_crystals', 'split_indices', 'load_splits', 'BucketBatchSampler', 'CrystalLoader',
+           'composition_fractions', 'dataset_summary']
 
 # %% ../nbs/03_data.ipynb #ec11af6e
 import csv, gzip, hashlib, http.client, io, json, multiprocessing, os, re, signal, sys, urllib.error, urllib.request, warnings, zlib
@@ -39,19 +39,19 @@ def lattice_vector(lengths:Tensor, # (B,3) Å
     return torch.cat([lengths / num_atoms.to(lengths.dtype).pow(1/3)[:,None], angles], dim=1)
 
 # %% ../nbs/03_data.ipynb #b62113a8
-def unit_volume(angles:Tensor, # (...,3) degrees
-               )->Tensor: # (...) squared volume of the cell with unit edges; <= 0: no such cell
+def unit_gram(angles:Tensor, # (...,3) degrees
+               )->Tensor: # (...) square of the volume of the cell with unit edges; <= 0: no such cell
     "Compute the Gram determinant of three unit vectors from their angles."
     c = torch.deg2rad(angles).cos()
     return 1 - c.square().sum(-1) + 2*c.prod(-1)
 
 def valid_angles(angles:Tensor, # (B,3) degrees
-                 floor:float=1e-2, # smallest squared unit volume
+                 floor:float=1e-2, # smallest Gram determinant
                 )->Tensor: # (B,3) degrees, a cell that exists
     "Pull angles towards 90 degrees just as far as a cell needs to have a volume."
     shrink = torch.linspace(1, 0, 41, dtype=angles.dtype, device=angles.device)[:,None,None]
     tried = 90 + shrink*(angles - 90)
-    first = (unit_volume(tried) >= floor).to(torch.int8).argmax(0)
+    first = (unit_gram(tried) >= floor).to(torch.int8).argmax(0)
     return tried[first, torch.arange(len(angles), device=angles.device)]
 
 # %% ../nbs/03_data.ipynb #c4e43074
@@ -350,8 +350,11 @@ def num_cores()->int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 def quiet_worker()->None:
-    "Leave Ctrl-C to the parent process and keep to one thread."
+    "Prepare a worker process: one thread, no warnings, interrupts left to the parent."
+    from threadpoolctl import threadpool_limits
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    threadpool_limits(1)
     torch.set_num_threads(1)
 
 def read_rows(rows:list[Row], niggli:bool=True, graph:str="none", workers:int|None=None, progress:bool=True)->list[dict|Rejected]:
@@ -407,7 +410,7 @@ def unpack(tensors:dict[str,Tensor], meta:dict)->CrystalBatch:
     plain = {k: v for k,v in tensors.items() if "." not in k}
     return CrystalBatch(**plain, ids=tuple(meta["ids"]), properties=part("property."), graph=Graph(**part("graph.")) if part("graph.") else None)
 
-def digest(tensors:dict[str,Tensor], meta:dict)->str:
+def content_digest(tensors:dict[str,Tensor], meta:dict)->str:
     "Hash tensors and metadata together."
     h = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
     for k in sorted(tensors): h.update(k.encode() + str((tensors[k].dtype, tuple(tensors[k].shape))).encode() + tensors[k].numpy().tobytes())
@@ -422,7 +425,7 @@ def save_crystals(batch:CrystalBatch, # crystals of one split
     from safetensors.torch import save
     tensors, meta = pack(batch)
     meta |= dict(format=FORMAT, rejected=[asdict(r) for r in rejected])
-    return atomic_write(path, save(tensors, {"dpcdvae": json.dumps(meta | dict(sha256=digest(tensors, meta)), sort_keys=True)}))
+    return atomic_write(path, save(tensors, {"dpcdvae": json.dumps(meta | dict(sha256=content_digest(tensors, meta)), sort_keys=True)}))
 
 def open_crystals(path:str|Path, # what `save_crystals` wrote
                  )->tuple[CrystalBatch,list[Rejected]]:
@@ -431,7 +434,7 @@ def open_crystals(path:str|Path, # what `save_crystals` wrote
     try:
         with safe_open(path, "pt") as f: head, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
         meta = json.loads(head["dpcdvae"])
-        if meta.pop("sha256") != digest(tensors, meta): raise ValueError("its checksum is wrong")
+        if meta.pop("sha256") != content_digest(tensors, meta): raise ValueError("its checksum is wrong")
         if meta["format"] != FORMAT: raise ValueError(f"its format is {meta['format']}, not {FORMAT}")
         return unpack(tensors, meta), [Rejected(**r) for r in meta["rejected"]]
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as e: raise DataError(f"{path} is damaged or was not written by save_crystals ({e})") from e
@@ -515,7 +518,8 @@ def folder_files(folder:Path)->dict[str,list[Path]]: # split -> its files
     "Find the splits in a folder, or its crystals.csv, or its CIFs."
     named = {s: [folder/(s+t) for t in TABLES if (folder/(s+t)).is_file()][:1] for s in (*SPLITS, "truth")}
     if any(named[s] for s in SPLITS): return {s: f for s,f in named.items() if f and s in SPLITS}
-    if (folder/"crystals.csv").is_file(): return {"": [folder/"crystals.csv"]} | ({"truth": named["truth"]} if named["truth"] else {})
+    whole = next((folder/n for n in ("crystals.csv", "crystals.csv.gz", "all.safetensors") if (folder/n).is_file()), None)   # made by `dpcdvae generate`, `dpcdvae data`
+    if whole: return {"": [whole]} | ({"truth": named["truth"]} if named["truth"] else {})
     cifs = sorted(p for p in folder.iterdir() if p.is_file() and p.name.lower().endswith((".cif", ".cif.gz")) and not p.name.startswith("."))
     if cifs: return {"": cifs}
     raise DataError(f"the folder {folder} holds no split files (train, val, test), no crystals.csv and no .cif files; give a folder that does")

@@ -59,10 +59,10 @@ class GaussianVP(nn.Module):
         a, s = (table[t].to(x0.dtype)[:, None] for table in (self.schedule.scale, self.schedule.sigma))
         return Noised(a * x0 + s * eps, eps, eps)
 
-    def to_eps(self, pred:Tensor, t:int)->Tensor:
+    def to_eps(self, pred:Tensor, t:int)->Tensor: # (N,3) the network's answer -> (N,3) unit noise
         return pred
 
-    def to_x0(self, xt:Tensor, eps:Tensor, t:int)->Tensor:
+    def to_x0(self, xt:Tensor, eps:Tensor, t:int)->Tensor: # (N,3) fractional: x_t without its noise
         return (xt - float(self.schedule.sigma[t]) * eps) / float(self.schedule.scale[t])
 
 # %% ../nbs/11_diffusion.ipynb #df092904
@@ -102,10 +102,10 @@ class WrappedNormal(nn.Module):
         target = mean_free(wrapped_eps(sigma * eps, sigma.expand_as(eps)) / rms, batch, num_crystals)
         return Noised(x0 + sigma * eps, target, eps)
 
-    def to_eps(self, pred:Tensor, t:int)->Tensor:
+    def to_eps(self, pred:Tensor, t:int)->Tensor: # (N,3) the network's answer -> (N,3) unit noise
         return pred * float(self.rms[t])
 
-    def to_x0(self, xt:Tensor, eps:Tensor, t:int)->Tensor:
+    def to_x0(self, xt:Tensor, eps:Tensor, t:int)->Tensor: # (N,3) fractional: x_t without its noise
         return xt - float(self.schedule.sigma[t]) * eps
 
 # %% ../nbs/11_diffusion.ipynb #080a58b3
@@ -139,9 +139,10 @@ class CartesianScore(nn.Module):
 PROCESSES = dict(gaussian=GaussianVP, wrapped=WrappedNormal, score=CartesianScore)
 
 # %% ../nbs/11_diffusion.ipynb #b899108d
-def type_noise_sigma(s:Tensor, num_steps:int=999, sigma_min:float=0.01, sigma_max:float=5.,
+def type_noise_sigma(s:Tensor, # (B,) times
+                     num_steps:int=999, sigma_min:float=0.01, sigma_max:float=5.,
                      first:int=0, # the time of the smallest level: 0 in DP-CDVAE, 1 in CDVAE
-                    )->Tensor:
+                    )->Tensor: # (B,) weight of the drawn composition beside the true element
     "Noise level of the atom types at time s: geometric."
     return sigma_min * (sigma_max / sigma_min) ** ((s - first) / (num_steps - first))
 

@@ -8,10 +8,8 @@ __all__ = ['SCALE', 'CUTOFFS', 'THRESHOLDS', 'structure_fingerprint', 'compositi
            'property_distance', 'success_rates']
 
 # %% ../nbs/41_fingerprints.ipynb #15672c42
-import math, time
-from pathlib import Path
 import numpy as np
-from .metrics import MetricsError, bootstrap, mean, rate, structure_of, time_limit, wasserstein
+from .metrics import MetricsError, mean, rate, structure_of, time_limit, wasserstein
 
 # %% ../nbs/41_fingerprints.ipynb #585b76e4
 def _featurizers(kept={})->tuple: # (CrystalNN, Magpie)

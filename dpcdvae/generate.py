@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from .crystal import CrystalBatch, tensor_digest
-from .data import atomic_write
+from .data import atomic_write, composition_fractions
 from .film import Film
 from .heads import counts_to_types, whole_counts
 from .lattice import minimum_image
-from .model import DPCDVAE, Stats
+from .model import DPCDVAE, Stats, check_size
 from .sampler import Prediction, address_normal, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES
 
 # %% ../nbs/32_generate.ipynb #98ce3754
@@ -62,7 +62,6 @@ def draw_block(model:DPCDVAE, ids:Tensor, s:Sampling)->Tensor: # (B,D)
 
 def force_stats(stats:Stats, truth:CrystalBatch, force:tuple)->Stats:
     "Replace decoded quantities by the true ones, to see what each costs."
-    from dpcdvae.data import composition_fractions
     if "num_atoms" in force or "composition" in force: stats = dataclasses.replace(stats, num_atoms=truth.num_atoms)
     if "composition" in force: stats = dataclasses.replace(stats, composition=composition_fractions(truth))
     if "lattice" in force: stats = dataclasses.replace(stats, lengths=truth.lengths, angles=truth.angles)
@@ -220,8 +219,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
                 progress:bool=False, data:str="given in memory", block:int=256, **sampling)->Films|None:
     "Encode crystals and decode them again."
     s = Sampling(**sampling).fill(model)
-    too_big = int(crystals.num_atoms.max())
-    if too_big > model.config.max_atoms: raise ValueError(f"{crystals.name(int(crystals.num_atoms.argmax()))} has {too_big} atoms, the model was built for at most {model.config.max_atoms}")
+    check_size(model, crystals)
     def inputs(ids):
         part = crystals[ids.cpu()].to(ids.device)
         z = encode_block(model, part, ids, s)
@@ -237,7 +235,12 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
 # %% ../nbs/32_generate.ipynb #9bec4c10
 @torch.no_grad()
 def generate(model:DPCDVAE, num:int=16, # crystals wanted
-             out=None, films:int|None=None, progress:bool=False, block:int=256, **sampling)->Films|None:
+             out=None,         # a folder to stream to; None: return films
+             films:int|None=None, # how many crystals to film; None: all in memory, none in a folder
+             progress:bool=False,
+             block:int=256,    # crystals decoded and written at a time; a job goes on at a whole block
+             **sampling, # fields of `Sampling`: sampler, steps, seed, boundary
+            )->Films|None: # the crystals with their films; None: they are in the folder
     "Draw latent vectors and decode them."
     if num < 1: raise ValueError(f"the number of crystals must be at least 1, got {num}")
     s = Sampling(**sampling).fill(model)

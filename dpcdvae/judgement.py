@@ -14,10 +14,10 @@ import html, json, math, re, time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
-from .data import cache_dir
+from .data import MIN_DISTANCE, MIN_VOLUME, atomic_write, cache_dir
 from .fingerprints import complete, coverage, cutoffs_for, diversity, fingerprint, property_distance, property_features
-from .metrics import (MIN_DISTANCE, MIN_VOLUME, STOL, SYMPRECS, Entry, Journal, MetricsError, connect, formula_of, judge, match, matcher, mean, parallel_map, rate, read_crystals, reasons, structure_of, time_limit,
-                             digest, wasserstein, write_atomic, _died)
+from .metrics import (STOL, SYMPRECS, Entry, Journal, MetricsError, connect, entries_digest, formula_of, judge, match, matcher, mean, parallel_map, rate,
+                             read_crystals, reasons, structure_of, time_limit, wasserstein, _died)
 
 # %% ../nbs/42_judgement.ipynb #f45bc55f
 class Metric(NamedTuple):
@@ -168,7 +168,7 @@ def judge_reconstruction(pred, # predicted crystals: any source of `read_crystal
     "Judge predicted crystals against the true ones."
     start = time.perf_counter()
     pairs = _pair(read_crystals(pred), read_crystals(truth), _name(pred), _name(truth))
-    log = journal and Journal(journal, digest(*zip(*pairs), timeout=timeout))
+    log = journal and Journal(journal, entries_digest(*zip(*pairs), timeout=timeout))
     rows = parallel_map(judge, [(p,t,timeout) for p,t in pairs], workers, progress, "match", _died, connect(scheduler), log)
     if reference is not None:
         known = {formula_of(e) for e in read_crystals(reference)}-{None}
@@ -242,7 +242,7 @@ def summarise_generation(rows:list, reference=None, seed:int=0)->dict:
 def reference_fingerprints(refs:list, # entries
                            timeout:float=60., workers:int|None=None, progress:bool=True, executor=None)->list:
     "Compute the fingerprints of known crystals, or take them from the cache."
-    key = digest(refs, timeout=timeout)
+    key = entries_digest(refs, timeout=timeout)
     store = cache_dir()/"fingerprints"/f"{key[:32]}.jsonl"
     store.parent.mkdir(parents=True, exist_ok=True)
     return parallel_map(fingerprint, [(e,timeout) for e in refs], workers, progress, "reference fingerprints", _died_none, executor, Journal(store, key))
@@ -278,7 +278,7 @@ def judge_generation(pred, # generated crystals: any source of `read_crystals`
     "Judge generated crystals by themselves and against a reference."
     start, entries, refs = time.perf_counter(), read_crystals(pred), None if reference is None else read_crystals(reference)
     _check_property(property, fingerprints, refs)
-    log = journal and Journal(journal, digest(entries, refs, timeout=timeout))
+    log = journal and Journal(journal, entries_digest(entries, refs, timeout=timeout))
     kw = dict(workers=workers, progress=progress, journal=log)
     go = lambda fn, tasks, desc, crashed: parallel_map(fn, tasks, desc=desc, crashed=crashed, executor=connect(scheduler), **kw)
     rows = go(judge, [(e,None,timeout) for e in entries], "validity", _died)
@@ -535,4 +535,4 @@ def evaluate(folder, # folder with crystals.csv (and truth.csv, run.json) or CIF
     rows, summary = judge_reconstruction(pred, truth, **kw) if truth else judge_generation(pred, fingerprints=fingerprints, cutoffs=cutoffs, property=property, **kw)
     summary["run"] = run
     texts = {"metrics.json":metrics_json(summary), "per_crystal.csv":rows_to_csv(rows), "report.html":report_html(rows, summary, home.resolve().name)}
-    return summary|dict(files=[str(write_atomic(out/n, t)) for n,t in texts.items()])
+    return summary|dict(files=[str(atomic_write(out/n, t)) for n,t in texts.items()])

@@ -11,6 +11,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 
 from dpcdvae import judgement, metrics
+from dpcdvae.data import DataError, atomic_write
 
 M = SimpleNamespace(**vars(metrics) | vars(judgement))
 
@@ -281,9 +282,9 @@ def test_evaluate_leaves_three_files(tmp_path):
 
 def test_files_are_replaced_in_one_step(tmp_path, monkeypatch):
     def refuse(*_): raise OSError("disk gone")
-    M.write_atomic(tmp_path/"a", "old")
+    atomic_write(tmp_path/"a", "old")
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError): M.write_atomic(tmp_path/"a", "new")
+    with pytest.raises(DataError, match="could not be written"): atomic_write(tmp_path/"a", "new")
     assert (tmp_path/"a").read_text()=="old" and os.listdir(tmp_path)==["a"]
 
 def test_json_has_no_nan():
@@ -304,18 +305,30 @@ def test_one_crystal_all_unmatched(tmp_path):
     assert m["match_rate"]["value"]==0 and m["rms"]["value"] is None and json.loads((tmp_path/"metrics.json").read_text())["metrics"]["rms"]["value"] is None
 
 @pytest.mark.parametrize("make,says", [
-    (lambda d: None, "neither crystals.csv nor any .cif"),
+    (lambda d: None, "no crystals.csv and no .cif files"),
     (lambda d: (d/"crystals.csv").write_text("index,smiles\n0,CC\n"), r"crystals\.csv has no column 'cif' \(its columns: index, smiles\)"),
     (lambda d: (d/"crystals.csv").write_text("index,cif\n"), "holds no crystals"),
-    (lambda d: (d/"crystals.csv").write_text(""), "cannot be read as a CSV"),
+    (lambda d: (d/"crystals.csv").write_text(""), r"crystals\.csv is empty"),
     (lambda d: (table(d/"crystals.csv",[nacl()]), table(d/"truth.csv",[nacl(),nacl()])), r"crystals\.csv holds 1 crystals and .*truth\.csv holds 2"),
     (lambda d: (table(d/"crystals.csv",[nacl()]), (d/"run.json").write_text('{"kind":"reconstruct"}')), r"truth\.csv is missing"),
     (lambda d: (table(d/"crystals.csv",[nacl()]), (d/"run.json").write_text('{"kind":')), r"run\.json is not valid JSON"),
-    (lambda d: (d/"crystals.csv").write_text('index,cif\n0,"data_torn\n'), r"crystals\.csv cannot be read as a CSV table \(.*torn last line"),
 ])
 def test_errors_name_the_file(tmp_path, make, says):
     make(tmp_path)
-    with pytest.raises(M.MetricsError, match=says): M.evaluate(tmp_path, **quiet)
+    with pytest.raises(DataError, match=says): M.evaluate(tmp_path, **quiet)
+
+def test_a_torn_row_is_judged_not_dropped(tmp_path):
+    table(tmp_path/"crystals.csv", [nacl()])
+    with open(tmp_path/"crystals.csv", "a") as f: f.write('7,,"data_torn\n')
+    result = M.evaluate(tmp_path, **quiet)
+    assert result["num_crystals"]==2 and result["metrics"]["valid"]["count"]==1 and result["reasons"]["judgement"]=={"no crystal was made":1}
+    assert "breaks off" in pd.read_csv(tmp_path/"per_crystal.csv")["detail"][1]
+
+def test_what_data_and_generate_write_can_be_a_reference(tmp_path):
+    from dpcdvae.data import load_crystals, save_crystals
+    crystals = load_crystals("perov_mini", "val", progress=False)[:3]
+    save_crystals(crystals, tmp_path/"cache"/"all.safetensors")
+    assert [e.material_id for e in M.read_crystals(tmp_path/"cache")]==list(crystals.ids) and list(load_crystals(tmp_path/"cache").ids)==list(crystals.ids)
 
 def test_a_folder_that_is_not_there():
     with pytest.raises(M.MetricsError, match="nowhere does not exist"): M.evaluate("nowhere", **quiet)
