@@ -12,6 +12,7 @@ from .basis import fourier_features, sinusoidal_embedding
 from .crystal import CrystalBatch
 from .diffusion import mean_free
 from .gemnet import GemNetT
+from .heads import Roles
 from .lattice import cart_to_frac, volume, wrap
 from .neighbors import find_neighbors
 from .sampler import Prediction
@@ -27,14 +28,17 @@ class TimeEmbedding(nn.Module):
         return self.mlp(sinusoidal_embedding(t * self.time_scale, self.dim).to(self.mlp[0].weight.dtype))
 
 class SlimAtoms(nn.Module):
-    "Type embedding plus a projection of latent vector and time; as wide as an atom."
-    def __init__(self, atom_dim:int=128, latent_dim:int=256, time_dim:int=128):
+    "Type embedding plus a projection of latent vector and time, and of what the latent vector says about the type; as wide as an atom."
+    def __init__(self, atom_dim:int=128, latent_dim:int=256, time_dim:int=128, role_dim:int=0): # role_dim 0: nothing about the type
         super().__init__()
         self.element, self.latent, self.time = nn.Embedding(101, atom_dim), nn.Linear(latent_dim, atom_dim), nn.Linear(time_dim, atom_dim)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(atom_dim, atom_dim))
+        self.roles = Roles(latent_dim, role_dim) if role_dim else None
+        self.play = nn.Sequential(nn.Linear(self.roles.gather.out_features, atom_dim), nn.SiLU(), nn.Linear(atom_dim, atom_dim)) if role_dim else None
         self.width = atom_dim
     def forward(self, z:Tensor, time:Tensor, atomic_numbers:Tensor, x:Tensor, batch:Tensor)->Tensor: # (N,atom_dim)
         h = self.element(atomic_numbers) + (self.latent(z) + self.time(time))[batch]
+        if self.roles: h = h + self.play(self.roles(z, atomic_numbers, batch))
         return h + self.mix(h)
 
 class JoinedAtoms(nn.Module):
@@ -60,12 +64,13 @@ ATOMS = dict(slim=SlimAtoms, wide=WideAtoms, joined=JoinedAtoms)
 class Denoiser(nn.Module):
     "(z, t, x_t, types, lattice) -> prediction in fractional coordinates and type logits."
     def __init__(self, latent_dim:int=256, atoms:str="slim", atom_dim:int=128, edge_dim:int=128, num_blocks:int=3, num_neighbors:int=14, cutoff:float=7.,
-                 num_radial:int=64, trip_dim:int=64, frame:str="fractional", mean_free:bool=True, time_scale:float=1., type_head:bool=True, num_output:int=3, num_atom:int=3, cbf_dim:int=16):
+                 num_radial:int=64, trip_dim:int=64, frame:str="fractional", mean_free:bool=True, time_scale:float=1., type_head:bool=True, num_output:int=3, num_atom:int=3, cbf_dim:int=16, role_dim:int=0):
         super().__init__()
         self.num_neighbors, self.cutoff, self.frame, self.mean_free = num_neighbors, cutoff, frame, mean_free
         if atoms not in ATOMS: raise ValueError(f"no atoms {atoms!r}: choose one of {', '.join(ATOMS)}")
         self.time = None if atoms == "joined" else TimeEmbedding(128, time_scale)
-        self.atoms = ATOMS[atoms](atom_dim, latent_dim)
+        if role_dim and atoms != "slim": raise ValueError(f"atoms {atoms!r} do not read surroundings: choose slim")
+        self.atoms = ATOMS[atoms](atom_dim, latent_dim, **dict(role_dim=role_dim) if role_dim else {})
         self.gemnet = GemNetT(self.atoms.width, edge_dim, num_blocks, num_radial, trip_dim=trip_dim, cbf_dim=cbf_dim, cutoff=cutoff, num_output=num_output, num_atom=num_atom)
         self.types = nn.Linear(self.atoms.width, 100) if type_head else None
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch
 from .neighbors import find_neighbors, Neighbors
-from .basis import SphericalBasis, envelope
+from .basis import GaussianBasis, SphericalBasis, envelope
 from .diffusion import crystal_mean
 
 # %% ../nbs/21_encoder.ipynb #04b95ef3
@@ -79,18 +79,23 @@ class DimeNetPP(nn.Module):
 # %% ../nbs/21_encoder.ipynb #f04eb8cc
 class GINE(nn.Module):
     "GINE convolutions on bond lengths, pooled over each crystal."
-    def __init__(self, hidden_dim:int=256, num_layers:int=3, max_z:int=99, pool:str="max"):
+    def __init__(self, hidden_dim:int=256, num_layers:int=3, max_z:int=99,
+                 pool:str="max",        # max, as released, or mean
+                 distance:str="bare",   # bare: the number in ångström, as released; gaussian: on a basis
+                 cutoff:float=7.):      # Å, of the basis
         super().__init__()
         from torch_geometric.nn import GINEConv
         mlp = lambda *d: nn.Sequential(nn.Linear(d[0], d[1]), nn.ReLU(), nn.Linear(d[1], d[2]))
-        self.pool, self.embedding, self.edge = pool, nn.Embedding(max_z + 1, hidden_dim), mlp(1, hidden_dim, hidden_dim)
+        self.pool, self.embedding = pool, nn.Embedding(max_z + 1, hidden_dim)
+        self.basis = GaussianBasis(64, cutoff) if distance == "gaussian" else None
+        self.edge = mlp(64 if self.basis else 1, hidden_dim, hidden_dim)
         class SoftplusGINE(GINEConv):
             def message(self, x_j, edge_attr): return nn.functional.softplus(x_j + edge_attr)
         self.convs = nn.ModuleList(SoftplusGINE(mlp(hidden_dim, hidden_dim, hidden_dim)) for _ in range(num_layers))
         self.readout = mlp(hidden_dim, hidden_dim, hidden_dim)
 
     def forward(self, crystals:CrystalBatch, bonds:Bonds)->Tensor: # (B,hidden_dim)
-        h, edge = self.embedding(crystals.atomic_numbers.clamp_max(self.embedding.num_embeddings - 1)), self.edge(bonds.dist[:, None])
+        h, edge = self.embedding(crystals.atomic_numbers.clamp_max(self.embedding.num_embeddings - 1)), self.edge(self.basis(bonds.dist) if self.basis else bonds.dist[:, None])
         for n, conv in enumerate(self.convs):
             new = conv(h, torch.stack([bonds.j, bonds.i]), edge)
             h = h + (new.relu() if n < len(self.convs) - 1 else new)
@@ -102,18 +107,20 @@ class GINE(nn.Module):
 class Encoder(nn.Module):
     "Crystal -> fingerprint: DimeNet++, optionally with GINE and the atom count."
     def __init__(self, latent_dim:int=256, hidden_dim:int=128, num_blocks:int=4, graph:str="nearest", num_neighbors:int=12, cutoff:float=7.,
-                 gine:bool=False, atom_count:bool=False, max_atoms:int=256, int_dim:int=64):
+                 gine:bool=False, atom_count:bool=False, max_atoms:int=256, int_dim:int=64,
+                 gine_pool:str="max", gine_distance:str="bare", fusion:str="mlp"): # fusion: mlp, as released, or line
         super().__init__()
         if graph not in ("nearest", "crystalnn"): raise ValueError(f"no encoder graph {graph!r}: choose nearest or crystalnn")
         self.graph, self.num_neighbors, self.cutoff = graph, num_neighbors, cutoff
         self.dimenet = DimeNetPP(hidden_dim, latent_dim, num_blocks, int_dim, cutoff=cutoff)
-        self.gine = GINE(latent_dim) if gine else None
+        self.gine = GINE(latent_dim, pool=gine_pool, distance=gine_distance, cutoff=cutoff) if gine else None
         count_dim = (128 if gine else 256) if atom_count else 0
         self.count = nn.Embedding(max_atoms + 1, count_dim) if atom_count else None
         joined = latent_dim * (1 + gine) + count_dim
         widths = {(0, 0): [], (0, 1): [1024], (1, 0): [512, 512], (1, 1): [640, 640]}[gine, atom_count]
+        if fusion == "line": widths = []
         layers = [f for a, b in zip([joined, *widths], [*widths, latent_dim]) for f in (nn.Linear(a, b), nn.ReLU())][:-1]
-        self.join = nn.Sequential(*layers) if widths else nn.Identity()
+        self.join = nn.Sequential(*layers) if gine or atom_count else nn.Identity()
 
     def bonds(self, crystals:CrystalBatch)->Bonds:
         "Find or fetch the bonds."

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['log_fractions', 'Latent', 'sample_latent', 'kl_loss', 'Head', 'Heads', 'num_atoms_loss', 'lattice_loss',
-           'composition_loss', 'whole_counts', 'counts_to_types']
+           'composition_loss', 'Surroundings', 'Roles', 'whole_counts', 'counts_to_types']
 
 # %% ../nbs/22_heads.ipynb #ad5fa597
 import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch, SYMBOLS
+from .lattice import volume
+from .neighbors import find_neighbors
 
 # %% ../nbs/22_heads.ipynb #ea548d66
 def log_fractions(fractions:Tensor, # (B,100)
@@ -19,25 +21,28 @@ def log_fractions(fractions:Tensor, # (B,100)
     return (fractions / floor).clamp(min=1).log()
 
 class Latent(nn.Module):
-    "Fingerprint (and, by the short paths, composition and cell) -> mean and log-variance of q(z|x)."
+    "Fingerprint (and, by the short paths, composition, cell and surroundings) -> mean and log-variance of q(z|x)."
     def __init__(self, dim:int=256, short_path:bool=True,
                  cell_dim:int=0,                        # numbers that describe the cell, 0 for no path
-                 gain:float=1., cell_gain:float=2.):    # lengths in z of one unit of log-fraction, of one unit of the cell's numbers
+                 bound_dim:int=0,                       # numbers that describe the surroundings, 0 for no path
+                 gain:float=1., cell_gain:float=2., bound_gain:float=1.): # lengths in z of one unit of log-fraction, of the cell's numbers, of the surroundings
         super().__init__()
         self.mu, self.log_var = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.elements = nn.Linear(100, dim, bias=False) if short_path else None
         self.cell = nn.Linear(cell_dim, dim, bias=False) if cell_dim else None
-        if short_path or cell_dim:
-            axes = nn.init.orthogonal_(torch.empty(dim, 100 * short_path + cell_dim))        # every input its own direction
+        self.bound = nn.Linear(bound_dim, dim, bias=False) if bound_dim else None
+        paths = [(p, g) for p, g in ((self.elements, gain), (self.cell, cell_gain), (self.bound, bound_gain)) if p is not None]
+        if paths:
+            axes = nn.init.orthogonal_(torch.empty(dim, sum(p.in_features for p, _ in paths)))   # every input its own direction
             with torch.no_grad():
-                if short_path: self.elements.weight.copy_(gain * axes[:, :100])
-                if cell_dim: self.cell.weight.copy_(cell_gain * axes[:, -cell_dim:])
+                for (path, g), part in zip(paths, axes.split([p.in_features for p, _ in paths], 1)): path.weight.copy_(g * part)
             nn.init.zeros_(self.mu.weight)                                                      # the graph adds what it learns
             nn.init.constant_(self.log_var.bias, -4.)
-    def forward(self, fingerprint:Tensor, fractions:Tensor, cell:Tensor|None=None)->tuple[Tensor, Tensor]: # (B,D), (B,100), (B,cell_dim) -> (B,D), (B,D)
+    def forward(self, fingerprint:Tensor, fractions:Tensor, cell:Tensor|None=None, bound:Tensor|None=None)->tuple[Tensor, Tensor]: # (B,D), (B,100), (B,cell_dim), (B,bound_dim) -> (B,D), (B,D)
         mu = self.mu(fingerprint)
         if self.elements is not None: mu = mu + self.elements(log_fractions(fractions).to(mu.dtype))
         if self.cell is not None: mu = mu + self.cell(cell.to(mu.dtype))
+        if self.bound is not None: mu = mu + self.bound(bound.to(mu.dtype))
         return mu, self.log_var(fingerprint).clamp(-20, 10)
 
 def sample_latent(mu:Tensor, log_var:Tensor, generator:torch.Generator|None=None)->Tensor: # (B,D)
@@ -89,6 +94,53 @@ def lattice_loss(pred:Tensor, scaled:Tensor)->Tensor: # (B,)
 def composition_loss(logits:Tensor, fractions:Tensor)->Tensor: # (B,)
     "Cross-entropy of each atom's element, averaged over the crystal: all atoms share the crystal's logits."
     return -(fractions * logits.log_softmax(-1)).sum(-1)
+
+# %% ../nbs/22_heads.ipynb #ce129598
+class Surroundings(nn.Module):
+    "How far the neighbours of each element's atoms are, bound to the element: one vector a crystal."
+    def __init__(self, dim:int=125, num_radial:int=16, num_neighbors:int=8, low:float=0.4, high:float=2.2, # ends of the basis, in (V/n)^(1/3)
+                 cutoff:float=10.): # Å
+        super().__init__()
+        self.num_neighbors, self.cutoff = num_neighbors, cutoff
+        self.key = nn.Embedding.from_pretrained(torch.randn(101, dim).sign(), freeze=False)
+        self.spread = nn.Linear(num_radial, dim, bias=False)
+        nn.init.orthogonal_(self.spread.weight)
+        self.register_buffer("centers", torch.linspace(low, high, num_radial))
+        self.register_buffer("loc", torch.zeros(num_radial))
+        self.register_buffer("scale", torch.ones(num_radial))
+
+    def describe(self, crystals:CrystalBatch)->Tensor: # (N,R) from 0 to 1
+        "Spread the distances of each atom's neighbours over the basis."
+        near = find_neighbors(crystals, self.num_neighbors, self.cutoff)
+        real = (near.dist > 1e-3) & (near.dist < self.cutoff)               # not the mask: it drops a shell of equal distances that K cuts
+        unit = (volume(crystals.lattice) / crystals.num_atoms).pow(1 / 3)[crystals.batch, None]
+        apart = ((near.dist / unit)[..., None] - self.centers) / (self.centers[1] - self.centers[0])
+        return torch.exp(-0.5 * apart.square()).where(real[..., None], 0.).mean(1)
+
+    def fit(self, crystals:CrystalBatch, batch_size:int=512)->None:
+        "Take mean and spread of the description from a training set."
+        all = torch.cat([self.describe(crystals[i:i + batch_size]) for i in range(0, len(crystals), batch_size)])
+        self.loc.copy_(all.mean(0)), self.scale.copy_(all.std(0, correction=0).clamp(min=0.01))
+
+    def forward(self, crystals:CrystalBatch)->Tensor: # (B,dim)
+        phi = (self.describe(crystals) - self.loc) / self.scale
+        kind = crystals.batch * 101 + crystals.atomic_numbers               # crystal and element
+        share = 1 / torch.bincount(kind, minlength=len(crystals) * 101)[kind].to(phi.dtype)
+        bound = self.key(crystals.atomic_numbers) * self.spread(phi) * share[:, None]
+        return bound.new_zeros(len(crystals), bound.shape[1]).index_add_(0, crystals.batch, bound)
+
+class Roles(nn.Module):
+    "What a latent vector says about the surroundings of each atom's element."
+    def __init__(self, latent_dim:int=256, dim:int=125, num_radial:int=16):
+        super().__init__()
+        self.line, self.key, self.gather = nn.Linear(latent_dim, dim, bias=False), nn.Embedding(101, dim), nn.Linear(dim, num_radial, bias=False)
+    def align(self, latent:Latent, surroundings:Surroundings)->None:
+        "Start as the way back from z."
+        with torch.no_grad():
+            self.line.weight.copy_(latent.bound.weight.T / latent.bound.weight.square().sum(0).mean())
+            self.key.weight.copy_(surroundings.key.weight), self.gather.weight.copy_(surroundings.spread.weight.T)
+    def forward(self, z:Tensor, atomic_numbers:Tensor, batch:Tensor)->Tensor: # (B,D), (N,), (N,) -> (N,R)
+        return self.gather(self.key(atomic_numbers) * self.line(z)[batch])
 
 # %% ../nbs/22_heads.ipynb #5da7aff3
 def whole_counts(probabilities:Tensor, # (B,100)

@@ -17,7 +17,7 @@ from .data import LatticeScaler, atomic_write, composition_fractions
 from .denoiser import ATOMS, Denoiser
 from .diffusion import PROCESSES, corrupt_types, crystal_mean, type_noise_sigma
 from .encoder import Encoder
-from .heads import Heads, Latent, composition_loss, counts_to_types, kl_loss, lattice_loss, num_atoms_loss, sample_latent, whole_counts
+from .heads import Heads, Latent, Surroundings, composition_loss, counts_to_types, kl_loss, lattice_loss, num_atoms_loss, sample_latent, whole_counts
 from .lattice import lattice_from_parameters
 from .prior import PRIORS
 from .sampler import BOUNDARIES, STEPS
@@ -25,7 +25,7 @@ from .schedule import BETAS, make_schedule
 
 # %% ../nbs/30_model.ipynb #c2290a64
 CHOICES = dict(encoder_graph=("nearest", "crystalnn"), process=tuple(PROCESSES), schedule=("geometric", *BETAS, *(f"{b}+ztsnr" for b in BETAS)), atoms=tuple(ATOMS), frame=("fractional", "cartesian"),
-               types=("fixed", "argmax"), scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*STEPS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
+               gine_pool=("max", "mean"), gine_distance=("bare", "gaussian"), fusion=("mlp", "line"), types=("fixed", "argmax"), scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*STEPS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
 MAY_BE_ZERO = ("ema", "num_atom_residuals", "num_output_residuals", "prior_steps")
 
 @dataclass(frozen=True)
@@ -39,9 +39,13 @@ class Config:
     encoder_neighbors:int = 8
     encoder_blocks:int = 2
     gine:bool = False
+    gine_pool:str = "max"        # max, as released, or mean
+    gine_distance:str = "bare"   # bare: one number, as released; gaussian: on a basis
+    fusion:str = "mlp"           # of DimeNet++ with GINE or atom count: mlp, as released, or line
     atom_count:bool = False
     short_path:bool = True       # composition straight to z and back
     cell_path:bool = True        # lattice and number of atoms straight to z and back
+    surroundings_path:bool = True # distances around each element straight to z, and from z to the denoiser
     # diffusion
     process:str = "wrapped"      # wrapped, gaussian or score
     schedule:str = "geometric"   # geometric for wrapped; sigmoid, linear, quadratic, cosine (+ztsnr) for gaussian
@@ -98,8 +102,9 @@ class Config:
         if self.process == "score" and (self.schedule != "geometric" or self.frame != "cartesian"): raise ValueError("the score process needs the geometric schedule and the cartesian frame: its levels and its target are in ångström")
         if (self.process == "score") != (self.sampler == "langevin"): raise ValueError(f"the sampler {self.sampler} does not go with the {self.process} process: langevin is for score, and for it alone")
         if self.cell_path and not self.short_path: raise ValueError("cell_path needs short_path: the heads' linear paths belong to both")
+        if self.surroundings_path and self.atoms != "slim": raise ValueError(f"surroundings_path needs slim atoms, {self.atoms} ones do not read it")
 
-_PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4, short_path=False, cell_path=False, process="gaussian", schedule="sigmoid", recenter=True, atoms="wide",
+_PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4, short_path=False, cell_path=False, surroundings_path=False, process="gaussian", schedule="sigmoid", recenter=True, atoms="wide",
               num_neighbors=20, num_radial=128, num_atom_residuals=3, num_output_residuals=3, frame="cartesian", mean_free=False, time_scale=1e-3, types="argmax", scaler="minmax",
               cost_lattice=100., cost_composition=1., cost_kl=0.01, prior="standard", sampler="modified", sampling_steps=999, last_noise=True, ema=0., lr_schedule="plateau")
 _CDVAE = _PAPER | dict(process="score", schedule="geometric", num_steps=50, recenter=False, atoms="joined", scaler="standard", cost_coord=10., cost_type=1., cost_lattice=10.,
@@ -156,12 +161,16 @@ class DPCDVAE(nn.Module):
         levels = dict(sigma_min=0.01, sigma_max=10.) if c.process == "score" else {} # Å
         self.process = PROCESSES[c.process](make_schedule(c.schedule, c.num_steps, **levels), **(dict(recenter=c.recenter) if c.process == "gaussian" else {}))
         self.encoder = Encoder(c.latent_dim, num_blocks=c.encoder_blocks, graph=c.encoder_graph, num_neighbors=c.encoder_neighbors, cutoff=c.cutoff,
-                               gine=c.gine, atom_count=c.atom_count, max_atoms=c.max_atoms)
-        self.latent = Latent(c.latent_dim, c.short_path, cell_dim=(6 + c.max_atoms + 1) * c.cell_path)
+                               gine=c.gine, atom_count=c.atom_count, max_atoms=c.max_atoms, gine_pool=c.gine_pool, gine_distance=c.gine_distance, fusion=c.fusion)
+        cell_dim = (6 + c.max_atoms + 1) * c.cell_path
+        bound_dim = max(64, c.latent_dim - 100 * c.short_path - cell_dim) * c.surroundings_path   # the directions of z that are left
+        self.latent = Latent(c.latent_dim, c.short_path, cell_dim, bound_dim)
+        self.surroundings = Surroundings(bound_dim) if bound_dim else None
         self.heads = Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
         if c.short_path: self.heads.align(self.latent)
         self.denoiser = Denoiser(c.latent_dim, c.atoms, c.atom_dim, c.edge_dim, c.num_blocks, c.num_neighbors, c.cutoff, c.num_radial, c.trip_dim, c.frame, c.mean_free,
-                                 c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim)
+                                 c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim, bound_dim)
+        if bound_dim: self.denoiser.atoms.roles.align(self.latent, self.surroundings)
         self.scaler = LatticeScaler(c.scaler)
         self.prior = PRIORS[c.prior](c.latent_dim, **(dict(fit_steps=c.prior_steps) if c.prior == "flow" else {})).requires_grad_(False)               # fitted after training
         self.bf16 = False
@@ -175,7 +184,7 @@ class DPCDVAE(nn.Module):
         if self.config.cell_path:
             scaled = self.scaler.transform(crystals.lengths, crystals.angles, crystals.num_atoms)
             cell = torch.cat([scaled, nn.functional.one_hot(crystals.num_atoms, self.config.max_atoms + 1).to(scaled.dtype)], -1)
-        return self.latent(self.encoder(crystals, self.bf16), composition_fractions(crystals), cell)
+        return self.latent(self.encoder(crystals, self.bf16), composition_fractions(crystals), cell, self.surroundings(crystals) if self.surroundings else None)
 
     def reconstruct(self, crystals:CrystalBatch, **options):
         "Encode crystals and decode them again: options and result as in `dpcdvae.generate.reconstruct`."
@@ -228,9 +237,10 @@ def check_size(model:DPCDVAE, crystals:CrystalBatch)->None:
     if len(too_big): raise ValueError(f"{crystals.name(int(too_big[0]))} has {int(crystals.num_atoms[too_big[0]])} atoms, the model holds {model.config.max_atoms}: raise max_atoms")
 
 def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
-    "Fit the lattice scaler to training crystals and check that the model can hold them."
+    "Fit the scalers of lattice and surroundings to training crystals and check that the model can hold them."
     check_size(model, crystals)
     model.scaler.fit(crystals)
+    if model.surroundings: model.surroundings.fit(crystals)
 
 # %% ../nbs/30_model.ipynb #0319932c
 @torch.no_grad()

@@ -8,7 +8,7 @@ __all__ = ['PAPER', 'SHRINK', 'EYE', 'LIGHT', 'AXES', 'ZOOM', 'MODES', 'PIXELS',
            'lit', 'mesh', 'tones', 'spheres', 'legend_marks', 'cell_lines', 'box', 'view', 'arrays', 'parameters',
            'cell', 'aligned_target', 'curves', 'heading', 'flat', 'film_strip', 'positions', 'points', 'film_traces',
            'hollow', 'curve_traces', 'time_axis', 'player', 'film_figure', 'still_traces', 'film_data', 'fill',
-           'script_json', 'film_html', 'schedule', 'read_metrics', 'losses', 'scores', 'metrics']
+           'script_json', 'film_html', 'schedule', 'read_metrics', 'losses', 'scores', 'metrics', 'rates']
 
 # %% ../nbs/50_plot.ipynb #4b05c908
 import csv, json, math, re
@@ -576,3 +576,20 @@ def metrics(summary:Mapping, # of `dpcdvae.metrics`, or name -> number
     words = "<br>".join(f"{escape(m['label'])}: <b>{m['value']:.4g}</b> {escape(str(m['unit']))}" for m in rest)
     if words: fig.add_annotation(text=words, xref="paper", yref="paper", x=1.02, y=1, xanchor="left", yanchor="top", align="left", showarrow=False)
     return paper(fig, height=90 + 34 * max(len(share), len(rest), 2), title=title, xaxis=dict(range=[0, 1], tickformat=".0%"), yaxis=dict(autorange="reversed", automargin=True), margin=dict(l=10, r=230 if words else 20, t=50 if title else 20, b=30))
+
+# %% ../nbs/50_plot.ipynb #96558a43
+def rates(panels:Mapping, # title -> label -> scores with value, low and high, one a seed
+         )->"plotly.graph_objects.Figure":
+    "Compare rates of several models, with their intervals."
+    from plotly.subplots import make_subplots
+    labels = list(dict.fromkeys(label for panel in panels.values() for label in panel))
+    fig = make_subplots(1, len(panels), subplot_titles=list(panels), shared_yaxes=True, horizontal_spacing=0.04)
+    for k, panel in enumerate(panels.values(), 1):
+        for label, color in zip(labels, COLORS * len(labels)):
+            found = [m for m in panel.get(label, []) if m["value"] is not None]
+            at = [labels.index(label) + 0.16 * (i - (len(found) - 1) / 2) for i in range(len(found))]
+            arm = lambda key, sign: [max(0., sign * (m[key] - m["value"])) for m in found]
+            fig.add_scatter(x=[m["value"] for m in found], y=at, mode="markers", marker=dict(color=color, size=9), showlegend=False, row=1, col=k, hovertemplate=f"{escape(label)}: %{{x:.1%}}<extra></extra>",
+                            error_x=dict(type="data", symmetric=False, array=arm("high", 1), arrayminus=arm("low", -1), color=color, thickness=1.5, width=3))
+    fig.update_xaxes(range=[-0.02, 1.02], tickformat=".0%").update_yaxes(tickvals=list(range(len(labels))), ticktext=labels, range=[len(labels) - 0.5, -0.5], zeroline=False)
+    return paper(fig, height=110 + 38 * len(labels), margin=dict(l=10, r=20, t=40, b=30))

@@ -6,6 +6,7 @@ from dpcdvae.crystal import CrystalBatch, toy
 from dpcdvae.denoiser import Denoiser
 from dpcdvae.encoder import Encoder, bonds_from_neighbors
 from dpcdvae.gemnet import GemNetT, Geometry
+from dpcdvae.heads import Surroundings
 from dpcdvae.lattice import lattice_from_parameters, parameters_from_lattice
 from dpcdvae.model import get_config
 from dpcdvae.neighbors import find_neighbors
@@ -230,6 +231,26 @@ def test_supercells_per_atom(denoiser, encoder, c, n):
             vectors.append(denoiser.gemnet(h, find_neighbors(one, denoiser.num_neighbors, denoiser.cutoff, lattice=cell)))
         for small, large in zip(*vectors): same(small[origin], large)
         same(encoder(c), encoder(big))
+
+@pytest.fixture(scope="module")
+def surroundings():
+    torch.manual_seed(5)
+    net = Surroundings().to(REAL)
+    net.fit(CrystalBatch.cat([random_crystal(s) for s in range(8)]))
+    return net
+
+@cases()
+def test_surroundings_know_only_the_crystal(surroundings, c):
+    g, n = torch.Generator().manual_seed(6), len(c.frac_coords)
+    order = torch.randperm(n, generator=g)
+    U = torch.tensor([[0, 1, 0], [1, 1, 0], [-1, 0, 1]], dtype=REAL)
+    lengths, angles = parameters_from_lattice(U @ c.lattice)
+    with torch.no_grad():
+        b = surroundings(c)
+        assert b.abs().max() > 1e-3
+        for other in (c.replace(frac_coords=c.frac_coords + torch.rand(3, generator=g, dtype=REAL)), c.replace(frac_coords=c.frac_coords + torch.randint(-2, 3, (n, 3), generator=g)),
+                      c.replace(frac_coords=c.frac_coords[order], atomic_numbers=c.atomic_numbers[order]), supercell(c, c.lattice, (2, 1, 2))[0],
+                      c.replace(frac_coords=c.frac_coords @ torch.linalg.inv(U), lengths=lengths, angles=angles)): same(b, surroundings(other))
 
 @cases()
 def test_choice_of_cell(cartesian, encoder, c):
