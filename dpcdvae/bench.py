@@ -202,14 +202,16 @@ def switch_table(path="results/switches.json")->str: # markdown
 # %% ../nbs/53_bench.ipynb #d5a22ce9
 SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,)) # enough to see that an experiment runs
 
-def lab(name:str, variants:dict, data="perov_mini", path=None, home="../..", trial:dict|None=None, small:dict=SMALL, **full)->tuple[dict, str]: # results, one sentence about them
+def lab(name:str, variants:dict, data="perov_mini", path=None, home="../..", trial:dict|None=None, **full)->tuple[dict, str]: # results, one sentence about them
     "Run an experiment in small, or in full with DPCDVAE_LAB=full; return the full results where they are there."
-    import tempfile
-    datas, home, whole = os.environ.get("DPCDVAE_LAB_DATA", data).split(","), Path(home), os.environ.get("DPCDVAE_LAB") == "full"
-    path = home / (path or f"results/labs/{name}.json")
-    if whole: result = compare(datas, variants, home / "runs" / "labs" / name, path, **full)
+    import contextlib, io, tempfile, warnings
+    path = Path(home) / (path or f"results/labs/{name}.json")
+    if os.environ.get("DPCDVAE_LAB") == "full": result = compare(os.environ.get("DPCDVAE_LAB_DATA", data).split(","), variants, Path(home) / "runs" / "labs" / name, path, **full)
     else:
-        with tempfile.TemporaryDirectory() as d: result = compare(["perov_mini"], {k: (preset, changes | dict(limit=64, prior="standard")) for k, (preset, changes) in (trial or {k: ("tiny", v) for k, (_, v) in variants.items()}).items()}, d, Path(d) / f"{name}.json", **full | small | dict(max_time=None))
+        small = {label: (preset, changes | dict(limit=64, prior="standard")) for label, (preset, changes) in (trial or {k: ("tiny", v) for k, (_, v) in variants.items()}).items()}
+        with tempfile.TemporaryDirectory() as d, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = compare(["perov_mini"], small, d, Path(d) / f"{name}.json", **full | SMALL | dict(max_time=None))
         if not path.exists(): return result, "These figures come from a trial of seconds and mean nothing yet: run the experiment in full."
         result = json.loads(path.read_text())
     one = next(iter(result["models"].values()))
