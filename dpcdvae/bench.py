@@ -61,7 +61,7 @@ def bench(data="perov_mini", preset:str="default", repeats:int=9)->dict:
     device, bf16 = "cuda" if torch.cuda.is_available() else "cpu", has_bf16()
     crystals = load_crystals(data, split="train", progress=False).to(device)
     take = lambda n: crystals[torch.arange(n) % len(crystals)]
-    rows = dict(data=str(data), preset=preset, bf16=bf16, repeats=repeats)
+    rows = dict(data=Path(data).name, preset=preset, bf16=bf16, repeats=repeats)
     many = take(512)
     rows["neighbors_512_ms"] = 1e3 * median_seconds(lambda: find_neighbors(many, get_config(preset).num_neighbors), repeats)
     for size in (64, 512): rows[f"train_crystals_per_s_batch_{size}"] = size / median_seconds(training_step(take(size), preset, bf16), repeats)
@@ -90,7 +90,7 @@ def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00
     sets = {k: load_crystals(data, split=k, graph=graph, progress=False) for k in ("train", "test")}
     test = sets["test"][torch.randperm(len(sets["test"]), generator=torch.Generator().manual_seed(seed if data_seed is None else data_seed))[:num].sort().values]
     pick = lambda m: {k: m[k] for k in KEEP if k in m}
-    result = dict(name=name, data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, training=json.loads((run / "run.json").read_text()), num_test=len(test), made_on=circumstances(), reconstruction={})
+    result = dict(name=name, data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, training=json.loads((run / "run.json").read_text()) | dict(data=Path(data).name), num_test=len(test), made_on=circumstances(), reconstruction={})
     for label, options in readings.items():
         start = time.time()
         films = model.reconstruct(test, films=0, seed=seed, **{"steps": steps, **options})

@@ -184,3 +184,7 @@ def test_figures_of_the_bench_chapter_are_those_of_the_results():
     from dpcdvae.bench import study_table, switch_table
     shown = "\n".join("".join(o["data"]["text/markdown"]) for c in cells(ROOT/"nbs/53_bench.ipynb") for o in c.get("outputs", []) if "text/markdown" in o.get("data", {}))
     for table in (study_table(ROOT/"results"), switch_table(ROOT/"results/switches.json")): assert table in shown, "execute nbs/53_bench.ipynb"
+
+@pytest.mark.parametrize("path", sorted((ROOT/"results").rglob("*.json")), ids=lambda p: p.stem)
+def test_results_name_no_place_of_a_machine(path):
+    assert not re.findall(r'"(?:/|\.\.|[A-Z]:)[^"]*"', path.read_text())
