@@ -132,14 +132,35 @@ def circular_mean(frac:Tensor, # (...,n,3) fractional
     return torch.atan2(angle.sin().mean(-2, keepdim=True), angle.cos().mean(-2, keepdim=True)) / (2 * math.pi)
 
 @patch
-def distance_to_target(self:Film)->Tensor: # (F,) Å
-    "Measure the RMS distance of each frame to the target, atom by atom, without the common drift."
+def place_target(self:Film)->tuple[Tensor, Tensor]: # (n,3) fractional, (n,) Z
+    "Lay the target over the last frame: origin, order of equal atoms and hand are free, as for any two pictures of one crystal."
+    from scipy.optimize import linear_sum_assignment
     if self.target is None: raise FilmError("This film has no target, so there is no distance to it; only reconstructions have one.")
     if self.num_atoms != int(self.target.num_atoms): raise FilmError(f"The film has {self.num_atoms} atoms and its target {int(self.target.num_atoms)}; no distance is defined.")
-    delta = self.frac_unwrapped.double() - self.target.frac_coords.to(self.frac_unwrapped.device).double()
+    last, here, frac, there = self.frac_unwrapped[-1].cpu().double(), self.atomic_numbers[-1].cpu(), self.target.frac_coords.cpu().double(), self.target.atomic_numbers.cpu()
+    lattice = lattice_from_parameters(self.lengths[None].cpu().double(), self.angles[None].cpu().double())[0]
+    wrong = 1e4 * (here[:, None] != there)                           # Å2: first of all the right element
+    rare = min(set(here.tolist()) & set(there.tolist()), key=lambda z: int((there == z).sum()), default=None)
+    anchors = (there == rare).nonzero().flatten().tolist() or range(len(there))
+    start = int((here == rare).nonzero().flatten()[0]) if rare else 0 # an atom of the rarest element lies on one of its kind
+    found = []
+    for hand in (1, -1):
+        for anchor in anchors:
+            placed = hand * (frac - frac[anchor]) + last[start]
+            apart = minimum_image(last[:, None] - placed)
+            order = torch.as_tensor(linear_sum_assignment((apart @ lattice).square().sum(-1) + wrong)[1])
+            delta = apart[torch.arange(len(order)), order]
+            off = delta - delta.mean(0)
+            found.append((float((off @ lattice).square().sum() + wrong[torch.arange(len(order)), order].sum()), last - off, there[order]))
+    return min(found, key=lambda f: f[0])[1:]
+
+@patch
+def distance_to_target(self:Film)->Tensor: # (F,) Å
+    "Measure the RMS distance of each frame to the target as it lies over the last frame, atom by atom, without the common drift."
+    delta = self.frac_unwrapped.cpu().double() - self.place_target()[0]
     delta = minimum_image(delta - circular_mean(delta))
     delta = delta - delta.mean(-2, keepdim=True)      # the best origin for these images
-    lattice = lattice_from_parameters(self.lengths[None].double(), self.angles[None].double())[0]
+    lattice = lattice_from_parameters(self.lengths[None].cpu().double(), self.angles[None].cpu().double())[0]
     return (delta @ lattice).square().sum(-1).mean(-1).sqrt()
 
 # %% ../nbs/13_film.ipynb #12c3f4df

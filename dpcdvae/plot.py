@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from .crystal import CrystalBatch
 from .data import atomic_write
-from .film import Film, circular_mean, facts
+from .film import Film, facts
 from .lattice import wrap
 
 # %% ../nbs/50_plot.ipynb #739c8f8b
@@ -220,12 +220,11 @@ def cell(crystal:CrystalBatch, # the first one is drawn
 # %% ../nbs/50_plot.ipynb #db3c8f9d
 def aligned_target(film:Film, # with or without a target
                   )->tuple[np.ndarray, np.ndarray]: # (m,3) wrapped fractional, (m,) atomic numbers
-    "Place the target where the film ends, whatever the drift."
+    "Place the target where the film ends; as it stands if it has another number of atoms."
     if film.target is None: return np.zeros((0, 3)), np.zeros(0, int)
-    frac, numbers = film.target.frac_coords.cpu().double(), film.target.atomic_numbers.cpu().numpy()
-    last = film.frac_unwrapped[-1].cpu().double()
-    if len(frac) == len(last): frac = frac + circular_mean(last - frac)
-    return wrap(frac).numpy(), numbers
+    same = film.num_atoms == int(film.target.num_atoms)
+    frac, numbers = film.place_target() if same else (film.target.frac_coords.cpu().double(), film.target.atomic_numbers.cpu())
+    return wrap(frac).numpy(), numbers.numpy()
 
 def curves(film:Film)->dict[str,list]: # name -> F numbers
     "Collect what changes from frame to frame: noise, signal, distance."
