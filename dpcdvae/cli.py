@@ -45,7 +45,7 @@ def parser()->argparse.ArgumentParser:
             opt("--no-bf16", action="store_true"), opt("--threads", type=whole(1)), workers, opt("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", help="change a field of the preset"))
     command("reconstruct", "Encode crystals and decode them again.", model, data, out, opt("--split", help="test by default, where there are splits"), opt("--limit", type=whole(1)), opt("--z", default="mean", choices=["mean", "sampled"]),
             opt("--force", default="", help="comma-separated: num_atoms, composition, lattice"), workers, *sampling)
-    command("generate", "Draw new crystals.", model, opt("--num", type=whole(1), required=True), out, *sampling)
+    command("generate", "Draw new crystals.", model, opt("--num", type=whole(1), required=True), opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"), out, *sampling)
     command("evaluate", "Judge a folder of crystals.", opt("folder", type=Path), opt("--reference", help="crystals to compare with, e.g. the training set"), opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
             opt("--cutoffs", help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the reference's name if not given"), opt("--property", help="column of the reference whose distribution to compare"),
             opt("--timeout", type=float, default=60., help="seconds a crystal"), opt("--scheduler", help="address of a Dask scheduler"), workers)
@@ -99,7 +99,7 @@ def cmd_reconstruct(a):
     print(f"{len(crystals)} crystals reconstructed into {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out}")
 
 def cmd_generate(a):
-    load_model(a.model).generate(a.num, **_sampling(a))
+    load_model(a.model).generate(a.num, formula=a.formula, **_sampling(a))
     print(f"{a.num} crystals generated into {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out}")
 
 def cmd_evaluate(a):

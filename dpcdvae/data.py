@@ -13,7 +13,7 @@ __all__ = ['LENGTH_FLOOR', 'ANGLE_FLOOR', 'MAX_ATOMS', 'MAX_Z', 'MIN_DISTANCE', 
            'git_blob_sha1', 'fetch', 'official_file', 'embedded_dir', 'folder_files', 'source_files', 'file_rows',
            'all_rows', 'read_files', 'read_bytes', 'relocate', 'read_split', 'ready_made', 'read_source',
            'same_properties', 'load_crystals', 'split_indices', 'load_splits', 'BucketBatchSampler', 'CrystalLoader',
-           'composition_fractions', 'dataset_summary']
+           'element_counts', 'composition_fractions', 'dataset_summary']
 
 # %% ../nbs/03_data.ipynb #ec11af6e
 import csv, gzip, hashlib, http.client, io, json, multiprocessing, os, re, signal, sys, urllib.error, urllib.request, warnings, zlib
@@ -718,11 +718,14 @@ class CrystalLoader(DataLoader):
         self.batch_sampler.set_epoch(epoch)
 
 # %% ../nbs/03_data.ipynb #c7d38ad1
+def element_counts(batch:CrystalBatch)->Tensor: # (B,100) atoms with Z = 1..100
+    "Count each crystal's atoms of each element."
+    slot = batch.batch*MAX_Z + batch.atomic_numbers - 1
+    return torch.bincount(slot, minlength=batch.num_crystals*MAX_Z).view(-1, MAX_Z)
+
 def composition_fractions(batch:CrystalBatch)->Tensor: # (B,100) fraction of atoms with Z = 1..100
     "Count elements, as fractions of each crystal's atoms."
-    slot = batch.batch*MAX_Z + batch.atomic_numbers - 1
-    counts = torch.bincount(slot, minlength=batch.num_crystals*MAX_Z).view(-1, MAX_Z)
-    return counts.to(batch.frac_coords.dtype) / batch.num_atoms[:,None]
+    return element_counts(batch).to(batch.frac_coords.dtype) / batch.num_atoms[:,None]
 
 def dataset_summary(batch:CrystalBatch)->dict:
     "Summarise a set: how many crystals, how large, of what."

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch
-from .data import LatticeScaler, atomic_write, composition_fractions
+from .data import LatticeScaler, atomic_write, composition_fractions, element_counts
 from .denoiser import ATOMS, Denoiser
 from .diffusion import PROCESSES, corrupt_types, crystal_mean, type_noise_sigma
 from .encoder import Encoder
@@ -75,8 +75,8 @@ class Config:
     cost_lattice:float = 10.
     cost_composition:float = 5.
     cost_kl:float = 0.001
-    prior:str = "flow"           # where generation draws z: flow (learnt after training), fitted (a Gaussian fitted to the encoded training set) or standard (N(0,1))
-    prior_steps:int = 6000       # training steps of the flow
+    prior:str = "formula"        # where generation draws z: formula (a formula, then a flow that knows it; learnt after training), fitted (a Gaussian fitted to the encoded training set) or standard (N(0,1))
+    prior_steps:int = 4000       # most training steps of the formulas, and of the flow
     teacher_forcing:bool = True  # the denoiser trains in the true cell; else in the predicted one
     # sampling defaults
     sampler:str = "modified"
@@ -172,7 +172,7 @@ class DPCDVAE(nn.Module):
                                  c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim, bound_dim)
         if bound_dim: self.denoiser.atoms.roles.align(self.latent, self.surroundings)
         self.scaler = LatticeScaler(c.scaler)
-        self.prior = PRIORS[c.prior](c.latent_dim, **(dict(fit_steps=c.prior_steps) if c.prior == "flow" else {})).requires_grad_(False)               # fitted after training
+        self.prior = PRIORS[c.prior](c.latent_dim, **(dict(max_atoms=c.max_atoms, fit_steps=c.prior_steps) if c.prior == "formula" else {})).requires_grad_(False)   # fitted after training
         self.bf16 = False
 
     @property
@@ -196,10 +196,9 @@ class DPCDVAE(nn.Module):
         from dpcdvae.generate import generate
         return generate(self, num, **options)
 
-    def decode_stats(self, z:Tensor)->Stats:
+    def decode_stats(self, z:Tensor, num_atoms:Tensor|None=None)->Stats: # (B,D); (B,) if it is known
         "Read number of atoms, cell and composition from latent vectors."
-        logits = self.heads.num_atoms(z)
-        num_atoms = logits[:, 1:].argmax(-1) + 1
+        if num_atoms is None: num_atoms = self.heads.num_atoms(z)[:, 1:].argmax(-1) + 1
         lengths, angles = self.scaler.inverse(self.heads.lattice(z), num_atoms, clamp=True)
         return Stats(num_atoms, lengths, angles, self.heads.composition(z).softmax(-1))
 
@@ -247,7 +246,7 @@ def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     "Fit the latent prior to encoded crystals."
     parts = [model.encode(crystals[i:i + batch_size].to(model.device)) for i in range(0, len(crystals), batch_size)]
-    model.prior.fit(*(torch.cat(p) for p in zip(*parts)))
+    model.prior.fit(*(torch.cat(p) for p in zip(*parts)), element_counts(crystals).to(model.device))
 
 # %% ../nbs/30_model.ipynb #d90840ed
 def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
