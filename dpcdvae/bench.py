@@ -100,7 +100,7 @@ def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00
         print(name, label, {k: round(v["value"], 3) for k, v in pick(summary["metrics"]).items() if v["value"] is not None and k in ("match_rate", "rms", "composition_exact")}, flush=True)
     for label, options in news.items() if num_new else ():
         new = model.generate(num_new, films=0, seed=seed, **{"steps": steps, **options})
-        found = pick(judge_generation(new.crystals, reference=sets["train"], progress=False)[1]["metrics"])
+        found = pick(judge_generation(new.crystals, reference=sets["train"], test=sets["test"], progress=False)[1]["metrics"])
         print(name, label, {k: round(v["value"], 3) for k, v in found.items() if v["value"] is not None}, flush=True)
         result.setdefault("generations", {})[label] = found
     return result

@@ -46,8 +46,8 @@ def parser()->argparse.ArgumentParser:
     command("reconstruct", "Encode crystals and decode them again.", model, data, out, opt("--split", help="test by default, where there are splits"), opt("--limit", type=whole(1)), opt("--z", default="mean", choices=["mean", "sampled"]),
             opt("--force", default="", help="comma-separated: num_atoms, composition, lattice"), workers, *sampling)
     command("generate", "Draw new crystals.", model, opt("--num", type=whole(1), required=True), opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"), out, *sampling)
-    command("evaluate", "Judge a folder of crystals.", opt("folder", type=Path), opt("--reference", help="crystals to compare with, e.g. the training set"), opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
-            opt("--cutoffs", help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the reference's name if not given"), opt("--property", help="column of the reference whose distribution to compare"),
+    command("evaluate", "Judge a folder of crystals.", opt("folder", type=Path), opt("--reference", help="known crystals, for novelty and twins: the training set"), opt("--test", help="crystals whose distribution is wanted, for coverage and distances: the test set; the reference if not given"), opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
+            opt("--cutoffs", help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the test set's name if not given"), opt("--property", help="column of the test set whose distribution to compare"),
             opt("--timeout", type=float, default=60., help="seconds a crystal"), opt("--scheduler", help="address of a Dask scheduler"), workers)
     command("film", "Write a film as a page that plays off-line.", opt("folder", type=Path), opt("--index", type=whole(0), default=0), out)
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=whole(0), default=0), opt("--num", type=whole(2), default=64))
@@ -104,11 +104,13 @@ def cmd_generate(a):
 
 def cmd_evaluate(a):
     from dpcdvae.judgement import evaluate, text_table
-    reference = a.reference
-    if reference and not Path(reference).exists():
-        from dpcdvae.data import load_crystals
-        reference = load_crystals(reference, split="train", progress=sys.stderr.isatty())
-    print(text_table(evaluate(a.folder, reference, a.workers, sys.stderr.isatty(), a.timeout, a.scheduler, fingerprints=not a.quick, cutoffs=a.cutoffs or (a.reference and str(a.reference)), property=a.property)))
+    from dpcdvae.data import load_crystals, source_files
+    from dpcdvae.fingerprints import CUTOFFS, cutoffs_for
+    def read(source, split): # a known name or a folder of splits: that split; anything else: all of it
+        files = source_files(source).get(split, []) if source else []
+        return source if not files else files[0] if len(files) == 1 else load_crystals(source, split=split, workers=a.workers, progress=sys.stderr.isatty())
+    cutoffs = cutoffs_for(a.cutoffs) if a.cutoffs else cutoffs_for(a.test or a.reference or "", CUTOFFS["mp-20"])
+    print(text_table(evaluate(a.folder, read(a.reference, "train"), read(a.test, "test"), a.workers, sys.stderr.isatty(), a.timeout, a.scheduler, fingerprints=not a.quick, cutoffs=cutoffs, property=a.property)))
     print(f"all of it in {a.folder / 'metrics.json'}, as a page in {a.folder / 'report.html'}")
 
 def cmd_film(a):
@@ -134,7 +136,7 @@ def cmd_demo(a):
     model.generate(a.num, out=out / "generate", films=2, seed=a.seed, progress=sys.stdout.isatty())
     print("judging", flush=True)
     rec = evaluate(out / "reconstruct", sets["train"], progress=False)["metrics"]
-    gen = evaluate(out / "generate", sets["train"], progress=False)["metrics"]
+    gen = evaluate(out / "generate", sets["train"], sets["test"], progress=False)["metrics"]
     with open(out / "reconstruct" / "per_crystal.csv", newline="") as f: judged = ["a match" if r["matched"] == "True" else "no match" for r in csv.DictReader(f)][:4]
     show = sorted(range(4), key=lambda i: judged[i])                                # of the films there are, matches first
     show = [show[0], show[-1]]

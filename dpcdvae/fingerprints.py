@@ -8,6 +8,7 @@ __all__ = ['SCALE', 'CUTOFFS', 'THRESHOLDS', 'structure_fingerprint', 'compositi
            'property_distance', 'success_rates']
 
 # %% ../nbs/41_fingerprints.ipynb #15672c42
+import re
 import numpy as np
 from .metrics import MetricsError, mean, rate, structure_of, time_limit, wasserstein
 
@@ -17,7 +18,7 @@ def _featurizers(kept={})->tuple: # (CrystalNN, Magpie)
     if not kept:
         from matminer.featurizers.composition.composite import ElementProperty
         from matminer.featurizers.site.fingerprint import CrystalNNFingerprint
-        kept.update(site=CrystalNNFingerprint.from_preset("ops"), composition=ElementProperty.from_preset("magpie"))
+        kept.update(site=CrystalNNFingerprint.from_preset("ops"), composition=ElementProperty.from_preset("magpie", impute_nan=False))
     return kept["site"], kept["composition"]
 
 def structure_fingerprint(structure, # pymatgen Structure
@@ -83,18 +84,17 @@ def arrays(fingerprints:list, # of `fingerprint`
     return np.array([f["structure"] for f in have]).reshape(-1, 61), standardise([f["composition"] for f in have])
 
 # %% ../nbs/41_fingerprints.ipynb #521c1389
-CUTOFFS = {"perov-5":(.2,4.), "carbon-24":(.2,4.), "mp-20":(.4,10.)} # structure, composition
+CUTOFFS = {"perov-5":(.2,4.), "perov-mini":(.2,4.), "carbon-24":(.2,4.), "mp-20":(.4,10.)} # structure, composition
 
 def cutoffs_for(name, # of a data set or its path; "S,C"; or (S, C)
+                default:tuple|None=None, # where the name says nothing; None: that is an error
                )->tuple: # (structure, composition)
-    "Find the cut-offs of a data set by its name; those of MP-20 where the name says nothing."
+    "Read cut-offs, or find those of a data set by its name."
     if isinstance(name, tuple): return name
-    text = str(name).lower()
-    if "," in text:
-        try: s, c = map(float, text.split(","))
-        except ValueError: raise MetricsError(f"cut-offs are {name!r}: write two numbers (structure,composition) or one of {', '.join(CUTOFFS)}") from None
-        return s, c
-    return next((v for k,v in CUTOFFS.items() if k.split("-")[0] in text), CUTOFFS["mp-20"])
+    if numbers := re.fullmatch(r"\s*([\d.]+)\s*,\s*([\d.]+)\s*", str(name)): return float(numbers[1]), float(numbers[2])
+    said = [(m.start(),v) for k,v in CUTOFFS.items() for m in re.finditer(k.replace("-", "[-_ ]?")+"(?!\\d)", str(name).lower())]
+    if not said and default is None: raise MetricsError(f"no cut-offs of coverage are known for {str(name)!r}: write two numbers (structure,composition) or one of {', '.join(CUTOFFS)}")
+    return max(said)[1] if said else default                                           # of a path, the last name
 
 def nearest(a, b, # fingerprints: pairs of arrays, structure and composition
             cutoffs:tuple, block:int=512)->tuple: # (smallest structure distance, smallest composition distance, one crystal near in both), (N,) each
@@ -139,10 +139,9 @@ def property_distance(made:np.ndarray, reference:np.ndarray, values, # features 
     values = np.asarray(values, dtype=float)
     if len(values)<2*folds: raise MetricsError(f"a property can be compared only with at least {2*folds} reference crystals that have it, here are {len(values)}")
     model = HistGradientBoostingRegressor(random_state=seed)
-    error = np.abs(cross_val_predict(model, reference, values, cv=KFold(folds, shuffle=True, random_state=seed))-values)
-    model.fit(reference, values)
-    predicted = model.predict(made)
-    return wasserstein(predicted.tolist(), model.predict(reference).tolist())|dict(cross_validated_mae=float(error.mean()), mae_of_the_mean=float(np.abs(values-values.mean()).mean())), predicted
+    held_out = cross_val_predict(model, reference, values, cv=KFold(folds, shuffle=True, random_state=seed)) # as unseen as the made ones
+    predicted = model.fit(reference, values).predict(made)
+    return wasserstein(predicted.tolist(), held_out.tolist())|dict(cross_validated_mae=float(np.abs(held_out-values).mean()), mae_of_the_mean=float(np.abs(values-values.mean()).mean())), predicted
 
 # %% ../nbs/41_fingerprints.ipynb #479ef0c5
 THRESHOLDS = {"perov-5":(.43924842,.61202443,.7364607), "carbon-24":(-154.527093,-154.45865733,-154.44206825), "mp-20":(-3.17562208,-2.82196882,-2.52814761)} # eV/atom: 5, 10, 15 %
@@ -151,5 +150,6 @@ def success_rates(values, # (starts, saved) property of each saved crystal
                   valid,  # (starts, saved) whether it is valid
                   thresholds:tuple)->dict: # success_5, success_10, success_15
     "Count the starts that reach each threshold."
-    best = np.where(np.asarray(valid, dtype=bool), np.asarray(values, dtype=float), np.inf).min(1)
+    values = np.asarray(values, dtype=float)
+    best = np.where(np.asarray(valid, dtype=bool)&~np.isnan(values), values, np.inf).min(1)
     return {f"success_{k}":rate([dict(ok=bool(b<=t)) for b in best],"ok") for k,t in zip((5,10,15), thresholds)}

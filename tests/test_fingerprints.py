@@ -58,7 +58,7 @@ def test_scale_belongs_to_the_definition():
     assert F.SCALE.shape == (2,132) and F.SCALE[1].min() > 0
     assert F.SCALE[0,[0,1,5,6,18,131]] == pytest.approx([21.1944418,58.2021266,29.4689222,28.7173514,637.98613,136.466457]) and F.SCALE[1,[0,131]] == pytest.approx([16.3578174,85.9802059])
     assert F.SCALE[0].sum() == pytest.approx(8846.746056, abs=1e-4) and F.SCALE[1].sum() == pytest.approx(4985.201943, abs=1e-4)
-    assert F.CUTOFFS == {"perov-5": (.2,4.), "carbon-24": (.2,4.), "mp-20": (.4,10.)}
+    assert F.CUTOFFS == {"perov-5": (.2,4.), "perov-mini": (.2,4.), "carbon-24": (.2,4.), "mp-20": (.4,10.)}
     assert F.THRESHOLDS == {"perov-5": (.43924842,.61202443,.7364607), "carbon-24": (-154.527093,-154.45865733,-154.44206825), "mp-20": (-3.17562208,-2.82196882,-2.52814761)}
 
 @pytest.mark.parametrize("source", ["", "no crystal", Structure(Lattice.cubic(4), ["Na","Cl"], [[0,0,0],[0,0,0]])], ids=["empty","nonsense","all in one place"])
@@ -115,8 +115,10 @@ def test_property_distance_is_between_predictions():
     x = rng.normal(size=(200,4)); y = 2*x[:,0]
     found, predicted = F.property_distance(x[:60]+[.5,0,0,0], x, y)
     from sklearn.ensemble import HistGradientBoostingRegressor
-    direct = HistGradientBoostingRegressor(random_state=0).fit(x, y)
-    assert found["value"] == pytest.approx(wasserstein_distance(direct.predict(x[:60]+[.5,0,0,0]), direct.predict(x))) and len(predicted) == 60
+    from sklearn.model_selection import KFold, cross_val_predict
+    direct = HistGradientBoostingRegressor(random_state=0)
+    unseen = cross_val_predict(direct, x, y, cv=KFold(5, shuffle=True, random_state=0))  # the made ones were not trained on, so the others must not be
+    assert found["value"] == pytest.approx(wasserstein_distance(direct.fit(x, y).predict(x[:60]+[.5,0,0,0]), unseen)) and len(predicted) == 60
     assert found["cross_validated_mae"] < .4*found["mae_of_the_mean"]
     with pytest.raises(M.MetricsError, match="at least 10"): F.property_distance(x, x[:5], y[:5])
 
@@ -129,7 +131,7 @@ def test_success_takes_the_best_valid_crystal_of_each_start():
 def complete(folder, reference, **kw): return J.evaluate(folder, reference, workers=1, progress=False, fingerprints=True, **kw)
 
 def test_folder_of_cifs_gets_every_metric(tmp_path):
-    reference = write_csv(tmp_path/"perov_test.csv", some(8)+[nacl()]*4, energy=[float(k) for k in range(12)])
+    reference = write_csv(tmp_path/"perov_5_test.csv", some(8)+[nacl()]*4, energy=[float(k) for k in range(12)])
     folder = write_folder(tmp_path/"made", some(3)+[perovskite("Na","Na","Na")*1, Structure(Lattice.cubic(4), ["Na","Cl"], [[0,0,0],[.01,0,0]])])
     got = complete(folder, reference, property="energy")
     kept = json.loads((folder/"metrics.json").read_text())
@@ -153,7 +155,7 @@ def test_no_fingerprint_is_not_valid(tmp_path, monkeypatch):
     got = complete(write_folder(tmp_path/"made", some(2)), None)
     assert got["metrics"]["valid"]["count"] == 0 and got["metrics"]["structure_valid"]["count"] == 2
 
-@pytest.mark.parametrize("kw,words", [(dict(property="charm"), "no column 'charm'"), (dict(property="energy", fingerprints=False), "ask for both"), (dict(cutoffs="near"), None), (dict(cutoffs="1,b"), "two numbers")], ids=str)
+@pytest.mark.parametrize("kw,words", [(dict(property="charm"), "no column 'charm'"), (dict(property="energy", fingerprints=False), "ask for both"), (dict(), None), (dict(cutoffs="near"), "no cut-offs"), (dict(cutoffs="1,b"), "two numbers")], ids=str)
 def test_what_cannot_be_compared_is_named(tmp_path, kw, words):
     reference, folder = write_csv(tmp_path/"ref.csv", some(3), energy=[1.,2.,3.]), write_folder(tmp_path/"made", some(1))
     call = lambda: J.evaluate(folder, reference, workers=1, progress=False, **dict(dict(fingerprints=True), **kw))
