@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'SAMPLERS', 'SMALL', 'median_seconds', 'circumstances',
            'training_step', 'peak_memory', 'bench', 'study', 'study_table', 'loss_curves', 'compare', 'compare_table',
-           'switches', 'switch_table', 'lab', 'lab_rates', 'main']
+           'switches', 'switch_table', 'priors', 'prior_table', 'lab', 'lab_rates', 'differences', 'lab_answer', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
 import argparse, json, os, re, statistics, subprocess, sys, time
@@ -14,8 +14,9 @@ import torch
 from .cli import load_model
 from .crystal import CrystalBatch, toy
 from .data import atomic_write, dataset_summary, load_crystals
-from .model import DPCDVAE, get_config
+from .model import DPCDVAE, get_config, make_prior
 from .neighbors import find_neighbors
+from .prior import PRIORS
 from .train import has_bf16, machine, pieces
 
 # %% ../nbs/53_bench.ipynb #0c22ce92
@@ -199,6 +200,31 @@ def switch_table(path="results/switches.json")->str: # markdown
     rows += [f"| {label} | {percent(v['match_rate']['value'])} | {_rms(v['rms'])} | {v['seconds_per_crystal']} |" for label, v in r.get("samplers", {}).items()]
     return "\n".join(rows)
 
+# %% ../nbs/53_bench.ipynb #5c38f2f3
+def priors(data, run, num:int=256, seed:int=0)->dict:
+    "Fit each prior to a trained model, generate and judge."
+    from dataclasses import replace
+    from dpcdvae.judgement import judge_generation
+    model, sets = load_model(run), {k: load_crystals(data, split=k, progress=False) for k in ("train", "test")}
+    result = dict(name="priors", data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, num_new=num, card=model.card, made_on=circumstances(), priors={})
+    for name in PRIORS:
+        model.config = replace(model.config, prior=name)
+        model.prior = make_prior(model.config).to(model.device)
+        start = time.time()
+        model.fit_prior(sets["train"])
+        seconds = time.time() - start
+        found = judge_generation(model.generate(num, films=0, seed=seed).crystals, reference=sets["train"], test=sets["test"], progress=False)[1]["metrics"]
+        result["priors"][name] = dict({k: found[k] for k in KEEP if k in found}, seconds_to_fit=round(seconds, 1))
+    return result
+
+def prior_table(path="results/priors.json")->str: # markdown
+    "Put the priors into a table."
+    r = json.loads(Path(path).read_text())
+    rows = ["| prior | valid | composition valid | structure valid | unique | novel | Wasserstein, elements | Wasserstein, density | seconds to fit |", "|---|---|---|---|---|---|---|---|---|"]
+    for name, m in r["priors"].items():
+        rows.append(f"| {name} | {' | '.join(_rate(m[k]) for k in ('valid', 'composition_valid', 'structure_valid', 'unique', 'novel'))} | {_rms(m['wdist_num_elements'])} | {_rms(m['wdist_density'])} g/cm³ | {m['seconds_to_fit']} |")
+    return "\n".join([*rows, "", f"{r['num_new']} new crystals each; {r['data']}; seed {r['seed']}; {r['made_on']['threads']} thread(s) of {r['made_on']['processor']}, {r['made_on']['date']}. The distances are to the test set."])
+
 # %% ../nbs/53_bench.ipynb #d5a22ce9
 SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,)) # enough to see that an experiment runs
 
@@ -212,7 +238,7 @@ def lab(name:str, variants:dict, data="perov_mini", path=None, home="../..", tri
         with tempfile.TemporaryDirectory() as d, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = compare(["perov_mini"], small, d, Path(d) / f"{name}.json", **full | SMALL | dict(max_time=None))
-        if not path.exists(): return result, "These figures come from a trial of seconds and mean nothing yet: run the experiment in full."
+        if not path.exists(): return result | dict(trial=True), "These figures come from a trial of seconds and mean nothing yet: run the experiment in full."
         result = json.loads(path.read_text())
     one = next(iter(result["models"].values()))
     return result, f"{len(result['models'])} models, {result['num_test']} held-out crystals each; trained {'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} on {one['data']}; {one['made_on']['threads']} thread(s) of {one['made_on']['processor']}, {one['made_on']['date']}; {sum(m['training']['seconds'] for m in result['models'].values()) / 60:.0f} minutes of training in all."
@@ -224,11 +250,35 @@ def lab_rates(result:dict, reading:str, metric:str="match_rate", of:str="reconst
         if metric in m.get(of, {}).get(reading, {}): found.setdefault(m["label"], []).append(m[of][reading][metric])
     return found
 
+def differences(rates:dict, # label -> scores with count and total, one a seed
+                base:str)->list[str]: # one sentence a label
+    "Compare rates with one of them, by Fisher's exact test over all seeds."
+    from scipy.stats import fisher_exact
+    pooled = {k: (sum(m["count"] for m in v), sum(m["total"] for m in v)) for k, v in rates.items()}
+    if base not in pooled: return [f"{base}, which the others are to be compared with, is not measured yet."]
+    hits, total = pooled.pop(base)
+    out, share = [f"{base}: {100 * hits / total:.1f} % of {total}."], hits / total
+    for k, (c, n) in pooled.items():
+        p = fisher_exact([[c, n - c], [hits, total - hits]]).pvalue
+        middle = (c + hits) / (n + total)
+        visible = 2.8 * (middle * (1 - middle) * (1 / n + 1 / total)) ** 0.5                    # seen in four of five trials at the level of 5 %
+        verdict = f"**{'more' if c / n > share else 'less'}** (p = {p:.1g})" if p < 0.05 / len(pooled) else f"undecided (p = {p:.2f}; these counts would show a difference of about {100 * visible:.0f} points)"
+        out.append(f"{k}: {100 * c / n:.1f} % of {n}: {verdict}.")
+    return out
+
+def lab_answer(result:dict, notebook:str, comparisons:dict)->str: # title -> (rates, label to compare with); markdown
+    "Answer a lab's question with its figures, or say how to get them."
+    command = f"`DPCDVAE_LAB=full jupyter execute nbs/labs/{notebook}.ipynb`"
+    if result.get("trial"): return f"## Answer\nNone yet: a trial of seconds decides nothing. In full: {command}."
+    lines = [f"*{title}*\n" + "\n".join(f"- {s}" for s in differences(rates, base)) + "\n" for title, (rates, base) in comparisons.items() if rates]
+    return "\n".join(["## Answer", "Fisher's exact test over all seeds, level 5 % shared among a list's comparisons; the crystals are the same for all, which the test does not use.\n", *lines,
+                      f"Models that are missing here are not measured yet; {command} goes on where it stopped."])
+
 # %% ../nbs/53_bench.ipynb #f88540b3
 def main(argv=None):
-    "Measure speed, make a study, turn the switches, or compare the paper's models."
+    "Measure speed, make a study, turn the switches, compare the paper's models or the priors."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
-    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets"])
+    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors"])
     p.add_argument("--data", nargs="+", default=["perov_mini"]); p.add_argument("--out", type=Path); p.add_argument("--preset", default="default")
     p.add_argument("--run", type=Path); p.add_argument("--max-time", default="01:00:00"); p.add_argument("--num", type=int, default=512); p.add_argument("--num-new", type=int, default=64)
     p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
@@ -240,6 +290,7 @@ def main(argv=None):
     if len(a.data) > 1: p.error("only presets takes more than one data set")
     a.data = a.data[0]
     if a.what == "speed": result = bench(a.data, a.preset)
+    elif a.what == "priors": result = priors(a.data, a.run or p.error("priors needs --run, a trained model"), a.num_new, a.seed)
     elif a.what == "switches": result = switches(a.data, a.run or Path("runs/results/switches"), a.out, seed=a.seed)
     else: result = study(a.data, a.run or Path("runs/results") / a.out.stem, a.out.stem, a.preset, a.max_time, a.num, a.num_new, a.seed, readings={} if a.only_new else {"free, mean": dict()} if a.only_free else READINGS, steps=a.steps)
     if a.what == "study" and a.only_new: result = json.loads(a.out.read_text()) | dict(generations=result["generations"], generation_made_on=dict(result["made_on"], num=a.num_new, steps=a.steps))

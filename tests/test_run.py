@@ -187,6 +187,24 @@ def test_another_job_in_the_folder_is_refused(model, tmp_path):
 def test_unfitted_prior_is_told():
     with pytest.warns(UserWarning, match="prior was never fitted"): generate(DPCDVAE(get_config("tiny", num_blocks=1)).eval(), 2, films=0, steps=1)
 
+def test_a_wanted_formula(model_folder, tmp_path, capsys):
+    m = DPCDVAE(get_config("tiny", num_blocks=1)).eval()
+    m.prepare(toys())
+    asked = ["generate", "--model", m.save(tmp_path / "model"), "--num", 2, "--steps", 1, "--out", tmp_path / "new"]
+    with pytest.warns(UserWarning, match="never fitted"): assert cli(capsys, *asked, "--formula", "Ba2YCu3O7")[0] == 0
+    with open(tmp_path / "new" / "crystals.csv", newline="") as f: assert all("_chemical_formula_sum   'Ba2 Y1 Cu3 O7'" in r["cif"] for r in csv.DictReader(f))
+    one_sentence(cli(capsys, *asked, "--formula", "SrTiO3"), "another job", "formula")
+    one_sentence(cli(capsys, *asked[:-1], tmp_path / "more", "--formula", "Water"), "is not a formula")
+    one_sentence(cli(capsys, *asked[:2], model_folder, *asked[3:], "--formula", "SrTiO3"), "knows no formulas", "prior=formula")
+
+def test_novelty_and_distributions_ask_their_own_split(model_folder, tmp_path, capsys):
+    assert cli(capsys, "generate", "--model", model_folder, "--num", 2, "--steps", 1, "--out", tmp_path)[0] == 0
+    assert cli(capsys, "evaluate", tmp_path, "--quick", "--workers", 1, "--reference", "perov_mini", "--test", "perov_mini")[0] == 0
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert [Path(found["settings"][k]).name.split(".")[0] for k in ("reference", "test")] == ["train", "test"] and found["metrics"]["metre"]["total"] == len(data.load_crystals("perov_mini", split="test", progress=False))
+    one_sentence(cli(capsys, "evaluate", tmp_path, "--cutoffs", "perv-5"), "no cut-offs", "perov-5")
+    one_sentence(cli(capsys, "evaluate", tmp_path, "--test", "nowhere"), "nowhere")
+
 def test_full_disk_in_a_job_is_one_sentence(model_folder, tmp_path, capsys, monkeypatch):
     def full(*a, **k): raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "new" / "crystals.csv"))
     monkeypatch.setattr(os, "replace", full)
