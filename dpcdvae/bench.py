@@ -209,6 +209,7 @@ def priors(data, run, num:int=256, seed:int=0)->dict:
     result = dict(name="priors", data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, num_new=num, card=model.card, made_on=circumstances(), priors={})
     for name in PRIORS:
         model.config = replace(model.config, prior=name)
+        torch.manual_seed(seed)
         model.prior = make_prior(model.config).to(model.device)
         start = time.time()
         model.fit_prior(sets["train"])
