@@ -1,0 +1,123 @@
+"Energies: against the calculators called directly, interrupted and shared, and what cannot be relaxed."
+import csv, json, subprocess, sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from dpcdvae import energy as E
+from dpcdvae.cli import main
+from dpcdvae.metrics import MetricsError
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+quiet = dict(workers=1, progress=False)
+
+def copper(strain=0., push=0.):
+    s = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.6), ["Cu"], [[0,0,0]])
+    s.apply_strain(strain); s.translate_sites([0], [push,push/2,0])
+    return s
+
+def folder(path, structures):
+    for i,s in enumerate(structures): s.to(filename=str(path/f"c{i}.cif"))
+    return path
+
+def alike(one, other):
+    "Rows but for the time; a calculator's neighbour list remembers earlier crystals, so the last bits depend on the order."
+    pick = lambda rows: [[r[k] if isinstance(r[k], str) else pytest.approx(r[k], rel=1e-5, abs=1e-8) for k in ("index","material_id","energy","relaxed_energy","displacement","volume_change","reason")]+[r["steps"]] for r in rows]
+    plain = [[r[k] for k in ("index","material_id","energy","relaxed_energy","displacement","volume_change","reason","steps")] for r in one]
+    return plain==pick(other)
+
+def test_energy_is_the_calculators():
+    atoms = AseAtomsAdaptor.get_atoms(copper(.02,.03)); atoms.calc = EMT()
+    row = E.relax(copper(.02,.03), "emt", max_steps=0)
+    assert row["energy"]==pytest.approx(atoms.get_potential_energy()/4) and row["force"]==pytest.approx(np.linalg.norm(atoms.get_forces(), axis=1).max())
+
+def test_energy_to_the_relaxed_state_is_in_mev_per_atom():
+    row = E.relax(copper(.03,.02), "emt", fmax=.01)
+    before, after = (AseAtomsAdaptor.get_atoms(s) for s in (copper(.03,.02), row["structure"]))
+    for a in (before,after): a.calc = EMT()
+    assert row["to_relaxed"]==pytest.approx(1000*(before.get_potential_energy()-after.get_potential_energy())/4, rel=1e-6) and row["to_relaxed"]>1
+    assert row["volume_change"]==pytest.approx(row["structure"].volume/copper(.03,.02).volume-1) and row["relaxed_force"]<.01
+
+def test_a_fixed_cell_stays():
+    row = E.relax(copper(.03,.02), "emt", cell=False)
+    assert row["structure"].lattice.matrix==pytest.approx(copper(.03,.02).lattice.matrix) and row["converged"] and row["volume_change"]==0
+
+def test_chgnet_is_the_default_and_named_with_its_weights():
+    pytest.importorskip("chgnet")
+    from chgnet.model import CHGNet
+    s = Structure(Lattice.cubic(3.9), ["Sr","Ti","O","O","O"], [[0,0,0],[.5,.5,.5],[.5,.5,0],[.5,0,.5],[0,.5,.5]])
+    row = E.relax(s, max_steps=0)
+    assert row["energy"]==pytest.approx(float(CHGNet.load(verbose=False).predict_structure(s)["e"]), abs=1e-4)
+    assert E.calculator_version("chgnet").startswith("chgnet, chgnet 0.") and "weights" in E.calculator_version("chgnet")
+
+def test_a_cell_that_runs_away_is_told(monkeypatch):
+    monkeypatch.setattr(E, "RUNAWAY", 1.01)
+    assert E.relax(copper(.05), "emt")["reason"]=="the cell ran away"
+
+def test_no_finite_energy_is_told():
+    class Blind(EMT):
+        def get_potential_energy(self, *a, **k): return float("nan")
+    assert E.relax(copper(), Blind())["reason"]=="no finite energy"
+
+def test_summary_counts_only_what_rests_and_explains_the_rest():
+    rows = [dict(converged=True, energy=-1., to_relaxed=10., reason=""), dict(converged=True, energy=-3., to_relaxed=40., reason=""), dict(converged=True, energy=-2., to_relaxed=1., reason=""),
+            dict(converged=False, energy=-9., to_relaxed=900., reason="not converged")]
+    m = E.summarise_energies(rows)
+    assert (m["to_relaxed"]["value"],m["to_relaxed"]["median"],m["to_relaxed"]["count"],m["to_relaxed"]["unit"])==(17,10,3,"meV/atom") and m["to_relaxed"]["low"]<=17<=m["to_relaxed"]["high"]
+
+def test_workers_do_not_change_energies(tmp_path):
+    made = folder(tmp_path, [copper(.01*i,.02) for i in range(4)])
+    alone, shared = (E.energies(made, None, "emt", progress=False, workers=w)[0] for w in (1,2))
+    assert alike(alone, shared)
+
+PROGRAM = """
+import os, signal, sys
+from dpcdvae import energy as E
+real, done = E.relax, []
+def relax(*a, **k):
+    if len(done)==2: os.kill(os.getpid(), signal.SIGKILL)
+    done.append(1)
+    return real(*a, **k)
+E.relax = relax
+E.energies(sys.argv[1], sys.argv[1], "emt", workers=1, progress=False)
+"""
+
+def test_a_killed_relaxation_goes_on(tmp_path, monkeypatch):
+    made = folder(tmp_path, [copper(.01*i,.02) for i in range(4)])
+    assert subprocess.run([sys.executable, "-c", PROGRAM, str(made)], capture_output=True).returncode==-9 and not (made/"relaxed.csv").exists()
+    real, calls = E.relax, []
+    monkeypatch.setattr(E, "relax", lambda *a, **k: calls.append(1) or real(*a, **k))
+    rows, summary = E.energies(made, made, "emt", **quiet)
+    assert len(calls)==2 and summary["num_converged"]==4 and not (made/".relaxing.jsonl").exists()
+    assert alike(rows, E.energies(made, None, "emt", **quiet)[0])
+
+def test_another_calculator_starts_anew(tmp_path, monkeypatch):
+    made, calls = folder(tmp_path, [copper(.01,.02)]*2), []
+    real = E.relax
+    monkeypatch.setattr(E, "relax", lambda *a, **k: calls.append(k["fmax"]) or (_ for _ in ()).throw(KeyboardInterrupt) if len(calls)==1 else calls.append(k["fmax"]) or real(*a, **k))
+    with pytest.raises(KeyboardInterrupt): E.energies(made, made, "emt", **quiet)
+    E.energies(made, made, "emt", fmax=.2, **quiet)
+    assert calls==[.05,.05,.2,.2]
+
+def test_commands(tmp_path, capsys):
+    made = folder(tmp_path, [copper(.02,.02), copper()])
+    assert main(["relax", str(made), "--calculator", "emt", "--workers", "1", "--fixed-cell"])==0
+    told = capsys.readouterr().out
+    kept = json.loads((made/"energies.json").read_text())
+    assert "2 of 2 came to rest; emt, ase " in told and "meV/atom" in told and kept["settings"]["cell"] is False and kept["calculator"].startswith("emt, ase ")
+    with open(made/"relaxed.csv", newline="") as f: rows = list(csv.DictReader(f))
+    assert len(rows)==2 and all(float(r["to_relaxed"])>=-1e-6 and r["cif"] for r in rows)
+    assert main(["energy", str(made), "--calculator", "emt", "--workers", "1"])==0 and (made/"energies.csv").exists()
+    for wrong, words in (("magic", "choose one of"), ("no.such:Thing", "pip install no"), ("ase.calculators.emt:EMT(1)", "only keyword")):
+        assert main(["relax", str(made), "--calculator", wrong])==2 and words in capsys.readouterr().err
+
+def test_dask_shares_the_work(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    made = folder(tmp_path, [copper(.01*i,.02) for i in range(3)])
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        shared = E.energies(made, None, "emt", progress=False, scheduler=cluster.scheduler_address)[0]
+    assert alike(shared, E.energies(made, None, "emt", **quiet)[0])
