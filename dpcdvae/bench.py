@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'SAMPLERS', 'SMALL', 'median_seconds', 'circumstances',
            'training_step', 'peak_memory', 'bench', 'study', 'study_table', 'loss_curves', 'compare', 'compare_table',
-           'switches', 'switch_table', 'priors', 'prior_table', 'lab', 'lab_rates', 'differences', 'lab_answer', 'main']
+           'switches', 'switch_table', 'priors', 'prior_table', 'generation', 'generation_table', 'lab', 'lab_rates',
+           'differences', 'lab_answer', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
 import argparse, json, os, re, statistics, subprocess, sys, time
@@ -226,6 +227,26 @@ def prior_table(path="results/priors.json")->str: # markdown
         rows.append(f"| {name} | {' | '.join(_rate(m[k]) for k in ('valid', 'composition_valid', 'structure_valid', 'unique', 'novel'))} | {_rms(m['wdist_num_elements'])} | {_rms(m['wdist_density'])} g/cm³ | {m['seconds_to_fit']} |")
     return "\n".join([*rows, "", f"{r['num_new']} new crystals each; {r['data']}; seed {r['seed']}; {r['made_on']['threads']} thread(s) of {r['made_on']['processor']}, {r['made_on']['date']}. The distances are to the test set."])
 
+# %% ../nbs/53_bench.ipynb #39e60186
+def generation(data, run, num:int=1000, seed:int=0, property:str|None=None, workers:int|None=None)->dict:
+    "Generate crystals with a trained model and judge them completely; what is there already is not done again."
+    from dpcdvae.data import source_files
+    from dpcdvae.judgement import evaluate
+    out, files = Path(f"{Path(run)}-new{num}"), {k: source_files(data, k)[k][0] for k in ("train", "test")}
+    model = load_model(run)
+    model.generate(num, out=out, seed=seed)
+    found = evaluate(out, files["train"], files["test"], workers, fingerprints=True, property=property)
+    return dict(name="generation", run=Path(run).name, data=Path(data).name, num_new=num, seed=seed, property=property, card=model.card, cutoffs=found["settings"]["cutoffs"], made_on=circumstances(), seconds=found["seconds"], metrics=found["metrics"], reasons=found["reasons"],
+                space_groups=found["space_groups"], space_groups_test=found["space_groups_test"], versions=found["versions"])
+
+def generation_table(path)->str: # markdown
+    "Put all metrics of a generation into a table, each with its meaning and its blind spot."
+    from dpcdvae.judgement import METRICS, show
+    r = json.loads(Path(path).read_text())
+    rows = ["| metric | value | what it is | blind spot |", "|---|---|---|---|", *(f"| {METRICS[k].label} | {show(k, m)} | {METRICS[k].definition} | {METRICS[k].weakness} |" for k, m in r["metrics"].items())]
+    tops = {t: ", ".join(f"{g}: {n}" for g, n in list(r[t]["0.1"].items())[:5]) for t in ("space_groups", "space_groups_test")}
+    return "\n".join([*rows, "", f"{r['num_new']} crystals of {r['run']}, seed {r['seed']}; test set: {r['data']}; property: {r['property']}; cut-offs of coverage {tuple(r['cutoffs'])}. Most frequent space groups at 0.1 Å, new ones: {tops['space_groups']}; test set: {tops['space_groups_test']}."])
+
 # %% ../nbs/53_bench.ipynb #d5a22ce9
 SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,)) # enough to see that an experiment runs
 
@@ -279,10 +300,10 @@ def lab_answer(result:dict, notebook:str, comparisons:dict)->str: # title -> (ra
 def main(argv=None):
     "Measure speed, make a study, turn the switches, compare the paper's models or the priors."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
-    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors"])
+    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation"])
     p.add_argument("--data", nargs="+", default=["perov_mini"]); p.add_argument("--out", type=Path); p.add_argument("--preset", default="default")
     p.add_argument("--run", type=Path); p.add_argument("--max-time", default="01:00:00"); p.add_argument("--num", type=int, default=512); p.add_argument("--num-new", type=int, default=64)
-    p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
+    p.add_argument("--property", help="generation: column of the data whose distribution to compare"); p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
     a = p.parse_args(argv)
     a.out = a.out or Path("results") / f"{'bench' if a.what == 'speed' else a.what}.json"
     if a.threads: torch.set_num_threads(a.threads)
@@ -292,6 +313,7 @@ def main(argv=None):
     a.data = a.data[0]
     if a.what == "speed": result = bench(a.data, a.preset)
     elif a.what == "priors": result = priors(a.data, a.run or p.error("priors needs --run, a trained model"), a.num_new, a.seed)
+    elif a.what == "generation": result = generation(a.data, a.run or p.error("generation needs --run, a trained model"), a.num_new, a.seed, a.property)
     elif a.what == "switches": result = switches(a.data, a.run or Path("runs/results/switches"), a.out, seed=a.seed)
     else: result = study(a.data, a.run or Path("runs/results") / a.out.stem, a.out.stem, a.preset, a.max_time, a.num, a.num_new, a.seed, readings={} if a.only_new else {"free, mean": dict()} if a.only_free else READINGS, steps=a.steps)
     if a.what == "study" and a.only_new: result = json.loads(a.out.read_text()) | dict(generations=result["generations"], generation_made_on=dict(result["made_on"], num=a.num_new, steps=a.steps))

@@ -171,7 +171,8 @@ def summary_table(rec:dict, gen:dict, run:dict)->str:
 def main(argv=None)->int:
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
     a = parser().parse_args(argv)
-    warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch")
+    warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")                                    # a crystal without symmetry is no news
     if getattr(a, "threads", None):
         import torch
         torch.set_num_threads(a.threads)

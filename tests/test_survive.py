@@ -306,7 +306,7 @@ def test_lists_that_cannot_be_judged_are_named(tmp_path, text, words, capsys):
 TRAIN = [(("--preset", "huge"), "no preset 'huge'"), (("--max-time", "tomorrow"), "HH:MM:SS"), (("--max-time", "00:00"), "HH:MM:SS"), (("--max-time", "-1:00:00"), "max-time"), (("--limit", 0), "limit"), (("--limit", -2), "limit"),
          (("--devices", 0), "devices"), (("--threads", -1), "threads"), (("--seed", 10**20), "seed"),
          *((("--set", f"{k}={v}"), word) for k, v, word in (("no_such", 1, "no_such"), ("preset", "x", "preset"), ("edge_dim", "abc", "edge_dim"), ("batch_size", 0, "batch_size"), ("num_steps", 0, "num_steps"), ("learning_rate", "fast", "learning_rate"),
-             ("process", "boiling", "boiling"), ("schedule", "fast", "geometric"), ("scaler", "large", "minmax"), ("atoms", "big", "slim"), ("encoder_graph", "none", "nearest"), ("prior", "none", "flow"), ("frame", "golden", "golden"),
+             ("process", "boiling", "boiling"), ("schedule", "fast", "geometric"), ("scaler", "large", "minmax"), ("atoms", "big", "slim"), ("encoder_graph", "none", "nearest"), ("prior", "none", "formula"), ("frame", "golden", "golden"),
              ("types", "some", "some"), ("sampler", "euler", "euler"), ("boundary", "often", "often"), ("lr_schedule", "up", "lr_schedule")))]
 
 def named(v): return "".join(map(str, v)).strip("-") if isinstance(v, tuple) else ""
