@@ -91,18 +91,18 @@ def study(data, run, name:str, preset:str="default", max_time:str|None="01:00:00
     graph = "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
     sets = {k: load_crystals(data, split=k, graph=graph, progress=False) for k in ("train", "test")}
     test = sets["test"][torch.randperm(len(sets["test"]), generator=torch.Generator().manual_seed(seed if data_seed is None else data_seed))[:num].sort().values]
-    pick = lambda m: {k: m[k] for k in KEEP if k in m}
+    pick, how = lambda m: {k: m[k] for k in KEEP if k in m}, dict(progress=False, workers=1 if num <= 8 else None)   # a few are judged sooner than processes start
     result = dict(name=name, data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, training=json.loads((run / "run.json").read_text()) | dict(data=Path(data).name), num_test=len(test), made_on=circumstances(), reconstruction={})
     for label, options in readings.items():
         start = time.time()
         films = model.reconstruct(test, films=0, seed=seed, **{"steps": steps, **options})
         seconds = time.time() - start
-        _, summary = judge_reconstruction(films.crystals, test, reference=sets["train"], progress=False)
+        _, summary = judge_reconstruction(films.crystals, test, reference=sets["train"], **how)
         result["reconstruction"][label] = dict(pick(summary["metrics"]), seconds_per_crystal=round(seconds / len(test), 4))
         print(name, label, {k: round(v["value"], 3) for k, v in pick(summary["metrics"]).items() if v["value"] is not None and k in ("match_rate", "rms", "composition_exact")}, flush=True)
     for label, options in news.items() if num_new else ():
         new = model.generate(num_new, films=0, seed=seed, **{"steps": steps, **options})
-        found = pick(judge_generation(new.crystals, reference=sets["train"], test=sets["test"], progress=False)[1]["metrics"])
+        found = pick(judge_generation(new.crystals, reference=sets["train"], test=sets["test"], **how)[1]["metrics"])
         print(name, label, {k: round(v["value"], 3) for k, v in found.items() if v["value"] is not None}, flush=True)
         result.setdefault("generations", {})[label] = found
     return result

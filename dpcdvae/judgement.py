@@ -363,7 +363,7 @@ def show(key:str, # name in METRICS
     scale, digits = (100, 1) if unit=="%" else (1, 4 if "⅓" in unit else 3)
     text = f"{m['value']*scale:.{digits}f}"
     if interval and m.get("low") is not None: text += f" [{m['low']*scale:.{digits}f}, {m['high']*scale:.{digits}f}]"
-    return f"{text} {unit}".strip()
+    return text if unit=="1" else f"{text} {unit}"
 
 def text_table(summary:dict)->str:
     "Write all metrics as lines of text."
