@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['cmd_energy', 'setting', 'whole', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'cmd_reconstruct', 'cmd_generate',
-           'cmd_evaluate', 'cmd_relax', 'cmd_film', 'cmd_demo', 'summary_table', 'main']
+           'cmd_optimise', 'cmd_evaluate', 'cmd_relax', 'cmd_film', 'cmd_demo', 'summary_table', 'main']
 
 # %% ../nbs/52_cli.ipynb #a59346e8
 import argparse, csv, json, os, sys, time, warnings
@@ -46,6 +46,8 @@ def parser()->argparse.ArgumentParser:
     command("reconstruct", "Encode crystals and decode them again.", model, data, out, opt("--split", help="test by default, where there are splits"), opt("--limit", type=whole(1)), opt("--z", default="mean", choices=["mean", "sampled"]),
             opt("--force", default="", help="comma-separated: num_atoms, composition, lattice"), workers, *sampling)
     command("generate", "Draw new crystals.", model, opt("--num", type=whole(1), required=True), opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"), out, *sampling)
+    command("optimise", "Look for crystals with a lower property near given ones.", model, data, out, opt("--property", required=True, help="a column of the data"), opt("--maximise", action="store_true"), opt("--limit", type=whole(1), default=100, help="start from the first N crystals of the test split (100)"),
+            opt("--rounds", type=whole(1), default=10, help="times to decode, look and go on; each gives a crystal a start"), workers, *sampling[:3], opt("--threads", type=whole(1)))
     command("evaluate", "Judge a folder of crystals.", opt("folder", type=Path), opt("--reference", help="known crystals, for novelty and twins: the training set"), opt("--test", help="crystals whose distribution is wanted, for coverage and distances: the test set; the reference if not given"), opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
             opt("--cutoffs", help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the test set's name if not given"), opt("--property", help="column of the test set whose distribution to compare"),
             opt("--timeout", type=float, default=60., help="seconds a crystal"), opt("--scheduler", help="address of a Dask scheduler"), workers)
@@ -105,6 +107,16 @@ def cmd_reconstruct(a):
 def cmd_generate(a):
     load_model(a.model).generate(a.num, formula=a.formula, **_sampling(a))
     print(f"{a.num} crystals generated into {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out}")
+
+def cmd_optimise(a):
+    from dpcdvae.data import load_crystals, source_files
+    from dpcdvae.steer import Walk, optimise
+    if missing := {"train", "test"} - set(source_files(a.data, None)): raise ValueError(f"{a.data} has no {' and no '.join(sorted(missing))} split: the property is learnt from the one, the search starts from the other")
+    model = load_model(a.model)
+    sets = {k: load_crystals(a.data, split=k, limit=limit, workers=a.workers, graph="crystalnn" if model.config.encoder_graph == "crystalnn" else "none", progress=sys.stderr.isatty()) for k, limit in (("train", None), ("test", a.limit))}
+    said = optimise(model, sets["test"], sets["train"], a.property, a.out, Walk(rounds=a.rounds, maximise=a.maximise), sys.stderr.isatty(), seed=a.seed, **{k: v for k in ("sampler", "steps") if (v := getattr(a, k))})
+    print(f"{a.property} is read from the latent vector to {said['held_out_mae']:.3g} (mean absolute error on held-out crystals; the mean alone: {said['mae_of_the_mean']:.3g})\n"
+          f"{len(sets['test'])} starts, {a.rounds} rounds each, in {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out} --test {a.data} --property {a.property}")
 
 def cmd_evaluate(a):
     from dpcdvae.judgement import evaluate, text_table

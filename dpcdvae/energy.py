@@ -16,7 +16,7 @@ from .data import MIN_DISTANCE, atomic_write
 from .metrics import Entry, Journal, MetricsError, connect, entries_digest, mean, min_distance, parallel_map, read_crystals, reasons, structure_of, time_limit
 
 # %% ../nbs/43_energy.ipynb #01cadb8a
-CALCULATORS = dict(chgnet="chgnet.model.dynamics:CHGNetCalculator(use_device='cpu')", emt="ase.calculators.emt:EMT")
+CALCULATORS = dict(chgnet="chgnet.model.dynamics:CHGNetCalculator(use_device='cpu')", emt="ase.calculators.emt:EMT", gpaw="dpcdvae.dft:GPAW()")
 
 def _parse(name:str)->tuple: # (module, attribute, keyword arguments)
     "Take apart the name of a calculator."
@@ -42,7 +42,9 @@ def get_calculator(name:str="chgnet"):
 
 def calculator_version(name:str)->str: # such as "chgnet, chgnet 0.4.2, weights 0.3.0"
     "Say which version computes."
-    package, weights = _parse(name)[0].split(".")[0], getattr(getattr(get_calculator(name), "model", None), "version", None)
+    calculator = get_calculator(name)
+    if own := getattr(calculator, "version", None): return f"{name}, {own}"             # it knows itself
+    package, weights = _parse(name)[0].split(".")[0], getattr(getattr(calculator, "model", None), "version", None)
     try: return f"{name}, {package} {version(package)}" + (f", weights {weights}" if weights else "")
     except PackageNotFoundError: return name                                           # a module that is no installed package
 

@@ -7,15 +7,16 @@ __all__ = ['METRICS', 'COLUMNS', 'Metric', 'summarise_reconstruction', 'count_sp
            'judge_reconstruction', 'reduce_cell', 'first_match', 'symmetries', 'repeats', 'summarise_generation',
            'reference_fingerprints', 'judge_generation', 'rows_to_csv', 'show', 'text_table', 'rate_bar', 'rate_bars',
            'count_bars', 'svg_histogram', 'metric_table', 'row_table', 'notable', 'histograms', 'report_html',
-           'metrics_json', 'evaluate']
+           'metrics_json', 'optimisation_success', 'evaluate']
 
 # %% ../nbs/42_judgement.ipynb #a7fb4e12
 import html, json, math, re, time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
+import numpy as np
 from .data import MIN_DISTANCE, MIN_VOLUME, atomic_write, cache_dir
-from .fingerprints import CUTOFFS, complete, coverage, cutoffs_for, diversity, fingerprint, property_distance, property_features
+from .fingerprints import CUTOFFS, complete, coverage, cutoffs_for, diversity, fingerprint, property_distance, property_features, success_rates
 from .metrics import (ANGLE_TOL, LTOL, STOL, SYMPRECS, Entry, Journal, MetricsError, connect, entries_digest, formula_of, judge, match, matcher, mean, parallel_map, rate,
                              read_crystals, reasons, space_group, structure_of, time_limit, wasserstein, _died)
 
@@ -82,7 +83,7 @@ METRICS = dict(
     amcd_precision=Metric("AMCD, precision", "standard deviations", "Mean over the generated crystals of the distance to the nearest test composition fingerprint.", "Mixes 132 statistics with equal weight.", "lower"),
     structure_diversity=Metric("diversity, structure", "1", "Mean distance between the structure fingerprints of two valid crystals.", "Noise is diverse, too.", "none"),
     composition_diversity=Metric("diversity, composition", "standard deviations", "Mean distance between the composition fingerprints of two valid crystals.", "Noise is diverse, too.", "none"),
-    **{f"success_{k}":Metric(f"success, best {k} %", "%", f"Of the starts of an optimisation, the share with a valid crystal whose property lies in the lowest {k} % of the data set.", "The property is a regressor's word, and the search may have learnt its errors.") for k in (5,10,15)},
+    **{f"success_{k}":Metric(f"success, best {k} %", "%", f"Of the starts of an optimisation, the share that led to a valid crystal whose property, as a regressor on fingerprints predicts it, lies in the best {k} % of the test set.", "The property is a regressor's word, and the search may have learnt its errors.") for k in (5,10,15)},
 )
 
 # %% ../nbs/42_judgement.ipynb #5b399980
@@ -537,6 +538,14 @@ def _run_record(folder)->dict|None:
     except json.JSONDecodeError as e: raise MetricsError(f"{path} is not valid JSON ({e}); remove it or write it again.") from e
 
 # %% ../nbs/42_judgement.ipynb #e22a6f73
+def optimisation_success(rows:list, run:dict, values)->dict: # of run.json; the test set's property
+    "Count the starts of an optimisation that reached the best 5, 10 and 15 % of the test set."
+    rounds, sign = run["walk"]["rounds"], -1 if run["walk"]["maximise"] else 1
+    grid = [rows[i:i+rounds] for i in range(0,len(rows),rounds)]
+    thresholds = np.quantile(sign*np.asarray(values,dtype=float), [.05,.1,.15])
+    return success_rates([[sign*r.get("predicted_property",math.nan) for r in start] for start in grid], [[bool(r.get("valid")) for r in start] for start in grid], thresholds)
+
+# %% ../nbs/42_judgement.ipynb #eff40114
 def evaluate(folder, # folder with crystals.csv (and truth.csv, run.json) or CIFs; or one CSV file
              reference=None, # known crystals, for novelty and twins: the training set
              test=None, # of a generation: crystals whose distribution is wanted; None: the reference
@@ -561,6 +570,9 @@ def evaluate(folder, # folder with crystals.csv (and truth.csv, run.json) or CIF
     read_crystals(pred)                                                                # what cannot be read leaves no trace
     out.mkdir(parents=True, exist_ok=True)
     rows, summary = judge_reconstruction(pred, truth, **kw) if truth else judge_generation(pred, test=test, fingerprints=fingerprints, cutoffs=cutoffs, property=property, **kw)
+    if (run or {}).get("kind")=="optimise" and property:
+        if property!=run["property"]: raise MetricsError(f"{home/'run.json'} says that {run['property']} was optimised, not {property}")
+        summary["metrics"] |= optimisation_success(rows, run, [v for e in read_crystals(reference if test is None else test) if math.isfinite(v := e.values.get(property,math.nan))])
     summary["run"] = run
     texts = {"metrics.json":metrics_json(summary), "per_crystal.csv":rows_to_csv(rows), "report.html":report_html(rows, summary, home.resolve().name)}
     return summary|dict(files=[str(atomic_write(out/n, t)) for n,t in texts.items()])
