@@ -6,8 +6,8 @@
 __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'SAMPLERS', 'ENERGETIC', 'SMALL', 'median_seconds',
            'circumstances', 'training_step', 'peak_memory', 'bench', 'study', 'study_table', 'loss_curves', 'compare',
            'compare_table', 'switches', 'switch_table', 'priors', 'prior_table', 'generation', 'generation_table',
-           'difference_of_means', 'ground', 'ground_table', 'trust', 'agreement', 'steering', 'lab', 'lab_rates',
-           'differences', 'lab_answer', 'main']
+           'difference_of_means', 'ground', 'ground_table', 'regained', 'trust', 'agreement', 'steering', 'lab',
+           'energy_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
 import argparse, json, os, re, statistics, subprocess, sys, time
@@ -303,6 +303,30 @@ def ground_table(result:dict)->str: # markdown
              "", f"{result['calculator']}; forces below {result['settings']['fmax']} eV/Å, at most {result['settings']['max_steps']} steps; {result['data']}, seed {result['seed']}; {result['made_on']['processor']}, {result['made_on']['date']}."]
     return "\n".join(rows)
 
+# %% ../nbs/53_bench.ipynb #745731e5
+def regained(data, run, out, num:int=32, steps:int|None=None, seed:int=0, calculator:str="chgnet", fmax:float=0.05, max_steps:int=300, workers:int|None=None)->dict:
+    "Reconstruct held-out crystals, relax both, and compare."
+    from dpcdvae.energy import energies
+    from dpcdvae.generate import rows_of
+    from dpcdvae.metrics import Entry, match, mean, rate, read_cif
+    model, folder = load_model(run), Path(f"{Path(run)}-regained{num}")
+    test = load_crystals(data, split="test", graph="crystalnn" if model.config.encoder_graph == "crystalnn" else "none", progress=False)
+    test = test[torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))[:num].sort().values]
+    model.reconstruct(test, out=folder, seed=seed, steps=steps, films=0)
+    how = dict(calculator=calculator, fmax=fmax, max_steps=max_steps, workers=workers, progress=False, seed=seed)
+    true, _ = energies([Entry(i, n, cif) for i, n, cif, _ in rows_of(test, 0, [test.name(i) for i in range(len(test))])], folder / "truth", **how)
+    made, summary = energies(folder / "crystals.csv", folder, **how)
+    rows = []
+    for t, m in zip(true, made):
+        row = dict(material_id=t["material_id"], num_atoms=t.get("num_atoms"), reason=t.get("reason") or m.get("reason") or "")
+        if "energy" in t and "energy" in m: row["above"] = round(1e3 * (m["energy"] - t["energy"]), 2)
+        if t.get("converged") and m.get("converged"): row |= dict(left=round(1e3 * (m["relaxed_energy"] - t["relaxed_energy"]), 2), back=match(read_cif(m["cif"]), read_cif(t["cif"])) is not None)
+        rows.append(row)
+    result = dict(name="regained", data=Path(data).name, run=Path(run).name, num=len(rows), steps=steps, seed=seed, calculator=summary["calculator"], settings=dict(fmax=fmax, max_steps=max_steps), reasons=summary["reasons"], made_on=circumstances(), crystals=rows,
+                  metrics={k: mean([r[k] for r in rows if k in r], seed) for k in ("above", "left")} | dict(back=rate(rows, "back")))
+    atomic_write(Path(out), json.dumps(result, indent=1) + "\n")
+    return result
+
 # %% ../nbs/53_bench.ipynb #effda1a1
 def trust(folders, out, num:int=8, max_atoms:int=8, calculator:str="gpaw", seed:int=0, timeout:float=1200., workers:int|None=1)->dict: # folders relaxed by `dpcdvae relax` or `ground`
     "Compute the energy to the relaxed state with a second calculator, at the geometries of the first."
@@ -378,6 +402,26 @@ def lab(name:str, variants:dict, data="perov_mini", path=None, home="../..", tri
     one = next(iter(result["models"].values()))
     return result, f"{len(result['models'])} models, {result['num_test']} held-out crystals each; trained {'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} on {one['data']}; {one['made_on']['threads']} thread(s) of {one['made_on']['processor']}, {one['made_on']['date']}; {sum(m['training']['seconds'] for m in result['models'].values()) / 60:.0f} minutes of training in all."
 
+def energy_lab(path, study, trial:dict, full:dict, home="../..")->tuple[dict, str]: # results, one sentence about them
+    "Run a study of energies in small, in full with DPCDVAE_LAB=full; return what the file of results holds where there is one."
+    import contextlib, io, tempfile, warnings
+    path = Path(home) / path
+    if os.environ.get("DPCDVAE_LAB") == "full": study(out=path, **full)
+    else:
+        with tempfile.TemporaryDirectory() as d, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = study(out=Path(d) / "trial.json", **{k: v(Path(d)) if callable(v) else v for k, v in trial.items()})
+        if not path.exists(): return result | dict(trial=True), "These figures come from a trial of seconds and mean nothing yet: run the study in full."
+    result = json.loads(path.read_text())
+    return result, f"{result['num']} crystals; {result['calculator']}; {result['made_on']['threads']} thread(s) of {result['made_on']['processor']}, {result['made_on']['date']}."
+
+def small_run(folder, data="carbon_mini", preset:str="tiny", limit:int=32)->Path:
+    "Train a model for one epoch on a few crystals, to see that a study runs."
+    from dpcdvae.train import train
+    run = Path(folder) / "run"
+    train(data, run, preset, max_epochs=1, limit=limit)
+    return run
+
 def lab_rates(result:dict, reading:str, metric:str="match_rate", of:str="reconstruction")->dict: # label -> scores, one a seed
     "Gather one metric of a comparison, for `dpcdvae.plot.rates`."
     found = {}
@@ -413,7 +457,7 @@ def lab_answer(result:dict, notebook:str, comparisons:dict)->str: # title -> (ra
 def main(argv=None):
     "Measure speed, make a study, turn the switches, compare the paper's models, priors, energies, or steer."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
-    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "ground", "trust", "steering"])
+    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "ground", "regained", "trust", "steering"])
     p.add_argument("--data", nargs="+", default=["perov_mini"]); p.add_argument("--out", type=Path); p.add_argument("--preset", default="default")
     p.add_argument("--run", type=Path); p.add_argument("--max-time", default="01:00:00"); p.add_argument("--num", type=int, default=512); p.add_argument("--num-new", type=int, default=64)
     p.add_argument("--property", help="generation: column of the data whose distribution to compare"); p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
@@ -430,6 +474,7 @@ def main(argv=None):
     elif a.what == "priors": result = priors(a.data, a.run or p.error("priors needs --run, a trained model"), a.num_new, a.seed)
     elif a.what == "generation": result = generation(a.data, a.run or p.error("generation needs --run, a trained model"), a.num_new, a.seed, a.property)
     elif a.what == "ground": return print(ground_table(ground(a.data, a.run or Path("runs/results/ground"), a.out, num=a.num, max_time=a.max_time, steps=a.steps, seed=a.seed, calculator=a.calculator or "chgnet", max_steps=a.max_steps, workers=a.workers)))
+    elif a.what == "regained": return print(regained(a.data, a.run or p.error("regained needs --run, a trained model"), a.out, a.num, a.steps, a.seed, a.calculator or "chgnet", workers=a.workers)["metrics"])
     elif a.what == "steering": result = steering(a.data, a.run or p.error("steering needs --run, a trained model"), a.property or p.error("steering needs --property"), a.num, seed=a.seed, calculator=a.calculator, workers=a.workers)
     elif a.what == "switches": result = switches(a.data, a.run or Path("runs/results/switches"), a.out, seed=a.seed)
     else: result = study(a.data, a.run or Path("runs/results") / a.out.stem, a.out.stem, a.preset, a.max_time, a.num, a.num_new, a.seed, readings={} if a.only_new else {"free, mean": dict()} if a.only_free else READINGS, steps=a.steps)

@@ -111,7 +111,8 @@ def cmd_generate(a):
 def cmd_optimise(a):
     from dpcdvae.data import load_crystals, source_files
     from dpcdvae.steer import Walk, optimise
-    if missing := {"train", "test"} - set(source_files(a.data, None)): raise ValueError(f"{a.data} has no {' and no '.join(sorted(missing))} split: the property is learnt from the one, the search starts from the other")
+    missing = sorted({"train", "test"} - set(source_files(a.data, None)))
+    if missing: raise ValueError(f"{a.data} has no {' split and no '.join(missing)} split: the property is learnt from the one, the search starts from the other")
     model = load_model(a.model)
     sets = {k: load_crystals(a.data, split=k, limit=limit, workers=a.workers, graph="crystalnn" if model.config.encoder_graph == "crystalnn" else "none", progress=sys.stderr.isatty()) for k, limit in (("train", None), ("test", a.limit))}
     said = optimise(model, sets["test"], sets["train"], a.property, a.out, Walk(rounds=a.rounds, maximise=a.maximise), sys.stderr.isatty(), seed=a.seed, **{k: v for k in ("sampler", "steps") if (v := getattr(a, k))})

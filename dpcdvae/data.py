@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['LENGTH_FLOOR', 'ANGLE_FLOOR', 'MAX_ATOMS', 'MAX_Z', 'MIN_DISTANCE', 'MIN_VOLUME', 'NOT_PROPERTIES', 'CAUSES',
-           'FORMAT', 'DATA_URL', 'OFFICIAL', 'SPLITS', 'TABLES', 'KINDS', 'lattice_vector', 'unit_gram', 'valid_angles',
-           'LatticeScaler', 'DataError', 'Rejected', 'atomic_write', 'write_rejected', 'Row', 'file_text', 'stem',
-           'table_columns', 'numeric', 'table_rows', 'parquet_columns', 'extxyz_rows', 'RowError', 'check_structure',
-           'parse_cif', 'check_formula', 'parse_extxyz', 'right_handed', 'canonical', 'crystalnn_edges', 'row_error',
-           'read_row', 'bonds_of', 'num_cores', 'quiet_worker', 'read_rows', 'join', 'join_edges', 'pack', 'unpack',
-           'content_digest', 'save_crystals', 'open_crystals', 'cache_dir', 'cache_key', 'read_cached', 'write_cache',
-           'git_blob_sha1', 'fetch', 'official_file', 'embedded_dir', 'folder_files', 'source_files', 'file_rows',
-           'all_rows', 'read_files', 'read_bytes', 'relocate', 'read_split', 'ready_made', 'read_source',
-           'same_properties', 'load_crystals', 'split_indices', 'load_splits', 'BucketBatchSampler', 'CrystalLoader',
-           'element_counts', 'composition_fractions', 'dataset_summary']
+           'FORMAT', 'DATA_URL', 'OFFICIAL', 'SPLITS', 'TABLES', 'KINDS', 'EMBEDDED', 'lattice_vector', 'unit_gram',
+           'valid_angles', 'LatticeScaler', 'DataError', 'Rejected', 'atomic_write', 'write_rejected', 'Row',
+           'file_text', 'stem', 'table_columns', 'numeric', 'table_rows', 'parquet_columns', 'extxyz_rows', 'RowError',
+           'check_structure', 'parse_cif', 'check_formula', 'parse_extxyz', 'right_handed', 'canonical',
+           'crystalnn_edges', 'row_error', 'read_row', 'bonds_of', 'num_cores', 'quiet_worker', 'read_rows', 'join',
+           'join_edges', 'pack', 'unpack', 'content_digest', 'save_crystals', 'open_crystals', 'cache_dir', 'cache_key',
+           'read_cached', 'write_cache', 'git_blob_sha1', 'fetch', 'official_file', 'embedded_dir', 'folder_files',
+           'source_files', 'file_rows', 'all_rows', 'read_files', 'read_bytes', 'relocate', 'read_split', 'ready_made',
+           'read_source', 'same_properties', 'load_crystals', 'split_indices', 'load_splits', 'BucketBatchSampler',
+           'CrystalLoader', 'element_counts', 'composition_fractions', 'dataset_summary']
 
 # %% ../nbs/03_data.ipynb #ec11af6e
 import csv, gzip, hashlib, http.client, io, json, multiprocessing, os, re, signal, sys, urllib.error, urllib.request, warnings, zlib
@@ -505,6 +505,7 @@ def official_file(name:str, split:str, progress:bool=True)->Path:
 SPLITS = ("train", "val", "test")
 TABLES = (".csv", ".csv.gz", ".parquet", ".extxyz", ".extxyz.gz", ".xyz", ".safetensors")
 KINDS = ", ".join(TABLES) + " or .cif"
+EMBEDDED = ("perov-mini", "carbon-mini")                      # they come with the package
 
 def embedded_dir(name:str="perov_mini")->Path:
     "Find the data set that comes with the package: under DPCDVAE_DATA, in the package, or beside it."
@@ -530,9 +531,9 @@ def source_files(src:str|Path, split:str|None=None, progress:bool=True)->dict[st
     if name in OFFICIAL:
         if split not in (None, *SPLITS): raise DataError(f"{src} has no split {split!r}; it has train, val and test")
         return {s: [official_file(name, s, progress)] for s in ([split] if split else SPLITS)}
-    path = embedded_dir() if name == "perov-mini" else Path(src).expanduser()
+    path = embedded_dir(name.replace("-", "_")) if name in EMBEDDED else Path(src).expanduser()
     if path.is_dir(): files = folder_files(path)
-    elif not path.exists(): raise DataError(f"{src} is no file, no folder and none of the known names perov_mini, {', '.join(OFFICIAL)}; check the path")
+    elif not path.exists(): raise DataError(f"{src} is no file, no folder and none of the known names perov_mini, carbon_mini, {', '.join(OFFICIAL)}; check the path")
     elif not path.name.lower().endswith((*TABLES, ".cif", ".cif.gz")): raise DataError(f"{path} has an unknown extension; use {KINDS}")
     else: files = {stem(path) if stem(path) in SPLITS else "": [path]}
     if split and split not in files: raise DataError(f"{src} has no split {split!r} ({', '.join(s for s in files if s) or 'it is one set'}); leave split out, or use load_splits to divide it")

@@ -84,7 +84,7 @@ def arrays(fingerprints:list, # of `fingerprint`
     return np.array([f["structure"] for f in have]).reshape(-1, 61), standardise([f["composition"] for f in have])
 
 # %% ../nbs/41_fingerprints.ipynb #521c1389
-CUTOFFS = {"perov-5":(.2,4.), "perov-mini":(.2,4.), "carbon-24":(.2,4.), "mp-20":(.4,10.)} # structure, composition
+CUTOFFS = {"perov-5":(.2,4.), "perov-mini":(.2,4.), "carbon-24":(.2,4.), "carbon-mini":(.2,4.), "mp-20":(.4,10.)} # structure, composition
 
 def cutoffs_for(name, # of a data set or its path; "S,C"; or (S, C)
                 default:tuple|None=None, # where the name says nothing; None: that is an error

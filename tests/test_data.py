@@ -285,11 +285,12 @@ def test_parquet(tmp_path):
     sentence(lambda: load_crystals(tmp_path/"bad.parquet", cache=False), "bad.parquet")
 
 
-def test_embedded_set(tmp_path, monkeypatch):
-    (tmp_path/"perov_mini").mkdir()
-    table(tmp_path/"perov_mini"/"test.csv", [("a", p1())])
+def test_embedded_sets(tmp_path, monkeypatch):
+    for name in ("perov_mini", "carbon_mini"):
+        (tmp_path/name).mkdir()
+        table(tmp_path/name/"test.csv", [(f"a-{name}", p1())])
     monkeypatch.setenv("DPCDVAE_DATA", str(tmp_path))
-    assert load_crystals("perov_mini", "test").ids == load_crystals("perov-mini", "test").ids == ("a",)
+    for name in ("perov_mini", "carbon_mini"): assert load_crystals(name, "test").ids == load_crystals(name.replace("_", "-"), "test").ids == (f"a-{name}",)
 
 
 def test_limit(tmp_path):

@@ -58,7 +58,7 @@ def test_scale_belongs_to_the_definition():
     assert F.SCALE.shape == (2,132) and F.SCALE[1].min() > 0
     assert F.SCALE[0,[0,1,5,6,18,131]] == pytest.approx([21.1944418,58.2021266,29.4689222,28.7173514,637.98613,136.466457]) and F.SCALE[1,[0,131]] == pytest.approx([16.3578174,85.9802059])
     assert F.SCALE[0].sum() == pytest.approx(8846.746056, abs=1e-4) and F.SCALE[1].sum() == pytest.approx(4985.201943, abs=1e-4)
-    assert F.CUTOFFS == {"perov-5": (.2,4.), "perov-mini": (.2,4.), "carbon-24": (.2,4.), "mp-20": (.4,10.)}
+    assert F.CUTOFFS == {"perov-5": (.2,4.), "perov-mini": (.2,4.), "carbon-24": (.2,4.), "carbon-mini": (.2,4.), "mp-20": (.4,10.)}
     assert F.THRESHOLDS == {"perov-5": (.43924842,.61202443,.7364607), "carbon-24": (-154.527093,-154.45865733,-154.44206825), "mp-20": (-3.17562208,-2.82196882,-2.52814761)}
 
 @pytest.mark.parametrize("source", ["", "no crystal", Structure(Lattice.cubic(4), ["Na","Cl"], [[0,0,0],[0,0,0]])], ids=["empty","nonsense","all in one place"])
