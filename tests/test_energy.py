@@ -121,3 +121,28 @@ def test_dask_shares_the_work(tmp_path):
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
         shared = E.energies(made, None, "emt", progress=False, scheduler=cluster.scheduler_address)[0]
     assert alike(shared, E.energies(made, None, "emt", **quiet)[0])
+
+# ---- DFT, where GPAW is installed ----
+
+HAS_GPAW = subprocess.run(["/usr/bin/python3", "-c", "import gpaw"], capture_output=True).returncode==0 if Path("/usr/bin/python3").exists() else False
+DFT = "dpcdvae.dft:GPAW(ecut=250, kdensity=1.0)"
+
+def test_without_gpaw_a_sentence_says_how_to_get_it():
+    with pytest.raises(MetricsError, match="apt install gpaw"): E.energies([], None, f"dpcdvae.dft:GPAW(python='{sys.executable}')", **quiet)
+
+@pytest.mark.skipif(not HAS_GPAW, reason="GPAW is not installed for /usr/bin/python3 (apt install gpaw gpaw-data)")
+def test_dft_is_gpaws_own(tmp_path):
+    diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.57), ["C"], [[0,0,0]]).get_primitive_structure()
+    rows, summary = E.energies(folder(tmp_path, [diamond]), None, DFT, max_steps=0, **quiet)
+    direct = ("from ase import Atoms; from gpaw import GPAW, PW, FermiDirac\n"
+              f"a = Atoms('C2', positions={diamond.cart_coords.tolist()}, cell={diamond.lattice.matrix.tolist()}, pbc=True)\n"
+              "a.calc = GPAW(mode=PW(250), xc='PBE', kpts=dict(density=1.0, gamma=True), occupations=FermiDirac(0.1), convergence=dict(energy=1e-4), txt=None)\nprint(a.get_potential_energy() / 2)")
+    said = subprocess.run(["/usr/bin/python3", "-c", direct], capture_output=True, text=True, timeout=300)
+    assert rows[0]["energy"]==pytest.approx(float(said.stdout.split()[-1]), abs=2e-3) and "GPAW" in summary["calculator"] and "ecut 250" in summary["calculator"]
+
+@pytest.mark.skipif(not HAS_GPAW, reason="GPAW is not installed for /usr/bin/python3 (apt install gpaw gpaw-data)")
+def test_dft_goes_on_after_a_crystal_that_it_cannot_do(tmp_path):
+    good = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.57), ["C"], [[0,0,0]]).get_primitive_structure()
+    bad = Structure(Lattice.cubic(3), ["Fm"], [[0,0,0]])                        # no setup for fermium
+    rows, _ = E.energies(folder(tmp_path, [bad, good]), None, DFT, max_steps=0, **quiet)
+    assert rows[0]["reason"]=="failed while relaxed" and "energy" in rows[1]
