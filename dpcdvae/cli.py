@@ -36,7 +36,7 @@ def parser()->argparse.ArgumentParser:
         for flags, kw in options: s.add_argument(*flags, **kw)
     opt = lambda *flags, **kw: (flags, kw)
     model, data, out = opt("--model", required=True, help="run folder or model folder"), opt("--data", required=True, help="split file, folder of splits, folder of CIFs, extxyz file, or a known name"), opt("--out", required=True, type=Path)
-    sampling = [opt("--sampler", help="modified, ddpm or ddim"), opt("--steps", type=whole(1), help="network calls a crystal"), opt("--seed", type=whole(0), default=0), opt("--boundary", help="every, network or never"),
+    sampling = [opt("--sampler", help="modified, ddpm, ddim, dpmpp_2m, dpmpp_2m_sde or heun"), opt("--steps", type=whole(1), help="network calls a crystal"), opt("--spacing", default="uniform", help="of the calls: uniform, quadratic or logsnr"), opt("--seed", type=whole(0), default=0), opt("--boundary", help="every, network or never"),
                 opt("--film", type=whole(0), nargs="?", const=4, default=0, metavar="N", help="film the first N crystals (4)"), opt("--threads", type=whole(1))]
     workers = opt("--workers", type=whole(1), help="processes; all cores if not given")
     command("data", "Read, check and cache crystals; rejected rows are listed with a reason.", opt("source"), out, opt("--graph", default="none", choices=["none", "crystalnn"]), workers)
@@ -47,7 +47,7 @@ def parser()->argparse.ArgumentParser:
             opt("--force", default="", help="comma-separated: num_atoms, composition, lattice"), workers, *sampling)
     command("generate", "Draw new crystals.", model, opt("--num", type=whole(1), required=True), opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"), out, *sampling)
     command("optimise", "Look for crystals with a lower property near given ones.", model, data, out, opt("--property", required=True, help="a column of the data"), opt("--maximise", action="store_true"), opt("--limit", type=whole(1), default=100, help="start from the first N crystals of the test split (100)"),
-            opt("--rounds", type=whole(1), default=10, help="times to decode, look and go on; each gives a crystal a start"), workers, *sampling[:3], opt("--threads", type=whole(1)))
+            opt("--rounds", type=whole(1), default=10, help="times to decode, look and go on; each gives a crystal a start"), workers, *sampling[:4], opt("--threads", type=whole(1)))
     command("evaluate", "Judge a folder of crystals.", opt("folder", type=Path), opt("--reference", help="known crystals, for novelty and twins: the training set"), opt("--test", help="crystals whose distribution is wanted, for coverage and distances: the test set; the reference if not given"), opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
             opt("--cutoffs", help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the test set's name if not given"), opt("--property", help="column of the test set whose distribution to compare"),
             opt("--timeout", type=float, default=60., help="seconds a crystal"), opt("--scheduler", help="address of a Dask scheduler"), workers)
@@ -92,7 +92,7 @@ def cmd_train(a):
     best = f"best validation loss {record['best_val_loss']:.4f}; model in {a.out / 'best'}" if record["best_val_loss"] is not None else f"no finite validation loss; model in {a.out / 'last'}"
     print(f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} crystals/s, {best}")
 
-def _sampling(a)->dict: return dict(sampler=a.sampler, steps=a.steps, seed=a.seed, boundary=a.boundary, films=a.film, out=a.out, progress=sys.stderr.isatty())
+def _sampling(a)->dict: return dict(sampler=a.sampler, steps=a.steps, spacing=a.spacing, seed=a.seed, boundary=a.boundary, films=a.film, out=a.out, progress=sys.stderr.isatty())
 
 def cmd_reconstruct(a):
     from dpcdvae.data import load_crystals, source_files
@@ -115,7 +115,7 @@ def cmd_optimise(a):
     if missing: raise ValueError(f"{a.data} has no {' split and no '.join(missing)} split: the property is learnt from the one, the search starts from the other")
     model = load_model(a.model)
     sets = {k: load_crystals(a.data, split=k, limit=limit, workers=a.workers, graph="crystalnn" if model.config.encoder_graph == "crystalnn" else "none", progress=sys.stderr.isatty()) for k, limit in (("train", None), ("test", a.limit))}
-    said = optimise(model, sets["test"], sets["train"], a.property, a.out, Walk(rounds=a.rounds, maximise=a.maximise), sys.stderr.isatty(), seed=a.seed, **{k: v for k in ("sampler", "steps") if (v := getattr(a, k))})
+    said = optimise(model, sets["test"], sets["train"], a.property, a.out, Walk(rounds=a.rounds, maximise=a.maximise), sys.stderr.isatty(), seed=a.seed, **{k: v for k in ("sampler", "steps", "spacing") if (v := getattr(a, k))})
     print(f"{a.property} is read from the latent vector to {said['held_out_mae']:.3g} (mean absolute error on held-out crystals; the mean alone: {said['mae_of_the_mean']:.3g})\n"
           f"{len(sets['test'])} starts, {a.rounds} rounds each, in {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out} --test {a.data} --property {a.property}")
 

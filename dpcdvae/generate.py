@@ -19,16 +19,17 @@ from .film import Film
 from .heads import counts_to_types, whole_counts
 from .lattice import minimum_image
 from .model import DPCDVAE, Stats, check_size
-from .sampler import Prediction, address_normal, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES
+from .sampler import Prediction, address_normal, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES, SAMPLERS
 
 # %% ../nbs/32_generate.ipynb #98ce3754
 @dataclass(frozen=True)
 class Sampling:
     "How to sample; None means: as the model's preset has it."
-    sampler:str|None = None  # modified, ddpm or ddim; langevin for score matching
+    sampler:str|None = None  # modified, ddpm, ddim, dpmpp_2m, dpmpp_2m_sde or heun; langevin for score matching
     steps:int|None = None    # network calls a crystal
     seed:int = 0
     boundary:str|None = None # every, network or never
+    spacing:str = "uniform"  # of the times of the network calls: uniform, quadratic or logsnr
     z:str = "mean"           # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force:tuple = ()         # reconstruction: take "num_atoms", "composition", "lattice" from the true crystal
     formula:str|None = None  # generation: the atoms of one cell, such as "SrTiO3"; None: the prior's choice
@@ -39,9 +40,9 @@ class Sampling:
         chosen = lambda own, preset: preset if own is None else own
         full = dataclasses.replace(self, sampler=chosen(self.sampler, c.sampler), steps=chosen(self.steps, c.sampling_steps), boundary=chosen(self.boundary, c.boundary), force=tuple(self.force))
         if not 0 <= full.seed < 2**63: raise ValueError(f"seed is {full.seed}: it must be from 0 to 2**63 - 1")
-        if (c.process == "score") != (full.sampler == "langevin"): raise ValueError(f"the sampler {full.sampler} does not fit a model with the {c.process} process: {'take langevin' if c.process == 'score' else 'take modified, ddpm or ddim'}")
+        if (c.process == "score") != (full.sampler == "langevin"): raise ValueError(f"the sampler {full.sampler} does not fit a model with the {c.process} process: {'take langevin' if c.process == 'score' else 'take one of ' + ', '.join(SAMPLERS)}")
         if c.process == "score": check_langevin_steps(full.steps, c.num_steps)
-        else: get_step(full.sampler), time_grid(c.num_steps, full.steps)
+        else: get_step(full.sampler), time_grid(c.num_steps, full.steps, full.spacing, model.process.schedule)
         if full.boundary not in BOUNDARIES: raise ValueError(f"no boundary {full.boundary!r}: choose one of {', '.join(BOUNDARIES)}")
         if full.z not in ("mean", "sampled"): raise ValueError(f"z is {full.z!r}: choose mean or sampled")
         if bad := set(full.force) - {"num_atoms", "composition", "lattice"}: raise ValueError(f"cannot force {', '.join(sorted(bad))}: choose from num_atoms, composition, lattice")
@@ -97,7 +98,7 @@ def denoise(model:DPCDVAE, z:Tensor, # (B,D)
     where = denoiser, model.process, start.atomic_numbers, start.batch, len(start), ids
     how = dict(steps=s.steps, seed=s.seed, boundary=s.boundary, types=model.config.types, callback=callback)
     if s.sampler == "langevin": x, types = langevin(*where, start.lattice, **how)
-    else: x, types = sample(*where, s.sampler, last_noise=model.config.last_noise, **how)
+    else: x, types = sample(*where, s.sampler, spacing=s.spacing, last_noise=model.config.last_noise, **how)
     return start.replace(frac_coords=x, atomic_numbers=types)
 
 def by_size(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling, callback=None, max_atoms:int=640)->CrystalBatch:

@@ -20,12 +20,12 @@ from .encoder import Encoder
 from .heads import Heads, Latent, Surroundings, composition_loss, counts_to_types, kl_loss, lattice_loss, num_atoms_loss, sample_latent, whole_counts
 from .lattice import lattice_from_parameters
 from .prior import PRIORS
-from .sampler import BOUNDARIES, STEPS
+from .sampler import BOUNDARIES, SAMPLERS
 from .schedule import BETAS, make_schedule
 
 # %% ../nbs/30_model.ipynb #c2290a64
 CHOICES = dict(encoder_graph=("nearest", "crystalnn"), process=tuple(PROCESSES), schedule=("geometric", *BETAS, *(f"{b}+ztsnr" for b in BETAS)), atoms=tuple(ATOMS), frame=("fractional", "cartesian"),
-               gine_pool=("max", "mean"), gine_distance=("bare", "gaussian"), fusion=("mlp", "line"), types=("fixed", "argmax"), scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*STEPS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
+               gine_pool=("max", "mean"), gine_distance=("bare", "gaussian"), fusion=("mlp", "line"), types=("fixed", "argmax"), scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*SAMPLERS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
 MAY_BE_ZERO = ("ema", "num_atom_residuals", "num_output_residuals", "prior_steps")
 
 @dataclass(frozen=True)
