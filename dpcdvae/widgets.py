@@ -367,7 +367,7 @@ def field(owner, trait:str, kind, label:str, **options)->ipywidgets.Widget:
 
 def flow(*items, **layout)->ipywidgets.HBox:
     "Lay widgets side by side, and under each other where the page is narrow."
-    return ipywidgets.HBox(items, layout=dict(flex_flow="row wrap", align_items="center") | layout)
+    return ipywidgets.HBox(items, layout=dict(flex_flow="row wrap", align_items="center", grid_gap="4px 14px") | layout)
 
 def stage(film, width:int=330, # least width in pixels
           **options)->"FilmPlayer":
@@ -390,9 +390,9 @@ class Explorer(ipywidgets.VBox):
     def _repr_mimebundle_(self, **kwargs): return super()._repr_mimebundle_(**kwargs) | {"text/html": self.still()}
 
 # %% ../nbs/51_widgets.ipynb #c37480e2
-def step_lengths(film:Film)->Tensor: # (F,) Å, first 0
+def step_lengths(film:Film)->Tensor: # (F,) Å, the first is nan
     "Measure the RMS displacement of the atoms since the frame before."
-    step = film.frac_unwrapped.double().diff(dim=0, prepend=film.frac_unwrapped[:1].double())
+    step = film.frac_unwrapped.double().diff(dim=0, prepend=torch.full_like(film.frac_unwrapped[:1], torch.nan).double())
     return (step @ film.crystal().lattice[0].double()).square().sum(-1).mean(-1).sqrt()
 
 def distance_left(film:Film)->tuple[str,Tensor]: # what is measured, (F,) Å
@@ -517,7 +517,7 @@ class ForwardExplorer(Explorer):
     crystal = traitlets.Instance(CrystalBatch)
     process, schedule = traitlets.Enum(list(SCHEDULES), "wrapped"), traitlets.Unicode("geometric")
     t, seed, wrapped = traitlets.Int(0), traitlets.Int(0), traitlets.Bool(True)
-    def __init__(self, crystal:CrystalBatch|None=None, t:int=600, draws:int=3000, **options): # draws: atoms in the histogram; options of FilmPlayer
+    def __init__(self, crystal:CrystalBatch|None=None, t:int=600, draws:int=15000, **options): # draws: atoms in the histogram; options of FilmPlayer
         super().__init__()
         self.draws, self.says = draws, ipywidgets.HTML()
         self.crystal, self.film = crystal or toy("SrTiO3"), None
@@ -695,8 +695,9 @@ class Run:
     "One run of the sampler in a thread: it can be paused, stepped and stopped between any two steps."
     def __init__(self, work, # called with `watch`; returns the film
                  tell,      # called in the starting thread with each thing that happened
-                 paused:bool=False, pace:float=30.): # most frames a second
-        self.work, self.tell, self.pace = work, tell, pace
+                 paused:bool=False, pace:float=30., # most frames a second
+                 busy=lambda: False): # whether the reader's browser is behind
+        self.work, self.tell, self.pace, self.busy = work, tell, pace, busy
         self.paused, self.permits, self.cancelled = paused, 0, False
         self.gate, self.telling, self.queue, self.loop, self.due = threading.Condition(), threading.RLock(), deque(), running_loop(), 0.
         self.thread = threading.Thread(target=self._main, name="dpcdvae sampler", daemon=True)
@@ -713,6 +714,8 @@ class Run:
         self._send("frame", seen)
         with self.gate:
             self.gate.wait_for(lambda: self.cancelled, timeout=max(0., self.due - time.monotonic()))
+            until = time.monotonic() + 0.3
+            while self.busy() and not self.cancelled and time.monotonic() < until: self.gate.wait(0.01)      # a slow browser is waited for, but not for ever
             self.gate.wait_for(lambda: self.cancelled or not self.paused or self.permits > 0)
             self.permits = max(0, self.permits - 1)
             if self.cancelled: raise Stopped
@@ -741,7 +744,7 @@ class Run:
 def sampler_figure()->go.Figure:
     "Prepare the curves of a run."
     fig = go.Figure([go.Scatter(x=[], y=[], name="x<sub>t</sub>", mode="lines", line=dict(color="#4c6ef5", width=2.5)), go.Scatter(x=[], y=[], name="predicted x<sub>0</sub>", mode="lines", line=dict(color="#12b886", width=1.5, dash="dot")),
-                     go.Scatter(x=[], y=[], name="energy", mode="lines+markers", marker=dict(size=4), line=dict(color="#e8590c", width=1.5), yaxis="y2")])
+                     go.Scatter(x=[], y=[], name="energy", mode="lines+markers", marker=dict(size=4), line=dict(color="#e8590c", width=1.5), yaxis="y2", visible=False)])
     fig.add_hline(y=MIN_DISTANCE, line=dict(color="#e03131", width=1, dash="dash"))
     return fig.update_layout(xaxis_title="step", yaxis=dict(title="smallest distance (Å)", rangemode="tozero", autorangeoptions=dict(include=2.5)), yaxis2=dict(title="energy (eV/atom)", overlaying="y", side="right", showgrid=False, visible=False), legend=dict(orientation="h", x=1, xanchor="right", y=1.12))
 
@@ -769,7 +772,9 @@ class LiveSampler(Explorer):
         self.crystal, self.task, self.sampler, self.steps = crystal, "new crystal" if crystal is None else "reconstruct", c.sampler, c.sampling_steps
         for k, v in traits.items(): self.set_trait(k, v)
         self.player, self.figure = stage(crystal[0] if crystal is not None else toy("SrTiO3"), label="waiting for a run"), live(sampler_figure())
-        self.draw = Throttle(self._draw, 0.1)
+        self.figure.layout.xaxis.range = [0, self.steps]
+        self.draw, self.seen_at = Throttle(self._draw, 0.2), -math.inf
+        self.player.observe(lambda change: setattr(self, "seen_at", time.monotonic()), "drawn")
         self._lay(("langevin",) if c.process == "score" else tuple(STEPS))
         self._word()
     def _lay(self, samplers):
@@ -778,7 +783,7 @@ class LiveSampler(Explorer):
         number = lambda k, label, high: field(self, k, ipywidgets.BoundedIntText, label, min=0 if k == "seed" else 1, max=high, layout=dict(width="130px"))
         self.fields = [field(self, "task", ipywidgets.Dropdown, "make", options=["new crystal", "reconstruct"], layout=dict(width="190px")), field(self, "formula", ipywidgets.Text, "formula", placeholder="any", continuous_update=False, layout=dict(width="170px")),
                        field(self, "sampler", ipywidgets.Dropdown, "sampler", options=samplers, layout=dict(width="180px")), number("steps", "steps", 10**6), number("seed", "seed", 2**31 - 1), field(self, "energy", ipywidgets.Checkbox, f"energy ({self.calculator})", indent=False, layout=dict(width="auto"))]
-        self.says, bar = ipywidgets.HTML(), field(self, "progress", ipywidgets.FloatProgress, "", min=0., max=1., layout=dict(width="100%"))
+        self.says, bar = ipywidgets.HTML(), field(self, "progress", ipywidgets.FloatProgress, "", min=0., max=1., layout=dict(width="100%", height="10px"))
         self.children = [flow(*self.fields), flow(*self.buttons.values()), bar, flow(self.player, self.figure), self.says]
     @traitlets.validate("sampler")
     def _known(self, proposal):
@@ -798,12 +803,15 @@ class LiveSampler(Explorer):
             return
         s, target = self.settings(), None if self.task == "new crystal" else self.crystal[0]
         self.rows, self.film, self.progress, self.message, self.total = [], None, 0., "", s.steps if s.sampler != "langevin" else self.model.config.num_steps
-        self.figure.layout.xaxis.range, self.figure.layout.yaxis2.visible = [0, self.total], self.energy
+        self.figure.layout.xaxis.range, self.figure.layout.yaxis2.visible, self.figure.data[2].visible = [0, self.total], self.energy, self.energy
         self.state = "paused" if paused else "running"
         def work(watch):
             look = Look(get_calculator(self.calculator) if self.energy else None)
             return decode(self.model, latent_of(self.model, s, target), s, target, lambda step, finish: watch(**look(step, finish)))
-        self.run = Run(work, self._hear, paused, self.pace)
+        self.run = Run(work, self._hear, paused, self.pace, self.behind)
+    def behind(self)->bool:
+        "Say whether a browser that draws is more than three frames behind."
+        return time.monotonic() - self.seen_at < 1 and len(self.rows) - 1 - self.player.drawn.get("frame", 0) > 3
     def pause(self):
         "Hold the run after the next step."
         if self.state == "running": self.run.change(paused=True, permits=0); self.state = "paused"
@@ -1061,13 +1069,22 @@ class FilmCompare(Explorer):
         if not self.films: raise ValueError("there is no film to compare: give one or more")
         self.labels = list(labels or [f"{f.meta.get('sampler', 'film')} {i}" for i, f in enumerate(self.films, 1)])
         if len(self.labels) != len(self.films): raise ValueError(f"{len(self.films)} films have {len(self.labels)} labels: give one each")
-        self.players = [stage(f, 240, label=label, **dict(height=300) | options) for f, label in zip(self.films, self.labels)]
+        self.players = [stage(f, 240, label=label, **dict(height=300, controls=False) | options) for f, label in zip(self.films, self.labels)]
+        self.longest = self.players[max(range(len(self.films)), key=lambda i: len(self.films[i]))]
         self.figure = clickable(live(compare_figure([(k, what, rounded(y)) for k, f in zip(self.labels, self.films) for what, y in [distance_left(f)]]), width=800, height=260), lambda x: self.set_trait("position", x))
         for player in self.players: player.observe(self._follow, "frame"); player.observe(self._one_plays, "playing")
-        self.children = [flow(*self.players), self.figure]
+        self.children = [self._lay(), flow(*self.players), self.figure]
         self.observe(self._move, "position"); self.observe(Throttle(self._mark), "position")
         self.position = position
         self._move(None)
+    def _lay(self):
+        "One set of controls for all players."
+        play = ipywidgets.ToggleButton(description="Play", icon="play", layout=dict(width="90px"))
+        traitlets.link((play, "value"), (self.longest, "playing"))
+        slider = field(self, "position", ipywidgets.FloatSlider, "part of the way", min=0., max=1., step=0.001, readout_format=".2f", layout=dict(width="360px"))
+        self.toggles = {k: ipywidgets.ToggleButton(value=getattr(self.players[0], k), description=k, layout=dict(width="84px")) for k in ("wrapped", "ghosts", "bonds", "arrows", "target")}
+        for k, toggle in self.toggles.items(): toggle.observe(lambda change, k=k: [setattr(p, k, change["new"]) for p in self.players], "value")
+        return flow(play, slider, *self.toggles.values())
     @traitlets.validate("position")
     def _clamp(self, proposal): return min(max(proposal["value"], 0.), 1.)
     def frame(self, film:Film)->int:
