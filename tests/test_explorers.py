@@ -84,6 +84,17 @@ def test_scrubber_is_linked_both_ways_and_its_cursor_follows():
     s.frame = 10**6; assert (s.frame, s.player.frame) == (20, 20)
     s.frame = -5; assert (s.frame, s.player.frame) == (0, 0)
 
+def test_what_a_page_that_is_opened_later_gets_is_complete(model, toys):
+    "A figure's first state is what Voila, or a page loaded again, is told; later changes are messages to whoever listens."
+    first = lambda f: (f._widget_layout, f._widget_data)
+    s = W.TimestepScrubber(film_of(), frame=10**6); assert s.frame == s.player.frame == 20
+    layout, data = first(s.figure); assert layout["width"] == 430 and layout["paper_bgcolor"] == "rgba(0,0,0,0)" and [d["x"][0] for d in data if d["name"] == "cursor"] == [20] * 3
+    f = W.ForwardExplorer(toys[0], t=700); assert f.player.frame == 700 and list(first(f.figure)[1][1]["y"]) == list(f.figure.data[1].y) and len(f.figure.data[1].y) == 41
+    p = W.SchedulePlayground(schedule="linear"); data = first(p.figure)[1]
+    assert p.t == p.player.frame == 499 and [d["x"][0] for d in data if d["name"] == "cursor"] == [pytest.approx(499 / 999)] * 3 and [d["y"][-1] for d in data if d["name"] == "chosen"][1] == pytest.approx(float(make_schedule("linear").alpha_bar[-1]), abs=1e-7)
+    e = W.LatentExplorer(model, toys, steps=2); assert list(first(e.figure)[1][3]["x"]) == list(e.figure.data[3].x) and len(e.figure.data[3].x) == 1
+    c = W.FilmCompare([film_of()], position=0.4); assert list(first(c.figure)[1][-1]["x"]) == [0.4, 0.4]
+
 def test_a_click_on_the_curves_jumps():
     s = W.TimestepScrubber(film_of())
     click(s.figure, 0, x=15, index=15)
@@ -134,8 +145,8 @@ def test_density_is_a_density_and_becomes_flat():
         y = W.displacement_density(d, torch.full((3,), sigma).double())
         assert float(torch.trapezoid(y, d)) == pytest.approx(1, abs=1e-6)
     assert torch.allclose(y, torch.ones_like(y), atol=1e-6)
-    free = W.displacement_density(torch.tensor([0., 0.1]), torch.full((3,), 0.1).double(), wrapped=False)
-    assert free.tolist() == pytest.approx([1 / (0.1 * math.sqrt(2 * math.pi)), math.exp(-0.5) / (0.1 * math.sqrt(2 * math.pi))], rel=1e-6)
+    free = W.displacement_density(torch.tensor([0., 0.5]), torch.full((3,), 0.5).double(), wrapped=False)
+    assert free.tolist() == pytest.approx([1 / (0.5 * math.sqrt(2 * math.pi)), math.exp(-0.5) / (0.5 * math.sqrt(2 * math.pi))], rel=1e-6)
 
 @pytest.mark.parametrize("process,schedule,t", [("gaussian", "sigmoid", 800), ("wrapped", "geometric", 500), ("score", "geometric", 30)])
 def test_measured_spread_is_the_one_of_theory(process, schedule, t):
@@ -330,7 +341,7 @@ def test_slerp_keeps_the_radius_and_meets_its_ends():
     for u in (0., 0.2, 0.5, 1.): assert float(W.slerp(a, b, u).norm()) == pytest.approx(1, abs=1e-9)
     assert torch.allclose(W.slerp(a, b, 0.), a) and torch.allclose(W.slerp(a, b, 1.), b)
     whole = torch.arccos(a @ b); assert float(torch.arccos(a @ W.slerp(a, b, 0.3))) == pytest.approx(0.3 * float(whole), abs=1e-7)
-    assert torch.isfinite(W.slerp(a, -a, 0.5)).all() and torch.isfinite(W.slerp(a * 0, a, 0.5)).all()
+    assert torch.allclose(W.slerp(a, 2 * a, 0.5), 1.5 * a) and torch.allclose(W.slerp(a, -a, 0.25), 0.5 * a) and torch.isfinite(W.slerp(a * 0, a, 0.5)).all()
 
 def test_map_is_that_of_scikit_learn():
     from sklearn.decomposition import PCA
@@ -390,6 +401,7 @@ def test_compare_keeps_films_of_different_lengths_in_step():
     c.players[2].frame = 0; assert c.position == 1
     assert c.figure.data[-1].x == (1., 1.)
     click(c.figure, 0, x=0.2); assert [p.frame for p in c.players] == [20, 2, 0]
+    assert list(c.pictures()) == ["a, the end", "b, the end", "c, the end"]
     assert c.figure.data[0].y[0] == pytest.approx(float(film_of(F=101).distance_to_target()[0]), abs=1e-3) and [p.label for p in c.players] == ["a", "b", "c"]
 
 def test_one_set_of_controls_moves_all():
@@ -415,7 +427,7 @@ def test_picker_finds_shows_and_feeds(toys):
     assert p.num_pages == 3 and [c["key"] for c in p.gallery.cards] == [0, 1] and "SrTiO<sub>3</sub>" in p.gallery.cards[0]["html"] and "Pm-3m (221)" in p.gallery.cards[0]["html"]
     p.turn(1); assert [c["key"] for c in p.gallery.cards] == [2, 3]
     p.turn(99); assert p.page == 2; p.turn(-99); assert p.page == 0
-    p.query = "Cl"; assert p.found == [1, 2]
+    p.page = 2; p.query = "Cl"; assert p.found == [1, 2] and p.page == 0 and [c["key"] for c in p.gallery.cards] == [1, 2]
     p.query = "sg:225 Cl"; assert p.found == [1]
     p.query = "sg:fm-3m"; assert p.found == [1, 4]
     p.query = "unobtainium"; assert p.found == [] and "nothing fits" in p.says.value and p.page == 0
