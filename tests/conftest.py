@@ -77,11 +77,10 @@ class Lab:
         page.goto(f"{self.url}/lab/tree/{name}?token={self.token}&reset")
         until(page, "window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 0", 180000)
         until(page, "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'", 180000)
-        page.evaluate("window.jupyterapp.commands.execute('notebook:move-cursor-up')")
 
-    def run(self, page):
-        "Run the selected cell and go to the next."
-        page.evaluate("window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
+    def run(self, page, cell):
+        "Run one cell, counted from 0."
+        page.evaluate(f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {cell}; void window.jupyterapp.commands.execute('notebook:run-cell')")
 
     def errors(self, page):
         "Error outputs of the notebook that is open."

@@ -301,7 +301,7 @@ def kernel(lab, what, timeout=40):
 def test_player_in_jupyterlab(lab, lab_page):
     page, film = lab_page, make()
     lab.open(page, "player.ipynb", CELLS)
-    lab.run(page); page.wait_for_selector(".dpv", timeout=120000); settled(page, 0, 60000)
+    lab.run(page, 0); page.wait_for_selector(".dpv", timeout=120000); settled(page, 0, 60000)
     page.locator(".dpv-slider").scroll_into_view_if_needed()
     for part, frame in ((0.5, 20), (0.9, 36)):
         drag(page, part); settled(page, frame)
@@ -316,9 +316,9 @@ def test_player_in_jupyterlab(lab, lab_page):
     page.keyboard.press("Home"); page.keyboard.press(" "); until(page, f"{PLAYER}.session.state.frame === 40 && !{PLAYER}.session.state.playing", timeout=60000)
     kernel(lab, lambda s: s["frame"] == 40 and not s["playing"])
     assert len(page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.map(c => 0)")) == len(CELLS) and lab.errors(page) == []
-    lab.run(page); settled(page, 7); agrees(page, film, 7); assert page.evaluate(f"{PLAYER}.session.state.bonds")      # the kernel moves it
+    lab.run(page, 1); settled(page, 7); agrees(page, film, 7); assert page.evaluate(f"{PLAYER}.session.state.bonds")      # the kernel moves it
     kernel(lab, lambda s: s["png"] > 5000); assert (lab.folder/"work/shot.png").read_bytes()[:4] == b"\x89PNG"
-    lab.run(page); settled(page, 43); assert page.evaluate(STATE)["count"] == "44 / 44"      # frames that arrive one by one
+    lab.run(page, 2); settled(page, 43); assert page.evaluate(STATE)["count"] == "44 / 44"      # frames that arrive one by one
     kernel(lab, lambda s: s["num"] == 44 and s["drawn"].get("frame") == 43)
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"); page.wait_for_selector(".dpv[data-theme=dark]")
     assert lab.errors(page) == [] and page.wrong == []
@@ -330,8 +330,8 @@ def test_player_in_jupyterlab(lab, lab_page):
 def test_a_late_view_of_a_film_that_grew_has_all_frames(lab, lab_page):
     page = lab_page
     lab.open(page, "late.ipynb", [CELLS[0].replace("\nplayer\"\"\"", "").removesuffix("\nplayer"), CELLS[2], "player", CELLS[3]])
-    lab.run(page); lab.run(page); lab.run(page)
+    lab.run(page, 0); lab.run(page, 1); lab.run(page, 2)
     page.wait_for_selector(".dpv", timeout=120000); settled(page, 43, 60000)
     assert page.evaluate(STATE)["count"] == "44 / 44"
-    lab.run(page); until(page, f"{PLAYER}.session.film.formula === 'NaCl'"); settled(page, 0)
+    lab.run(page, 3); until(page, f"{PLAYER}.session.film.formula === 'NaCl'"); settled(page, 0)
     assert lab.errors(page) == [] and page.wrong == []
