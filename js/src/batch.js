@@ -51,11 +51,15 @@ export class Batch {
   dispose() { this.geometry.dispose(); this.material.dispose(); }
 }
 
-/** The half of a sphere that a reader can see. */
+/** The half of a sphere that a reader can see: corners and triangles. */
 export function dome(detail) {
-  const full = new IcosahedronGeometry(1, detail).getAttribute("position").array, kept = [];
-  for (let i = 0; i < full.length; i += 9) if (Math.max(full[i + 2], full[i + 5], full[i + 8]) > -0.3) for (let k = 0; k < 9; k++) kept.push(full[i + k]);
-  return new Float32Array(kept);
+  const full = new IcosahedronGeometry(1, detail).getAttribute("position").array, corners = [], index = [], known = new Map();
+  for (let i = 0; i < full.length; i += 9) if (Math.max(full[i + 2], full[i + 5], full[i + 8]) > -0.25) for (let k = i; k < i + 9; k += 3) {
+    const p = full.slice(k, k + 3), key = p.map((x) => Math.round(x * 1e5)).join();
+    if (!known.has(key)) { known.set(key, known.size); corners.push(...p); }
+    index.push(known.get(key));
+  }
+  return [new Float32Array(corners), new Uint16Array(index)];
 }
 
 /** A tube of `sides`, with a cone on its end where `head`. */

@@ -29,7 +29,7 @@ export class View {
       wide = Math.max(wide, Math.abs(q.x)); high = Math.max(high, Math.abs(q.y)); far = Math.max(far, v.length());
     }
     this.radius = far + margin;
-    this.half = Math.max(high + margin, (wide + margin) / Math.max(aspect, 0.2), 0.62 * this.radius);
+    this.half = Math.max(high + margin, (wide + margin) / Math.max(aspect, 0.2), 0.56 * this.radius);
     this.zoom = 1; this.shift.set(0, 0, 0);
   }
 

@@ -44,7 +44,11 @@ export class Controls {
     const key = `${film.frames}/${film.value("t", 0)}/${film.value("t", film.frames - 1)}`;
     if (key === this.tickKey) return;
     this.tickKey = key;
-    const last = film.frames - 1, many = Math.min(5, last), at = last ? Array.from({ length: many + 1 }, (_, i) => Math.round((i * last) / many)) : [0];
+    const last = film.frames - 1;
+    const many = Math.min(5, last), at = last ? Array.from({ length: many + 1 }, (_, i) => Math.round((i * last) / many)) : [0];
+    let longest = 0; // the read-out keeps its width, so that the slider does not move under the hand
+    for (let i = 0; i < film.frames; i += Math.max(1, Math.floor(film.frames / 400))) longest = Math.max(longest, reading(film, i).length);
+    this.read.style.minWidth = `${Math.max(longest, reading(film, last).length)}ch`;
     this.ticks.replaceChildren(...at.map((i) => h("span", { style: `left:${last ? (100 * i) / last : 0}%` }, (i ? "" : "t ") + time(film.value("t", i)))));
   }
 

@@ -7,7 +7,13 @@ import { graphics } from "./gl.js";
 import { cart, copies, halfBonds, norm, shortest, toPredicted, trail } from "./periodic.js";
 import * as shaders from "./shaders.js";
 
-const DETAIL = [[260, 9], [900, 5], [Infinity, 3]]; // most spheres -> how round
+const DETAIL = [3, 5, 8, 12]; // roundness: the rim of a sphere of 30, 60, 140, 300 pixels is off by less than a third of a pixel
+
+/** How round spheres must be: by their size on the screen, less when there are many. */
+function roundness(pixels, many) {
+  const wanted = 0.81 * Math.sqrt(pixels) - 1, most = many > 900 ? 3 : many > 250 ? 5 : 12;
+  return Math.min(DETAIL.find((d) => d >= wanted) ?? 12, most);
+}
 const corners = (S) => [0, S].flatMap((i) => [0, S].flatMap((j) => [0, S].map((k) => [i, j, k])));
 
 export class Picture {
@@ -17,14 +23,14 @@ export class Picture {
     const u = (more = {}) => ({ ...this.shared, ...Object.fromEntries(Object.entries(more).map(([k, v]) => [k, { value: v }])) });
     const body = { center: 4, color: 4 }, stick = { start: 4, along: 4, color: 4 }, stroke = { from: 3, to: 3, color: 4, span: 4 };
     const add = (name, order, batch) => { this[name] = batch; batch.mesh.renderOrder = order; this.scene.add(batch.mesh); };
-    this.makeSpheres = (d, order) => { const b = new Batch(shaders.sphere, dome(d), null, body, u()); b.mesh.renderOrder = order; this.scene.add(b.mesh); return b; };
+    this.makeSpheres = (d, order) => { const b = new Batch(shaders.sphere, ...dome(d), body, u()); b.mesh.renderOrder = order; this.scene.add(b.mesh); return b; };
     add("solidBonds", 1, new Batch(shaders.rod, ...tube(14, false), stick, u({ head: 0 })));
     add("arrows", 2, new Batch(shaders.rod, ...tube(14, true), stick, u({ head: 0.34 })));
     add("edges", 3, new Batch(shaders.line, ...QUAD, stroke, u({ width: 1.6, now: 0, memory: 0 })));
     add("axes", 4, new Batch(shaders.line, ...QUAD, stroke, u({ width: 3.2, now: 0, memory: 0 })));
     add("trails", 5, new Batch(shaders.line, ...QUAD, stroke, u({ width: 2, now: 0, memory: 1 }), { depthWrite: false }));
     add("target", 6, new Batch(shaders.ring, ...SQUARE, body, u({ width: 2.4, lift: 0 }), { depthWrite: false }));
-    add("ghostBonds", 7, new Batch(shaders.rod, ...tube(14, false), stick, u({ head: 0 })));
+    add("ghostBonds", 7, new Batch(shaders.rod, ...tube(14, false), stick, u({ head: 0 }), { depthWrite: false }));
     add("pick", 9, new Batch(shaders.ring, ...SQUARE, body, u({ width: 3, lift: 0 }), { depthWrite: false, depthTest: false }));
     this.levels = new Map();
   }
@@ -39,7 +45,7 @@ export class Picture {
 
   /** Points that must be seen: the cell, and the paths where they are not wrapped. */
   extent() {
-    const { wrapped, supercell } = this.session.state, f = this.film, L = f.lattice, points = [...corners(supercell).map((c) => cart(L, ...c)), ...L.map((v) => v.map((x) => x * (1 + 0.6 / Math.max(norm(v), 1e-9))))];
+    const { wrapped, supercell } = this.session.state, f = this.film, L = f.lattice, points = [...corners(supercell).map((c) => cart(L, ...c)), ...L.map((v) => v.map((x) => x * (1 + 0.95 / Math.max(norm(v), 1e-9))))];
     if (wrapped) return points;
     const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity], every = Math.max(1, Math.floor(f.frames / 200));
     for (let i = 0; i < f.frames; i += every) for (let a = 0; a < f.atoms; a++) {
@@ -127,7 +133,7 @@ export class Picture {
     this.trails.material.uniforms.now.value = p; this.trails.material.uniforms.memory.value = Math.max(0.12 * film.frames, 1.5);
     if (key === this.trailKey) return;
     this.trailKey = key;
-    const parts = s.trails ? trail(film, s.wrapped) : [];
+    const parts = s.trails ? trail(film, s.wrapped, graphics()?.software ? 5000 : 24000) : [];
     this.trails.begin(parts.length);
     for (const t of parts) {
       const z = film.number(t.t[1], t.atom);
@@ -146,29 +152,31 @@ export class Picture {
     }
   }
 
-  /** Spheres, in the order in which they must be drawn: solid ones, then ghosts from back to front. */
+  /** Spheres, in the order in which they must be drawn: solid ones from front to back, which hides most pixels before they are lit, then ghosts from back to front. */
   order(camera) {
-    const n = this.atoms.length, detail = DETAIL.find(([most]) => n <= most)[1];
+    const n = this.atoms.length, detail = roundness(this.widest * this.shared.scale.value, n);
     for (const [d, pair] of this.levels) if (d !== detail) for (const b of pair) b.mesh.visible = false;
     if (!this.levels.has(detail)) this.levels.set(detail, [this.makeSpheres(detail, 0), this.makeSpheres(detail, 8)]);
     const [solid, ghost] = this.levels.get(detail), e = camera.matrixWorldInverse.elements;
     for (const a of this.atoms) a.depth = e[2] * a.at[0] + e[6] * a.at[1] + e[10] * a.at[2];
     solid.begin(n); ghost.begin(n);
-    for (const a of this.atoms) if (a.alpha > 0.995) solid.add(...a.at, a.radius, ...a.color, 1);
-    for (const a of this.atoms.filter((a) => a.alpha <= 0.995).sort((x, y) => x.depth - y.depth)) ghost.add(...a.at, a.radius, ...a.color, a.alpha);
+    const sorted = [...this.atoms].sort((x, y) => x.depth - y.depth);
+    for (const a of sorted) if (a.alpha <= 0.995) ghost.add(...a.at, a.radius, ...a.color, a.alpha);
+    for (const a of sorted.reverse()) if (a.alpha > 0.995) solid.add(...a.at, a.radius, ...a.color, 1);
     solid.end(); ghost.end();
   }
 
-  /** Draw into a flat canvas; false where there is no device. */
-  draw(context, width, height, ratio, theme) {
+  /** Draw into a flat canvas, `fine` times finer and averaged; false where there is no device. */
+  draw(context, width, height, ratio, theme, fine = 1) {
     const device = graphics(), s = this.session.state;
     if (!device || device.lost || width < 1 || height < 1) return false;
     const camera = this.camera = this.view.camera(s.projection, width / height), u = this.shared;
     u.depth.value.set(this.view.distance, this.view.radius); u.perspective.value = s.projection === "perspective" ? 1 : 0;
-    u.pixels.value.set(width / 2, height / 2); u.scale.value = (height / 2 / this.view.half) * this.view.zoom;
+    u.pixels.value.set(width / 2, height / 2); // lines keep their width in the finer picture too
+    u.scale.value = (height / 2 / this.view.half) * this.view.zoom;
     for (const [b, w] of [[this.edges, 1.6], [this.axes, 3.2], [this.trails, 2], [this.target, 2.4], [this.pick, 3]]) b.material.uniforms.width.value = w * ratio;
     this.order(camera);
-    device.draw(this.scene, camera, context, width, height);
+    device.draw(this.scene, camera, context, width, height, fine);
     this.letters(context, width, height, ratio, theme);
     return true;
   }
@@ -191,7 +199,7 @@ export class Picture {
       const n = norm(L[k]), tip = this.project(L[k].map((x) => x * (1 + (0.62 + this.widest) / n)), width, height);
       write("abc"[k], tip, css(look.axes[k]), 16, "italic 600");
     }
-    if (palette === "safe" && this.atoms.length <= 400) for (const a of this.atoms) if (a.alpha > 0.6 && this.seen(a)) {
+    if (palette === "safe" && this.atoms.length <= 160) for (const a of this.atoms) if (a.alpha > 0.6 && this.seen(a)) {
       const px = a.radius * this.shared.scale.value;
       if (px > 7 * ratio) write(a.symbol, this.project(a.at, width, height), look.ink, Math.min(0.8 * px / ratio, 15), "600");
     }

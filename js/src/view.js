@@ -91,13 +91,21 @@ export class PlayerView {
     const width = Math.round(this.width * this.ratio), height = Math.round(this.height * this.ratio);
     if (this.canvas.width !== width || this.canvas.height !== height) { this.canvas.width = width; this.canvas.height = height; }
     this.picture.update(this.theme);
+    clearTimeout(this.polishing);
     const drawn = this.picture.draw(this.context, width, height, this.ratio, this.theme), device = graphics();
     this.message.hidden = drawn;
     if (!drawn) this.message.textContent = device ? LOST : NO_WEBGL;
-    if (s.curves) this.curves.update(this.curves.el.clientWidth);
+    if (drawn && device.software) this.polishing = setTimeout(() => this.polish(), 260);
+    if (s.curves) this.curves.update(this.curves.el.clientWidth - 28);
     this.dirty = false; session.since = null;
     this.showCard();
     session.note({ drawn: { frame: s.frame, crystal: s.crystal, atoms: drawn ? this.picture.atoms.length : 0, ms: since === null ? 0 : Math.round(100 * (performance.now() - since)) / 100 } });
+  }
+
+  /** Where the processor draws, smooth the picture once it is at rest. */
+  polish() {
+    const { width, height } = this.canvas;
+    if (!this.ended && !this.session.state.playing && width * height < 4e6) this.picture.draw(this.context, width, height, this.ratio, this.theme, 2);
   }
 
   /** Words and buttons. */
@@ -205,7 +213,7 @@ export class PlayerView {
 
   dispose() {
     this.ended = true;
-    cancelAnimationFrame(this.frameRequest); clearTimeout(this.speaking);
+    cancelAnimationFrame(this.frameRequest); clearTimeout(this.speaking); clearTimeout(this.polishing);
     for (const f of this.gone) f();
     this.session.detach(this);
     this.picture.dispose();
