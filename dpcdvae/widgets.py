@@ -15,6 +15,7 @@ __all__ = ['OPTIONS', 'SOFT', 'SCHEDULES', 'PARAMETERS', 'SLIDERS', 'CURSORS', '
            'FilmCompare', 'symmetry', 'counts_of', 'fits', 'reduced', 'Gallery', 'CrystalPicker', 'can_serve', 'view']
 
 # %% ../nbs/51_widgets.ipynb #cfded5ea
+from html import escape
 from pathlib import Path
 import anywidget, numpy as np, torch, traitlets as tr
 from torch import Tensor
@@ -22,7 +23,7 @@ from .crystal import CrystalBatch
 from .data import atomic_write
 from .film import Film, FilmError, patch
 from .lattice import minimum_image
-from .plot import PLAYER, film_html, pack, quantise
+from .plot import PLAYER, film_html, pack, pretty, quantise, sketch
 
 # %% ../nbs/51_widgets.ipynb #7e71bdd5
 def still(crystal:CrystalBatch, # one crystal
@@ -123,6 +124,15 @@ class FilmPlayer(anywidget.AnyWidget):
     @tr.observe("crystal")
     def _count_frames(self, change):
         if self._growing: self.num_frames = len(self._growing[self.crystal]); self.frame = min(self.frame, self.num_frames - 1)
+
+    def __repr__(self)->str: return f"FilmPlayer({self.film!r})"
+
+    def _repr_mimebundle_(self, **kwargs): # the widget, and a drawing for where no widget can live
+        found = super()._repr_mimebundle_(**kwargs)
+        data, *rest = found if isinstance(found, tuple) else (found,)
+        drawing = f"<div><b>{escape(self.label) or pretty(self.film.formula)}</b><br>{sketch(self.film)}</div>" if self.film.num_atoms <= 64 else f"<b>{pretty(self.film.formula)}</b>"
+        data = data | {"text/plain": repr(self), "text/html": drawing}
+        return (data, *rest) if rest else data
 
     @property
     def films(self)->list[Film]: # as they are now
@@ -663,7 +673,7 @@ def quality(crystal:CrystalBatch, # the first one
     if not torch.isfinite(crystal.frac_coords).all(): return dict(min_distance=None, valid=False, reason="coordinates are not finite", energy=None)
     structure = crystal[0].to_structures()[0]
     check, closest = structure_validity(structure), min_distance(structure)[0]
-    energy = relax(structure, calculator, max_steps=0).get("energy") if calculator else None
+    with torch.enable_grad(): energy = relax(structure, calculator, max_steps=0).get("energy") if calculator else None      # CHGNet derives forces, and a sampler's callback runs without gradients
     return dict(min_distance=closest if math.isfinite(closest) else None, valid=check.ok, reason=check.reason, energy=energy)
 
 @torch.no_grad()

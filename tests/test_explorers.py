@@ -329,6 +329,12 @@ def test_energies_as_it_goes(model, toys):
     assert s.figure.layout.yaxis2.visible is True and len(s.figure.data[2].y) == 3
     assert W.quality(toys[4], "emt")["energy"] == pytest.approx(relax(toys[4].to_structures()[0], "emt", max_steps=0)["energy"])
 
+def test_energies_by_chgnet_inside_a_run(toys):
+    pytest.importorskip("chgnet")
+    from dpcdvae.energy import relax
+    with torch.no_grad(): found = W.quality(toys[1], "chgnet")["energy"]
+    assert found == pytest.approx(relax(toys[1].to_structures()[0], "chgnet", max_steps=0)["energy"], abs=1e-4)
+
 def test_unknown_calculator_is_named(model, toys):
     s = W.LiveSampler(model, toys[0], calculator="no.such:Thing", energy=True, steps=2)
     s.start(); assert s.wait(60) and "no.such" in s.says.value and s.state == "idle"
