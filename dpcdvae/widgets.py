@@ -6,6 +6,7 @@
 __all__ = ['OPTIONS', 'still', 'as_films', 'Growing', 'FilmPlayer']
 
 # %% ../nbs/51_widgets.ipynb #cfded5ea
+from html import escape
 from pathlib import Path
 import anywidget, numpy as np, torch, traitlets as tr
 from torch import Tensor
@@ -13,7 +14,7 @@ from .crystal import CrystalBatch
 from .data import atomic_write
 from .film import Film, FilmError, patch
 from .lattice import minimum_image
-from .plot import PLAYER, film_html, pack, quantise
+from .plot import PLAYER, film_html, pack, pretty, quantise, sketch
 
 # %% ../nbs/51_widgets.ipynb #7e71bdd5
 def still(crystal:CrystalBatch, # one crystal
@@ -114,6 +115,15 @@ class FilmPlayer(anywidget.AnyWidget):
     @tr.observe("crystal")
     def _count_frames(self, change):
         if self._growing: self.num_frames = len(self._growing[self.crystal]); self.frame = min(self.frame, self.num_frames - 1)
+
+    def __repr__(self)->str: return f"FilmPlayer({self.film!r})"
+
+    def _repr_mimebundle_(self, **kwargs): # the widget, and a drawing for where no widget can live
+        found = super()._repr_mimebundle_(**kwargs)
+        data, *rest = found if isinstance(found, tuple) else (found,)
+        drawing = f"<div><b>{escape(self.label) or pretty(self.film.formula)}</b><br>{sketch(self.film)}</div>" if self.film.num_atoms <= 64 else f"<b>{pretty(self.film.formula)}</b>"
+        data = data | {"text/plain": repr(self), "text/html": drawing}
+        return (data, *rest) if rest else data
 
     @property
     def films(self)->list[Film]: # as they are now
