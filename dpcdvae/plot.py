@@ -6,16 +6,17 @@
 __all__ = ['PAPER', 'SHRINK', 'EYE', 'LIGHT', 'AXES', 'ZOOM', 'MODES', 'PIXELS', 'STEPS', 'NONMETALS', 'PLAYER', 'PAGE', 'COLORS',
            'element', 'paper', 'shade', 'pretty', 'rounded', 'cell_edges', 'images', 'icosphere', 'halve', 'screen',
            'lit', 'mesh', 'tones', 'spheres', 'legend_marks', 'cell_lines', 'box', 'view', 'arrays', 'parameters',
-           'cell', 'aligned_target', 'curves', 'heading', 'flat', 'film_strip', 'positions', 'points', 'film_traces',
-           'hollow', 'curve_traces', 'time_axis', 'player', 'film_figure', 'quantise', 'restore', 'elements',
-           'film_arrays', 'pack', 'unpack', 'fill', 'script_json', 'film_html', 'schedule', 'read_metrics', 'losses',
-           'scores', 'metrics', 'rates']
+           'cell', 'aligned_target', 'curves', 'heading', 'flat', 'film_strip', 'sketch', 'positions', 'points',
+           'film_traces', 'hollow', 'curve_traces', 'time_axis', 'player', 'film_figure', 'quantise', 'restore',
+           'elements', 'film_arrays', 'pack', 'unpack', 'fill', 'script_json', 'film_html', 'schedule', 'read_metrics',
+           'losses', 'scores', 'metrics', 'rates']
 
 # %% ../nbs/50_plot.ipynb #4b05c908
 import base64, csv, json, math, re
 from collections.abc import Mapping
 from functools import lru_cache
 from html import escape
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
 import numpy as np
@@ -271,6 +272,25 @@ def film_strip(film:Film, # any film
     fig.update_xaxes(visible=False, range=[low[0] - 0.8, low[0] + size[0] + 0.8]).update_yaxes(visible=False, range=[low[1] - 0.8, low[1] + size[1] + 0.8])
     return paper(fig.update_annotations(font_size=12), width=len(few) * width + 90, height=int(scale * (size[1] + 1.6)) + 30, margin=dict(l=0, r=90, t=30, b=0))
 
+# %% ../nbs/50_plot.ipynb #ffa0665b
+def sketch(film:Film, # any film; a film of one frame for a crystal
+           num:int=4, # frames to show
+           width:int=150, # pixels a frame
+          )->str: # an SVG element
+    "Draw a few frames as plain circles."
+    few, lattice, turn = film.thin(num) if num > 1 else film[-1], arrays(film.crystal())[2], screen()
+    edge = cell_edges(lattice) @ turn; low, high = np.nanmin(edge, 0)[:2] - 0.9, np.nanmax(edge, 0)[:2] + 0.9
+    scale = width / (high - low)[0]; height, parts = round(scale * (high - low)[1]), []
+    place = lambda p, k: (round(float(scale * (p[0] - low[0])) + k * width, 1), round(float(scale * (high[1] - p[1])), 1))
+    for k, f in enumerate(few):
+        frac, numbers, _ = arrays(f.crystal()); ok = np.isfinite(frac).all(1); frac, numbers = frac[ok], numbers[ok]
+        which, where = images(frac); where = np.concatenate([frac, where]) @ lattice @ turn; numbers = np.concatenate([numbers, numbers[which]])
+        for a, b in zip(edge[0::3], edge[1::3]): (x, y), (u, v) = place(a, k), place(b, k); parts.append(f'<path d="M{x} {y}L{u} {v}" stroke="#adb5bd"/>')
+        for i in np.argsort(where[:, 2], kind="stable"):
+            e, (x, y) = element(int(numbers[i])), place(where[i], k)
+            parts.append(f'<circle cx="{x}" cy="{y}" r="{scale * e["radius"]:.1f}" fill="{e["color"]}" stroke="{shade(e["color"])}" opacity="{1 if i < len(frac) else 0.4}"/>')
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{len(few) * width}" height="{height}" role="img" aria-label="{escape(film.formula)}, {len(few)} of {len(film)} frames">{"".join(parts)}</svg>'
+
 # %% ../nbs/50_plot.ipynb #c7c9b2bc
 MODES = {"in the cell": ("wrapped", "ghosts"), "unwrapped": ("path",), "prediction x̂₀": ("x0",)}      # button -> sets of traces
 
@@ -424,7 +444,7 @@ def unpack(header:dict, data:bytes)->list[dict]: # one a film: the arrays of `fi
     return out
 
 # %% ../nbs/50_plot.ipynb #909d4116
-PLAYER = Path(__file__).with_name("static") / "player.js" if "__file__" in globals() else Path("../dpcdvae/static/player.js")
+PLAYER = Path(str(files("dpcdvae"))) / "static" / "player.js"      # built by js/build.mjs
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data: blob:">
