@@ -399,8 +399,8 @@ def lab(name:str, variants:dict, data="perov_mini", path=None, home="../..", tri
             result = compare(["perov_mini"], small, d, Path(d) / f"{name}.json", **full | SMALL | dict(max_time=None))
         if not path.exists(): return result | dict(trial=True), "These figures come from a trial of seconds and mean nothing yet: run the experiment in full."
         result = json.loads(path.read_text())
-    one = next(iter(result["models"].values()))
-    return result, f"{len(result['models'])} models, {result['num_test']} held-out crystals each; trained {'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} on {one['data']}; {one['made_on']['threads']} thread(s) of {one['made_on']['processor']}, {one['made_on']['date']}; {sum(m['training']['seconds'] for m in result['models'].values()) / 60:.0f} minutes of training in all."
+    one, sets = next(iter(result["models"].values())), list(dict.fromkeys(m["data"] for m in result["models"].values()))
+    return result, f"{len(result['models'])} models, {result['num_test']} held-out crystals each; trained {'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} on {' and '.join(sets)}; {one['made_on']['threads']} thread(s) of {one['made_on']['processor']}, {one['made_on']['date']}; {sum(m['training']['seconds'] for m in result['models'].values()) / 60:.0f} minutes of training in all."
 
 def energy_lab(path, study, trial:dict, full:dict, home="../..")->tuple[dict, str]: # results, one sentence about them
     "Run a study of energies in small, in full with DPCDVAE_LAB=full; return what the file of results holds where there is one."

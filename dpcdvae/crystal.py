@@ -6,7 +6,8 @@
 __all__ = ['SYMBOLS', 'ANIONS', 'tensor_digest', 'Graph', 'ragged_index', 'formula', 'CrystalBatch', 'toy']
 
 # %% ../nbs/01_crystal.ipynb #9c6b580f
-import hashlib
+import hashlib, re
+from html import escape
 from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
@@ -158,6 +159,17 @@ class CrystalBatch:
     def formulas(self)->list[str]:
         "Name each crystal by its elements, anions last."
         return [formula(z.tolist()) for z, _ in self._atoms()]
+
+    def _repr_html_(self)->str:
+        "Show the first crystals as a table."
+        few = self[:8]
+        row = lambda cells, tag="td": "<tr>" + "".join(f'<{tag} style="text-align:left">{c}</{tag}>' for c in cells) + "</tr>"
+        numbers = lambda x, digits: ", ".join(f"{v:.{digits}f}" for v in x)
+        lines = [row([escape(few.name(i)), re.sub(r"(\d+)", r"<sub>\1</sub>", name), n, numbers(l, 3), numbers(a, 1), f"{abs(v):.1f}", *(f"{float(p[i]):.4g}" for p in few.properties.values())])
+                 for i, (name, n, l, a, v) in enumerate(zip(few.formulas(), few.num_atoms.tolist(), few.lengths.tolist(), few.angles.tolist(), torch.linalg.det(few.lattice.double()).tolist()))]
+        head = row(["", "formula", "atoms", "a, b, c (Å)", "α, β, γ (°)", "volume (Å³)", *(escape(k.replace("_", " ")) for k in few.properties)], "th")
+        rest = f"<div>… and {len(self) - len(few)} more</div>" if len(self) > len(few) else ""
+        return f"<div><b>{len(self)} crystal{'s' * (len(self) != 1)}</b>, {len(self.atomic_numbers)} atoms</div><table>{head}{''.join(lines)}</table>{rest}"
 
 # %% ../nbs/01_crystal.ipynb #11aa9f21
 def _pick_graph(graph:Graph, num_atoms:Tensor, idx:Tensor)->Graph:

@@ -255,6 +255,14 @@ def to_html(self:Film,
     from dpcdvae.plot import film_html
     return film_html(self, path, **kwargs)
 
+@patch
+def scrub(self:Film,
+          **kwargs, # traits of the player
+         )->"dpcdvae.widgets.FilmPlayer":
+    "Open the film in the player, to drag time by hand."
+    from dpcdvae.widgets import FilmPlayer
+    return FilmPlayer(self, **kwargs)
+
 def facts(film:Film)->dict[str,str]: # name -> words
     "Collect what a reader wants to know of a film at a glance."
     shown = {k: str(film.meta[k]) for k in ("id", "model", "sampler", "steps", "seed") if film.meta.get(k) is not None}

@@ -9,6 +9,7 @@ __all__ = ['CHOICES', 'MAY_BE_ZERO', 'PRESETS', 'Config', 'get_config', 'Losses'
 # %% ../nbs/30_model.ipynb #b0209f1f
 import dataclasses, json
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 import torch
 from torch import Tensor, nn
@@ -181,6 +182,17 @@ class DPCDVAE(nn.Module):
 
     @property
     def device(self)->torch.device: return next(self.parameters()).device
+
+    def facts(self)->dict: # name -> words
+        "Say in a few words what the model is and how far it was trained."
+        c, card = self.config, getattr(self, "card", {})
+        size = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
+        known = dict(parameters=f"{sum(size.values()):,}", of_these=", ".join(f"{k} {n:,}" for k, n in size.items() if n), process=f"{c.process}, {c.schedule}, T = {c.num_steps}", latent=f"{c.latent_dim} dimensions, prior {c.prior}", cells=f"up to {c.max_atoms} atoms", sampler=f"{c.sampler}, {c.sampling_steps} steps")
+        return known | {k.replace("_", " "): f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in card.items() if isinstance(v, (int, float, str))}
+    def __repr__(self): return f"DPCDVAE({self.config.preset}: {self.facts()['parameters']} parameters, {self.facts()['process']})"
+    def _repr_html_(self)->str:
+        lines = "".join(f'<tr><td style="text-align:left;opacity:.6">{escape(k.replace("_", " "))}</td><td style="text-align:left">{escape(v)}</td></tr>' for k, v in self.facts().items())
+        return f"<div><b>DP-CDVAE</b>, {escape(self.config.preset)}</div><table>{lines}</table>"
 
     def encode(self, crystals:CrystalBatch)->tuple[Tensor, Tensor]: # (B,D) mean, (B,D) log-variance
         "Encode crystals as distributions over the latent space."

@@ -1,0 +1,114 @@
+"What the browser tests share: a real Chromium, pages that may not reach the network, and a JupyterLab of their own."
+import json, os, shutil, socket, subprocess, sys, time, urllib.request
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = ("--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking "
+         "--disable-component-update --disable-sync").split()
+
+@pytest.fixture(scope="session")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found: pytest.skip("no chromium on this machine: apt-get install chromium")
+    with api.sync_playwright() as p:
+        b = p.chromium.launch(executable_path=found, args=FLAGS)
+        yield b
+        b.close()
+
+def watch(page, allowed):
+    "Note what must not happen on a page: errors, and requests to anywhere but `allowed`."
+    page.wrong = []
+    page.on("pageerror", lambda e: page.wrong.append(f"error {e}"))
+    page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
+    page.on("request", lambda r: None if r.url.startswith(("data:", "blob:", *allowed)) else page.wrong.append(f"asks for {r.url}"))
+    return page
+
+def until(page, what, timeout=60000):
+    "Wait until an expression is true on the page. (Playwright's own waiting needs eval, which the policy of a film's page forbids.)"
+    deadline = time.time() + timeout / 1000
+    while time.time() < deadline:
+        if page.evaluate(f"!!({what})"): return
+        page.wait_for_timeout(40)
+    raise AssertionError(f"never true: {what}; {page.wrong[:3]}")
+
+@pytest.fixture
+def page(browser):
+    "A page in a context without a network; it must end without an error and without a request but for its own file."
+    context = browser.new_context(offline=True, viewport=dict(width=1100, height=920))
+    page = watch(context.new_page(), ["file:"])
+    page.set_default_timeout(60000)
+    yield page
+    context.close()
+    assert page.wrong == []
+
+class Lab:
+    "A JupyterLab server in a folder of its own."
+    def __init__(self, folder):
+        self.folder, self.token = Path(folder), "test"
+        with socket.socket() as s: s.bind(("127.0.0.1", 0)); self.port = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        (folder/"work").mkdir()
+        quiet = folder/"settings/@jupyterlab/apputils-extension"; quiet.mkdir(parents=True)
+        (quiet/"notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        config = folder/"config/labconfig"; config.mkdir(parents=True)
+        (config/"page_config.json").write_text('{"buildCheck": false, "buildAvailable": false}')
+        env = dict(os.environ, JUPYTER_CONFIG_DIR=str(folder/"config"), JUPYTERLAB_SETTINGS_DIR=str(folder/"settings"), JUPYTERLAB_WORKSPACES_DIR=str(folder/"spaces"), JUPYTER_RUNTIME_DIR=str(folder/"runtime"),
+                   IPYTHONDIR=str(folder/"ipython"), PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), OMP_NUM_THREADS="1")
+        self.log = open(folder/"lab.log", "w")
+        self.process = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
+                                         f"--ServerApp.root_dir={folder/'work'}", "--LabApp.expose_app_in_browser=True"], cwd=folder, env=env, stdout=self.log, stderr=self.log)
+        deadline = time.time() + 180
+        while True:
+            try: self.api("/api/status"); break
+            except OSError:
+                if self.process.poll() is not None or time.time() > deadline: raise RuntimeError("JupyterLab did not start: " + (folder/"lab.log").read_text()[-2000:])
+                time.sleep(0.3)
+
+    def api(self, path, method="GET"):
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, method=method, headers=dict(Authorization=f"token {self.token}")), timeout=30) as r: return r.read()
+
+    def open(self, page, name, cells):
+        "Open a notebook of these cells; nothing is run yet."
+        code = [dict(cell_type="code", execution_count=None, id=f"cell{i}", metadata={}, outputs=[], source=c) for i, c in enumerate(cells)]
+        book = dict(cells=code, metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"), language_info=dict(name="python")), nbformat=4, nbformat_minor=5)
+        (self.folder/"work"/name).write_text(json.dumps(book))
+        page.goto(f"{self.url}/lab/tree/{name}?token={self.token}&reset")
+        until(page, "window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 0", 180000)
+        until(page, "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'", 180000)
+
+    def run(self, page, cell):
+        "Run one cell, counted from 0."
+        page.evaluate(f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {cell}; void window.jupyterapp.commands.execute('notebook:run-cell')")
+
+    def errors(self, page):
+        "Error outputs of the notebook that is open."
+        return page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.flatMap(c => (c.model.toJSON().outputs || []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue))")
+
+    def close_kernels(self):
+        for kernel in json.loads(self.api("/api/kernels")): self.api(f"/api/kernels/{kernel['id']}", "DELETE")
+
+    def end(self):
+        try: self.close_kernels()
+        except OSError: pass
+        self.process.terminate()
+        try: self.process.wait(20)
+        except subprocess.TimeoutExpired: self.process.kill()
+        self.log.close()
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory, browser):
+    pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
+    server = Lab(tmp_path_factory.mktemp("lab"))
+    yield server
+    server.end()
+
+@pytest.fixture
+def lab_page(browser, lab):
+    "A page on that JupyterLab; requests may go to it and nowhere else."
+    context = browser.new_context(viewport=dict(width=1250, height=1000))
+    page = watch(context.new_page(), [lab.url, lab.url.replace("http", "ws")])
+    page.set_default_timeout(90000)
+    yield page
+    context.close()
