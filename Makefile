@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lab bench export readme clean
+.PHONY: setup demo test lab bench export readme player clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,9 @@ export: $(STAMP)
 
 readme: $(STAMP)
 	@$(BIN)/python tests/readme.py
+
+player:
+	@npm --prefix js ci && npm --prefix js run build
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info

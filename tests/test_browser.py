@@ -150,7 +150,9 @@ def test_picking_an_atom_says_where_it_is(page, tmp_path):
     assert abs(picked["displacement"] - float(far)) < 2e-3
     page.keyboard.press("ArrowRight"); settled(page, 21)
     until(page, f"Math.abs({PLAYER}.session.state.picked.displacement - {picked['displacement']}) > 1e-3")      # the card follows the atom
-    page.click(".dpv-card button"); assert page.locator(".dpv-card").is_hidden()
+    page.evaluate(f"{PLAYER}.session.set({{playing: true, loop: true}})")
+    page.click(".dpv-card button"); page.wait_for_selector(".dpv-card", state="hidden")      # also while it plays
+    assert page.evaluate(f"{PLAYER}.session.state.picked") == {} and page.evaluate(STATE)["playing"]
 
 def test_turning_and_zooming_with_the_mouse(page, tmp_path):
     show(page, make(F=3).to_html(tmp_path/"film.html"))

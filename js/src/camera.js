@@ -45,7 +45,7 @@ export class View {
 
   /** The camera of three.js for this place. */
   camera(projection, aspect) {
-    const half = this.half / this.zoom, deep = projection === "perspective", c = deep ? this.deep : this.flat;
+    const deep = projection === "perspective", half = (this.half / this.zoom) * (deep ? 1.14 : 1), c = deep ? this.deep : this.flat;
     const far = deep ? half / Math.tan((FIELD * Math.PI) / 360) : 4 * this.radius + 4 * this.half;
     const middle = this.center.clone().add(this.shift.clone().applyQuaternion(this.turn));
     c.position.copy(middle).add(new Vector3(0, 0, far).applyQuaternion(this.turn));

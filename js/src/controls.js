@@ -31,7 +31,7 @@ export class Controls {
       button("reset", "Reset the view", "r", actions.reset)),
       h("div", { class: "dpv-axes" }, button("camera", "Save a picture", "", actions.picture), button("full", "Full screen", "", actions.full), this.gear = button("gear", "Settings", "s", () => this.open(this.settings, this.gear)), this.ask = button("help", "Keys", "?", () => this.toggleHelp())));
     this.settings = h("div", { class: "dpv-settings", role: "group", "aria-label": "settings", hidden: true }, this.speed, this.cells, this.projection, this.palette, this.theme);
-    this.help = h("dl", { class: "dpv-help", hidden: true }, KEYS.map(([k, v]) => h("div", {}, h("dt", {}, k), h("dd", {}, v))));
+    this.help = h("div", { class: "dpv-help", hidden: true }, KEYS.map(([k, v]) => h("div", {}, h("b", {}, k), h("span", {}, v))));
     this.el = h("div", { class: "dpv-controls" }, transport, h("div", { class: "dpv-row" }, chips, look), this.settings, this.help);
   }
 
@@ -48,7 +48,7 @@ export class Controls {
     const many = Math.min(5, last), at = last ? Array.from({ length: many + 1 }, (_, i) => Math.round((i * last) / many)) : [0];
     let longest = 0; // the read-out keeps its width, so that the slider does not move under the hand
     for (let i = 0; i < film.frames; i += Math.max(1, Math.floor(film.frames / 400))) longest = Math.max(longest, reading(film, i).length);
-    this.read.style.minWidth = `${Math.max(longest, reading(film, last).length)}ch`;
+    this.read.style.minWidth = `${Math.max(longest, reading(film, last).length) * 0.9}ch`;
     this.ticks.replaceChildren(...at.map((i) => h("span", { style: `left:${last ? (100 * i) / last : 0}%` }, (i ? "" : "t ") + time(film.value("t", i)))));
   }
 

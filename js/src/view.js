@@ -141,16 +141,23 @@ export class PlayerView {
   pick(index) {
     const p = index === undefined || index === null ? {} : this.picture.describe(index);
     this.session.set({ picked: p });
-    if (p.element) this.live.textContent = `picked ${p.element}, atom ${p.index + 1}${p.frac ? `, at ${p.frac.join(", ")}` : ""}`;
+    if (p.element) this.live.textContent = `picked ${p.element}, index ${p.index}${p.frac ? `, at ${p.frac.join(", ")}` : ""}`;
   }
 
   showCard() {
     const { state: s, film } = this.session, i = s.picked?.index;
     if (!(i >= 0 && i < film.atoms)) { this.card.hidden = true; return; }
-    const d = this.picture.describe(i), row = (k, v) => [h("dt", {}, k), h("dd", {}, v)];
+    const d = this.picture.describe(i), row = (k, v) => [h("span", {}, k), h("b", {}, v)];
     const rows = d.frac ? [row("fractional", d.frac.map((v) => number(v, 3)).join("  ")), row("x y z", d.cart.map((v) => number(v, 2)).join("  ") + " Å"), d.to_x0 === undefined ? [] : row("to predicted", `${number(d.to_x0, 2)} Å`), row(`to t = ${+(film.value("t", film.cleanest) ?? 0).toPrecision(6)}`, `${number(d.displacement, 2)} Å`)] : [row("position", "unknown in this frame")];
-    const close = h("button", { type: "button", class: "dpv-small", "aria-label": "let the atom go", onclick: () => this.pick(null) }, "×");
-    this.card.replaceChildren(h("div", { class: "dpv-cardhead" }, h("i", { style: `--c:${css(this.picture.colors.get(film.number(s.frame, i)) ?? [0.6, 0.6, 0.6])}` }), h("b", {}, d.element), h("span", {}, `atom ${i + 1}`), close), h("dl", {}, rows.flat()));
+    if (!this.cardHead) { // made once: a button that is replaced at every picture cannot be clicked while the film plays
+      this.cardHead = h("div", { class: "dpv-cardhead" }, h("i"), h("b"), h("span"), h("button", { type: "button", class: "dpv-small", "aria-label": "let the atom go", onclick: () => this.pick(null) }, "×"));
+      this.cardRows = h("div", { class: "dpv-rows" });
+      this.card.append(this.cardHead, this.cardRows);
+    }
+    const [ball, name, which] = this.cardHead.children;
+    ball.style.setProperty("--c", css(this.picture.colors.get(film.number(s.frame, i)) ?? [0.6, 0.6, 0.6]));
+    name.textContent = d.element; which.textContent = `index ${i}`;
+    this.cardRows.replaceChildren(...rows.flat());
     this.card.hidden = false;
     if (JSON.stringify(d) !== JSON.stringify(s.picked)) this.session.note({ picked: d });
   }
