@@ -7,8 +7,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ("--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking "
          "--disable-component-update --disable-sync").split()
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    "Chromium for one file of tests; its event loop ends with the file, so that other files find none running."
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not found: pytest.skip("no chromium on this machine: apt-get install chromium")
@@ -97,7 +98,7 @@ class Lab:
         except subprocess.TimeoutExpired: self.process.kill()
         self.log.close()
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory, browser):
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
     server = Lab(tmp_path_factory.mktemp("lab"))
