@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CALCULATORS', 'RUNAWAY', 'COLUMNS', 'get_calculator', 'calculator_version', 'displacement', 'relax', 'relax_entry',
-           'summarise_energies', 'energies', 'energy_table']
+           'summarise_energies', 'what_is_done', 'energies', 'energy_table']
 
 # %% ../nbs/43_energy.ipynb #d6f6c5dd
 import contextlib, csv, io, json, math, re, statistics, time, warnings
@@ -120,6 +120,17 @@ def summarise_energies(rows:list, seed:int=0)->dict: # name -> value, low, high,
         if values: out[k] = mean(values,seed)|dict(median=statistics.median(values), unit=u)
     return out
 
+def what_is_done(out:Path, key:str, table:str)->tuple|None: # (rows, seconds)
+    "Read back what is finished in a folder, if it is of this input."
+    try: said = json.loads((out/"energies.json").read_text())
+    except FileNotFoundError: return None
+    if said.get("input")!=key or not (out/table).is_file(): return None
+    text, truth = {"material_id","formula","reason","detail","cif"}, {"True":True, "False":False}
+    value = lambda v: truth[v] if v in truth else int(v) if v.lstrip("-").isdigit() else float(v)
+    csv.field_size_limit(2**30)
+    with open(out/table, newline="", encoding="utf-8") as f: rows = [{k: v if k in text else value(v) for k,v in r.items() if v or k in text} for r in csv.DictReader(f)]
+    return rows, said["seconds"]
+
 def energies(src, # any source of `dpcdvae.metrics.read_crystals`, or a folder with crystals.csv
              out=None, # folder for relaxed.csv and energies.json; None: keep in memory
              calculator:str="chgnet", fmax:float=0.05, max_steps:int=500, cell:bool=True, # of `relax`
@@ -127,25 +138,27 @@ def energies(src, # any source of `dpcdvae.metrics.read_crystals`, or a folder w
              scheduler:str|None=None, # address of a Dask scheduler
              seed:int=0, # of the bootstrap
             )->tuple: # (rows, summary)
-    "Relax many crystals and summarise their energies."
+    "Relax many crystals and summarise their energies; what is in `out` already, of the same input, is not done again."
     get_calculator(calculator)                                                         # what is missing is said before anything is done
     if isinstance(src,(str,Path)) and (Path(src)/"crystals.csv").is_file(): src = Path(src)/"crystals.csv"
     entries, settings, start = read_crystals(src), dict(fmax=fmax, max_steps=max_steps, cell=cell), time.perf_counter()
     out = out and Path(out)
-    log = None
+    table, key, done = "relaxed.csv" if max_steps else "energies.csv", entries_digest(entries, calculator=calculator_version(calculator), timeout=timeout, **settings), None
     if out:
         out.mkdir(parents=True, exist_ok=True)
-        log = Journal(out/".relaxing.jsonl", entries_digest(entries, calculator=calculator_version(calculator), timeout=timeout, **settings))
-    rows = parallel_map(relax_entry, [(e,calculator,settings,timeout) for e in entries], workers, progress, "relax", _ended, connect(scheduler), log)
+        done = what_is_done(out, key, table)
+    log = Journal(out/".relaxing.jsonl", key) if out and not done else None
+    rows, seconds = done or (parallel_map(relax_entry, [(e,calculator,settings,timeout) for e in entries], workers, progress, "relax", _ended, connect(scheduler), log), None)
     summary = dict(kind="relax" if max_steps else "energy", num_crystals=len(rows), num_converged=sum(bool(r.get("converged")) for r in rows), metrics=summarise_energies(rows if max_steps else [r|dict(converged="energy" in r) for r in rows],seed), reasons=reasons(rows),
-                   calculator=calculator_version(calculator), settings=settings|dict(timeout=timeout, bootstrap_seed=seed), seconds=round(time.perf_counter()-start,2))
+                   calculator=calculator_version(calculator), settings=settings|dict(timeout=timeout, bootstrap_seed=seed), seconds=round(time.perf_counter()-start,2) if seconds is None else seconds, input=key)
     if out:
-        text = io.StringIO(newline="")
-        table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-        table.writeheader(), table.writerows(rows)
-        atomic_write(out/("relaxed.csv" if max_steps else "energies.csv"), text.getvalue())
+        if not done:
+            text = io.StringIO(newline="")
+            sheet = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+            sheet.writeheader(), sheet.writerows(rows)
+            atomic_write(out/table, text.getvalue())
         atomic_write(out/"energies.json", json.dumps(summary, indent=1, ensure_ascii=False)+"\n")
-        log.close()
+        if log: log.close()
     return rows, summary
 
 def energy_table(summary:dict)->str:

@@ -95,6 +95,19 @@ def test_a_killed_relaxation_goes_on(tmp_path, monkeypatch):
     assert len(calls)==2 and summary["num_converged"]==4 and not (made/".relaxing.jsonl").exists()
     assert alike(rows, E.energies(made, None, "emt", **quiet)[0])
 
+def test_what_is_done_is_read_back_and_not_done_again(tmp_path, monkeypatch):
+    made = folder(tmp_path, [copper(.01*i,.02) for i in range(3)])
+    (made/"c9.cif").write_text("no crystal")
+    rows, said = E.energies(made, made, "emt", **quiet)
+    monkeypatch.setattr(E, "relax_entry", lambda task: pytest.fail("relaxed again"))
+    again, heard = E.energies(made, made, "emt", **quiet)
+    told = lambda rows: [{k: v for k, v in r.items() if v not in ("", None)} for r in rows]
+    assert heard==said and said["reasons"] and told(again)==told(rows) and not (made/".relaxing.jsonl").exists()
+    monkeypatch.undo()
+    assert E.energies(made, made, "emt", fmax=.01, **quiet)[1]["settings"]["fmax"]==.01 # another question
+    (made/"c0.cif").unlink()
+    assert E.energies(made, made, "emt", **quiet)[1]["num_crystals"]==3
+
 def test_another_calculator_starts_anew(tmp_path, monkeypatch):
     made, calls = folder(tmp_path, [copper(.01,.02)]*2), []
     real = E.relax
