@@ -43,8 +43,9 @@ def get_calculator(name:str="chgnet"):
 def calculator_version(name:str)->str: # such as "chgnet, chgnet 0.4.2, weights 0.3.0"
     "Say which version computes."
     calculator = get_calculator(name)
-    if own := getattr(calculator, "version", None): return f"{name}, {own}"             # it knows itself
-    package, weights = _parse(name)[0].split(".")[0], getattr(getattr(calculator, "model", None), "version", None)
+    package, own, model = _parse(name)[0].split(".")[0], getattr(calculator, "version", None), getattr(calculator, "model", None)
+    if own and model is None: return f"{name}, {own}"                                  # it knows itself
+    weights = getattr(model, "version", None)
     try: return f"{name}, {package} {version(package)}" + (f", weights {weights}" if weights else "")
     except PackageNotFoundError: return name                                           # a module that is no installed package
 
