@@ -9,6 +9,7 @@ __all__ = ['SYMBOLS', 'ANIONS', 'tensor_digest', 'Graph', 'ragged_index', 'formu
 import hashlib, re
 from html import escape
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 import torch
 from torch import Tensor
 from .lattice import lattice_from_parameters, parameters_from_lattice, wrap
@@ -77,18 +78,20 @@ class CrystalBatch:
     def num_crystals(self)->int: return len(self)
     @property
     def device(self): return self.frac_coords.device
-    @property
+    @cached_property
     def batch(self)->Tensor: # (N,)
         "Crystal of each atom."
         return torch.repeat_interleave(torch.arange(len(self), device=self.device), self.num_atoms, output_size=len(self.atomic_numbers))
-    @property
+    @cached_property
     def offsets(self)->Tensor: # (B+1,)
         "First atom of each crystal, and the end."
         return torch.cat([self.num_atoms.new_zeros(1), self.num_atoms.cumsum(0)])
     @property
     def lattice(self)->Tensor: # (B,3,3)
         "Rows a, b, c in Å."
-        return lattice_from_parameters(self.lengths, self.angles)
+        return lattice_from_parameters(self.lengths, self.angles) if self.lengths.requires_grad or self.angles.requires_grad else self._lattice
+    @cached_property
+    def _lattice(self)->Tensor: return lattice_from_parameters(self.lengths, self.angles)
 
     def replace(self, **changes): return replace(self, **changes)
     def name(self, i:int)->str: return self.ids[i] if self.ids else f"crystal {i}"

@@ -657,7 +657,7 @@ class BucketBatchSampler(Sampler):
     "Yield batches of indices: shuffled per (seed, epoch), similar sizes together, shared by processes."
     def __init__(self,
                  sizes:Tensor, # (B,) atoms of each crystal
-                 batch_size:int=64,
+                 batch_size:int=64, # of all processes together
                  shuffle:bool=False,
                  bucket:bool=False, # put crystals of similar size together
                  drop_last:bool=False, # leave the last, smaller batch out
@@ -690,12 +690,11 @@ class BucketBatchSampler(Sampler):
         return batches
 
     def __iter__(self)->Iterator[list[int]]:
-        batches = self.all_batches()
-        for k in range(len(self)): yield batches[(k*self.world_size + self.rank) % len(batches)].tolist()
+        for batch in self.all_batches():
+            mine = batch[self.rank::self.world_size]
+            yield (mine if len(mine) else batch[self.rank % len(batch)][None]).tolist() # a last batch may be smaller than the number of processes: none may go without
 
-    def __len__(self)->int:
-        num = len(self.sizes)//self.batch_size if self.drop_last else -(-len(self.sizes)//self.batch_size)
-        return -(-num//self.world_size)
+    def __len__(self)->int: return len(self.sizes)//self.batch_size if self.drop_last else -(-len(self.sizes)//self.batch_size)
 
 # %% ../nbs/03_data.ipynb #bf0edfdf
 class CrystalLoader(DataLoader):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from .schedule import NoiseSchedule, make_schedule
 from .lattice import cart_to_frac, wrap, minimum_image
+from .noise import Source, normal_like, uniform
 
 # %% ../nbs/11_diffusion.ipynb #8fcb758a
 def crystal_mean(x:Tensor,      # (N,...) a value an atom
@@ -50,10 +51,10 @@ class GaussianVP(nn.Module):
     def add_noise(self, x0:Tensor, # (N,3) fractional
                   t:Tensor,        # (N,) time of each atom's crystal
                   batch:Tensor, num_crystals:int,
-                  generator:torch.Generator|None=None,
+                  generator:Source=None,
                   lattice:Tensor|None=None, # (B,3,3) Å, for noise in Cartesian coordinates
                  )->Noised:
-        eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
+        eps = normal_like(x0, generator)
         eps = mean_free(eps, batch, num_crystals)
         if self.recenter: x0 = mean_free(x0, batch, num_crystals)
         a, s = (table[t].to(x0.dtype)[:, None] for table in (self.schedule.scale, self.schedule.sigma))
@@ -97,7 +98,7 @@ class WrappedNormal(nn.Module):
         return torch.special.ndtr(normal)
 
     def add_noise(self, x0, t, batch, num_crystals, generator=None, lattice=None)->Noised:
-        eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
+        eps = normal_like(x0, generator)
         sigma, rms = self.schedule.sigma[t].to(x0.dtype)[:, None], self.rms[t].to(x0.dtype)[:, None]
         target = mean_free(wrapped_eps(sigma * eps, sigma.expand_as(eps)) / rms, batch, num_crystals)
         return Noised(x0 + sigma * eps, target, eps)
@@ -130,7 +131,7 @@ class CartesianScore(nn.Module):
 
     def add_noise(self, x0, t, batch, num_crystals, generator=None, lattice=None)->Noised:
         if lattice is None: raise ValueError("Cartesian noise needs the cells: give lattice")
-        eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
+        eps = normal_like(x0, generator)
         sigma, lattice = self.schedule.sigma[t].to(x0.dtype)[:, None], lattice.to(x0.dtype)
         xt = wrap(x0 + cart_to_frac(sigma * eps, lattice, batch))
         return Noised(xt, shortest_vector(x0 - xt, lattice, batch) / sigma, eps)
@@ -149,8 +150,9 @@ def type_noise_sigma(s:Tensor, # (B,) times
 def corrupt_types(atomic_numbers:Tensor, # (N,) Z
                   probabilities:Tensor,  # (N,100) predicted composition of each atom's crystal
                   sigma:Tensor,          # (N,) noise level
-                  generator:torch.Generator|None=None)->Tensor: # (N,) Z
+                  generator:Source=None)->Tensor: # (N,) Z
     "Draw noisy atom types."
     weight = probabilities * sigma[:, None]
     weight = weight.nan_to_num(0., 0., 0.).scatter_add(1, atomic_numbers[:, None] - 1, torch.ones_like(weight[:, :1]))   # a broken crystal is named by its loss, not by a crash here
-    return torch.multinomial(weight, 1, generator=generator).squeeze(1) + 1
+    below = weight.double().cumsum(1)
+    return (below < uniform(len(weight), weight.device, generator)[:, None] * below[:, -1:]).sum(1).clamp_max(weight.shape[1] - 1) + 1

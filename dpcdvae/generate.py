@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['HEADER', 'Sampling', 'latent_noise', 'encode_block', 'formula_counts', 'draw_block', 'force_stats', 'denoise',
-           'by_size', 'Camera', 'Films', 'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'reconstruct',
-           'generate']
+           'by_size', 'Camera', 'Films', 'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'join_parts',
+           'reconstruct', 'generate']
 
 # %% ../nbs/32_generate.ipynb #0f1c7d8c
-import csv, dataclasses, io, json, math, time, warnings
+import contextlib, csv, dataclasses, io, json, math, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -19,7 +19,8 @@ from .film import Film
 from .heads import counts_to_types, whole_counts
 from .lattice import minimum_image
 from .model import DPCDVAE, Stats, check_size
-from .sampler import Prediction, address_normal, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES, SAMPLERS
+from .noise import address_normal
+from .sampler import Prediction, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES, SAMPLERS
 
 # %% ../nbs/32_generate.ipynb #98ce3754
 @dataclass(frozen=True)
@@ -186,16 +187,23 @@ def open_job(out:Path, record:dict)->None:
 
 # %% ../nbs/32_generate.ipynb #a5e56466
 def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(indices) -> (z, stats, targets or None, names)
-            out=None, films:int=0, block:int=256, progress:bool=False, record:dict|None=None)->Films:
-    "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
+            out=None, films:int=0, block:int=256, progress:bool=False, record:dict|None=None,
+            share:tuple[int,int]=(0, 1), # (which, of how many): of the blocks this process makes every how-many-th
+           )->Films|None:
+    "Make crystals block by block; keep them in memory (out=None) or stream them to a folder, alone or with other processes."
     from tqdm.auto import tqdm
-    out, start, kept, shot = out and Path(out), 0, [], []
+    (which, many), out, start, kept, shot = share, out and Path(out), 0, [], []
+    if not 0 <= which < many: raise ValueError(f"share is {which}/{many}: the first number counts from 0 and is below the second")
+    if many > 1 and not out: raise ValueError("processes share a job through its folder: give out")
     if out:
         open_job(out, record)
         start = resume_at(out / "crystals.csv", num, block)
+    part = lambda first: out / "parts" / f"{first:09d}.csv"
+    shared = out and (many > 1 or (out / "parts").exists())
+    mine = [first for first in range(start, num, block) if first // block % many == which and not (shared and part(first).exists())]
     began, device = time.time(), model.device
     with tqdm(total=num, initial=min(start, num), unit="crystal", disable=not progress, desc=record["kind"] if record else None) as bar:
-        for first in range(start, num, block):
+        for first in mine:
             ids = torch.arange(first, min(first + block, num), device=device)
             z, stats, targets, names = block_inputs(ids)
             camera = Camera(ids < films, stats)
@@ -204,14 +212,27 @@ def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(ind
                                **dataclasses.asdict(s)) for i in sorted(camera.frames)]
             if out:
                 for f in new: f.save(_film_path(out, f.meta["index"]))
-                _append(out / "crystals.csv", csv_text(rows_of(made, first, names)))
+                text = csv_text(rows_of(made, first, names))
+                if shared:
+                    part(first).parent.mkdir(exist_ok=True)
+                    atomic_write(part(first), text)
+                else: _append(out / "crystals.csv", text)
             else: kept.append(made), shot.extend(new)
             bar.update(len(ids))
-    if out:
-        record = json.loads((out / "run.json").read_text())
-        atomic_write(out / "run.json", json.dumps(record | dict(seconds=round(record["seconds"] + time.time() - began, 2)), indent=1))
-        return None
-    return Films(shot, CrystalBatch.cat(kept))
+    if not out: return Films(shot, CrystalBatch.cat(kept))
+    if shared: join_parts(out, start, [part(first) for first in range(start, num, block)])
+    record = json.loads((out / "run.json").read_text())
+    atomic_write(out / "run.json", json.dumps(record | dict(seconds=round(record["seconds"] + time.time() - began, 2)), indent=1))
+
+def join_parts(out:Path, start:int, parts:list)->None:
+    "Put the blocks of several processes behind the crystals that are there already, once all are made."
+    if not parts or not all(p.exists() for p in parts): return
+    path = out / "crystals.csv"
+    try: before, new = path.read_bytes(), b"".join(p.read_bytes() for p in parts)
+    except FileNotFoundError: return                                       # another process was faster, and has done it
+    if sum(1 for _ in csv.reader(io.StringIO(before.decode(), newline=""))) == start + 1: atomic_write(path, before + new)
+    for p in parts: p.unlink(missing_ok=True)
+    with contextlib.suppress(OSError): (out / "parts").rmdir()
 
 def _append(path:Path, text:str)->None:
     "Add text to a file; an error names it."
@@ -234,7 +255,9 @@ def _record(kind:str, model:DPCDVAE, s:Sampling, num:int, **more)->dict:
 def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
                 out=None,         # a folder to stream to; None: return films
                 films:int|None=None, # how many crystals to film; None: all in memory, none in a folder
-                progress:bool=False, data:str="given in memory", block:int=256, **sampling)->Films|None:
+                progress:bool=False, data:str="given in memory", block:int=256, # crystals decoded and written at a time
+                share:tuple[int,int]=(0, 1), # (which, of how many) processes that share the folder
+                **sampling)->Films|None:
     "Encode crystals and decode them again."
     s = Sampling(**sampling).fill(model)
     check_size(model, crystals)
@@ -249,7 +272,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
         if not (Path(out) / "truth.csv").exists():
             rows = rows_of(crystals, 0, [crystals.name(i) for i in range(len(crystals))])
             atomic_write(Path(out) / "truth.csv", csv_text([HEADER[:3], *(r[:3] for r in rows)]))
-    return run_job(model, len(crystals), s, inputs, out, len(crystals) if films is None and not out else films or 0, block, progress, record)
+    return run_job(model, len(crystals), s, inputs, out, len(crystals) if films is None and not out else films or 0, block, progress, record, share)
 
 # %% ../nbs/32_generate.ipynb #9bec4c10
 @torch.no_grad()
@@ -258,6 +281,7 @@ def generate(model:DPCDVAE, num:int=16, # crystals wanted
              films:int|None=None, # how many crystals to film; None: all in memory, none in a folder
              progress:bool=False,
              block:int=256,    # crystals decoded and written at a time; a job goes on at a whole block
+             share:tuple[int,int]=(0, 1), # (which, of how many) processes that share the folder
              **sampling, # fields of `Sampling`: sampler, steps, seed, boundary, formula
             )->Films|None: # the crystals with their films; None: they are in the folder
     "Draw latent vectors and decode them."
@@ -268,4 +292,4 @@ def generate(model:DPCDVAE, num:int=16, # crystals wanted
         wanted = s.formula and formula_counts(s.formula).to(z.device).expand(len(z), -1)
         stats = model.decode_stats(z) if wanted is None else dataclasses.replace(model.decode_stats(z, wanted.sum(-1)), composition=wanted / wanted.sum(-1, keepdim=True))
         return z, stats, None, [f"new-{i}" for i in ids.tolist()]
-    return run_job(model, num, s, inputs, out, num if films is None and not out else films or 0, block, progress, _record("generate", model, s, num))
+    return run_job(model, num, s, inputs, out, num if films is None and not out else films or 0, block, progress, _record("generate", model, s, num), share)

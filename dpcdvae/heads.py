@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch, SYMBOLS
 from .lattice import volume
+from .noise import Source, normal_like
 from .neighbors import find_neighbors
 
 # %% ../nbs/22_heads.ipynb #ea548d66
@@ -45,9 +46,9 @@ class Latent(nn.Module):
         if self.bound is not None: mu = mu + self.bound(bound.to(mu.dtype))
         return mu, self.log_var(fingerprint).clamp(-20, 10)
 
-def sample_latent(mu:Tensor, log_var:Tensor, generator:torch.Generator|None=None)->Tensor: # (B,D)
+def sample_latent(mu:Tensor, log_var:Tensor, generator:Source=None)->Tensor: # (B,D)
     "Draw z from q(z|x) so that gradients pass (the reparametrisation trick)."
-    return mu + (log_var / 2).exp() * torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    return mu + (log_var / 2).exp() * normal_like(mu, generator)
 
 def kl_loss(mu:Tensor, log_var:Tensor)->Tensor: # (B,) nats
     "Measure KL(q(z|x) || N(0,1)) of each crystal."

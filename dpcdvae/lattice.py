@@ -16,7 +16,8 @@ def lattice_from_parameters(lengths:Tensor, # (B,3) a, b, c in Å
                            )->Tensor: # (B,3,3) rows a, b, c in Å
     "Build lattice matrices from lengths and angles, in pymatgen's orientation."
     a, b, c = lengths.unbind(-1)
-    (ca, cb, cg), (sa, sb, _) = angles.deg2rad().cos().unbind(-1), angles.deg2rad().sin().unbind(-1)
+    radians = angles.deg2rad()
+    (ca, cb, cg), (sa, sb, _) = radians.cos().unbind(-1), radians.sin().unbind(-1)
     gamma_star = torch.arccos(((ca * cb - cg) / (sa * sb)).clamp(-1, 1))
     zero = torch.zeros_like(a)
     rows = [a * sb, zero, a * cb, -b * sa * gamma_star.cos(), b * sa * gamma_star.sin(), b * ca, zero, zero, c]

@@ -20,6 +20,7 @@ from .diffusion import PROCESSES, corrupt_types, crystal_mean, type_noise_sigma
 from .encoder import Encoder
 from .heads import Heads, Latent, Surroundings, composition_loss, counts_to_types, kl_loss, lattice_loss, num_atoms_loss, sample_latent, whole_counts
 from .lattice import lattice_from_parameters
+from .noise import Source, uniform_times
 from .prior import PRIORS
 from .sampler import BOUNDARIES, SAMPLERS
 from .schedule import BETAS, make_schedule
@@ -220,7 +221,7 @@ class DPCDVAE(nn.Module):
 
 # %% ../nbs/30_model.ipynb #dd71b49c
 def losses(model:DPCDVAE, crystals:CrystalBatch,
-           generator:torch.Generator|None=None,
+           generator:Source=None,
            t:Tensor|None=None, # (B,) times; drawn uniformly from 1..T if not given
           )->Losses:
     "Compute the loss terms of each crystal."
@@ -229,11 +230,11 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
     z = sample_latent(mu, log_var, generator)
     logits, fractions = model.heads.composition(z), composition_fractions(crystals)
     scaled = model.heads.lattice(z)
-    if t is None: t = torch.randint(1, c.num_steps + 1, (B,), generator=generator, device=z.device)
+    if t is None: t = uniform_times(B, c.num_steps, z.device, generator)
     noised = model.process.add_noise(crystals.frac_coords, t[batch], batch, B, generator, crystals.lattice)
     noisy, weight = crystals.replace(frac_coords=noised.xt), torch.ones_like(batch, dtype=z.dtype)
     if c.types == "argmax":
-        s = torch.randint(1, c.num_steps + 1, (B,), generator=generator, device=z.device)
+        s = uniform_times(B, c.num_steps, z.device, generator)
         sigma = type_noise_sigma(s, c.num_steps, first=int(c.process == "score")).to(z.dtype)[batch]
         noisy, weight = noisy.replace(atomic_numbers=corrupt_types(crystals.atomic_numbers, logits.detach().softmax(-1)[batch], sigma, generator)), 1 / sigma
     lattice = None if c.teacher_forcing else lattice_from_parameters(*model.scaler.inverse(scaled, crystals.num_atoms, clamp=True))

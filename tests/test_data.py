@@ -718,12 +718,15 @@ def test_drop_last_and_order():
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 def test_processes_share_the_batches(world):
+    "Together they have the batches of one process; where a batch is smaller than their number, one crystal comes to several."
     n = torch.arange(50) % 7 + 1
-    parts = [list(BucketBatchSampler(n, 8, shuffle=True, bucket=True, rank=r, world_size=world)) for r in range(world)]
-    assert len({len(p) for p in parts}) == 1 and len(parts[0]) == len(BucketBatchSampler(n, 8, world_size=world))
-    assert {i for p in parts for b in p for i in b} == set(range(50))
-    firsts = [tuple(b) for b in list(zip(*parts))[0]]
-    assert len(set(firsts)) == world
+    make = lambda r=0, w=1: BucketBatchSampler(n, 8, shuffle=True, bucket=True, rank=r, world_size=w)
+    parts = [list(make(r, world)) for r in range(world)]
+    assert {len(p) for p in parts} == {len(make(0, world))} == {7}
+    for whole, *mine in zip(make(), *parts):
+        together = [i for m in mine for i in m]
+        assert set(together) == set(whole) and len(together) == max(len(whole), world) and all(mine)
+
 
 
 def test_loader_gives_the_crystals(tmp_path):

@@ -142,7 +142,7 @@ def test_two_processes_train_together(splits, tmp_path):
     "On processors: the first one keeps the run, and the others end in peace."
     code, out, err = end(start(*COMMAND, *train_command(splits, tmp_path / "run", "--max-epochs", 1, "--devices", 2, "--threads", 1)), 400)
     assert code == 0 and "Traceback" not in err, err[-1500:]
-    assert record(tmp_path / "run")["steps"] == 2 and (tmp_path / "run" / "checkpoint.safetensors").exists()
+    assert record(tmp_path / "run")["steps"] == 3 and (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 # ---- losses without a value ----
 
