@@ -283,7 +283,7 @@ def save(model:DPCDVAE, folder, state:dict|None=None, half:bool=False, **card)->
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in (state or model.state_dict()).items()}
-    raw = to_bytes(halve(model, state) if half else state, {"format": "dpcdvae", "version": str(model.format_version)})
+    raw = to_bytes(halve(model, state) if half else state, {"dpcdvae": str(model.format_version)})                         # one entry: safetensors keeps several in no order
     atomic_write(folder / "model.safetensors", raw)
     atomic_write(folder / "config.json", json.dumps(dict(format="dpcdvae", version=model.format_version, config=dataclasses.asdict(model.config), card=card) | (dict(sha256=hashlib.sha256(raw).hexdigest()) if half else {}), indent=1))
     return folder
@@ -325,8 +325,9 @@ def _read_weights(path:Path, sha256:str|None=None)->dict: # name -> tensor
     try:
         with safe_open(path, framework="pt") as f: about, state = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
     except SafetensorError as e: raise ModelError(f"{path} is damaged or not a safetensors file ({e})") from None
-    if about.get("format") != "dpcdvae" or not about.get("version", "").isdigit(): raise ModelError(f"{path} is a safetensors file, but not of a dpcdvae model")
-    _check_version(path, int(about["version"]))
+    version = about.get("dpcdvae") or about.get("format") == "dpcdvae" and about.get("version") # the second is how the first models said it
+    if not version or not version.isdigit(): raise ModelError(f"{path} is a safetensors file, but not of a dpcdvae model")
+    _check_version(path, int(version))
     return state
 
 # %% ../nbs/30_model.ipynb #bd5f83a1
