@@ -8,7 +8,7 @@ __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'WALKS',
            'held_out', 'study', 'study_table', 'loss_curves', 'go_on', 'compare', 'compare_table', 'switches',
            'switch_table', 'calls', 'calls_table', 'priors', 'prior_table', 'generation', 'generation_table',
            'difference_of_means', 'ground', 'ground_table', 'regained', 'trust', 'agreement', 'steering',
-           'crystal_system', 'describe_truth', 'same_reading', 'anatomy', 'ladder_table', 'match_by', 'lab',
+           'crystal_system', 'describe_truth', 'same_reading', 'anatomy', 'ladder_table', 'match_by', 'films_of', 'lab',
            'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
@@ -494,6 +494,19 @@ def match_by(result:dict, groups, reading:str="free")->dict: # group -> rate, la
         for letter, names in zip(r["outcome"], groups):
             for name in names: found.setdefault(name, []).append(dict(m=letter == "m"))
     return {k: rate(v, "m") for k, v in sorted(found.items(), key=lambda kv: -len(kv[1]))}
+
+# %% ../nbs/53_bench.ipynb #d1e0f10f
+@torch.no_grad()
+def films_of(model:DPCDVAE, crystals:CrystalBatch, places, seed:int=0, **options)->list: # films
+    "Film some crystals of a reconstruction, with the noise that they had there."
+    from dpcdvae.generate import Camera, Sampling, by_size, encode_block, force_stats
+    s, ids = Sampling(seed=seed, **options).fill(model), torch.as_tensor(places, device=model.device)
+    part = crystals[ids.cpu()].to(model.device)
+    z = encode_block(model, part, ids, s)
+    stats = force_stats(model.decode_stats(z, part.num_atoms if {"num_atoms", "composition"} & set(s.force) else None), part, s.force)
+    camera = Camera(torch.ones_like(ids, dtype=torch.bool), stats)
+    made = by_size(model, z, stats, ids, s, camera)
+    return [camera.film(i, model.process, made[i], part[i], index=int(ids[i]), id=crystals.name(int(ids[i]))) for i in range(len(ids))]
 
 # %% ../nbs/53_bench.ipynb #d5a22ce9
 SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,)) # enough to see that an experiment runs
