@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['cmd_energy', 'setting', 'share', 'launched', 'whole', 'parser', 'load_model', 'cmd_data', 'cmd_train', 'waiting',
-           'cmd_reconstruct', 'cmd_generate', 'cmd_optimise', 'cmd_evaluate', 'cmd_relax', 'cmd_film', 'cmd_demo',
-           'summary_table', 'main']
+           'cmd_reconstruct', 'cmd_generate', 'cmd_optimise', 'cmd_evaluate', 'cmd_relax', 'cmd_film', 'cmd_models',
+           'cmd_pack', 'cmd_demo', 'summary_table', 'main']
 
 # %% ../nbs/52_cli.ipynb #a59346e8
 import argparse, csv, json, os, sys, time, warnings
@@ -46,7 +46,7 @@ def parser()->argparse.ArgumentParser:
         s = sub.add_parser(name, help=help, description=help)
         for flags, kw in options: s.add_argument(*flags, **kw)
     opt = lambda *flags, **kw: (flags, kw)
-    model, data, out = opt("--model", required=True, help="run folder or model folder"), opt("--data", required=True, help="split file, folder of splits, folder of CIFs, extxyz file, or a known name"), opt("--out", required=True, type=Path)
+    model, data, out = opt("--model", required=True, help="run folder, model folder, or a model in the box (see dpcdvae models)"), opt("--data", required=True, help="split file, folder of splits, folder of CIFs, extxyz file, or a known name"), opt("--out", required=True, type=Path)
     sampling = [opt("--sampler", help="modified, ddpm, ddim, dpmpp_2m, dpmpp_2m_sde or heun"), opt("--steps", type=whole(1), help="network calls a crystal"), opt("--spacing", default="uniform", help="of the calls: uniform, quadratic or logsnr"), opt("--seed", type=whole(0), default=0), opt("--boundary", help="every, network or never"),
                 opt("--film", type=whole(0), nargs="?", const=4, default=0, metavar="N", help="film the first N crystals (4)"), opt("--threads", type=whole(1)),
                 opt("--share", type=share, help="R/W: this is process R of W, counted from 0, that work into the same folder; torchrun's own numbers if not given")]
@@ -68,6 +68,9 @@ def parser()->argparse.ArgumentParser:
     command("relax", "Let crystals go until they rest, and say how far from it they were.", *calculator, opt("--fmax", type=float, default=0.05, help="eV/Å"), opt("--max-steps", type=whole(1), default=500), opt("--fixed-cell", action="store_true"))
     command("energy", "Compute the energies of crystals as they are.", *calculator)
     command("film", "Write a film as a page that plays off-line.", opt("folder", type=Path), opt("--index", type=whole(0), default=0), out)
+    command("models", "List the trained models in the box, or show the card of one.", opt("name", nargs="?", help="a model in the box"))
+    command("pack", "Make a model that ships out of a finished run: half precision, with a card.", opt("run", type=Path, help="folder of a finished training"), opt("--name", required=True), opt("--out", type=Path, help="model folder; the box if not given"),
+            opt("--results", nargs="*", default=[], metavar="FILE", help="files that python -m dpcdvae.bench anatomy and generation wrote"))
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=whole(0), default=0), opt("--num", type=whole(2), default=64))
     return p
 
@@ -161,6 +164,15 @@ def cmd_film(a):
     path = a.folder if a.folder.suffix == ".safetensors" else a.folder / "films" / f"film_{a.index:05d}.safetensors"
     if not path.exists(): raise FileNotFoundError(f"no film {path}: make the crystals with --film {a.index + 1}")
     print(Film.load(path).to_html(a.out))
+
+def cmd_models(a):
+    from dpcdvae.cards import box_text, page, read_card
+    print(page(read_card(a.name)) if a.name else f"{box_text()}\n\nthe card of one: dpcdvae models NAME")
+
+def cmd_pack(a):
+    from dpcdvae.cards import pack
+    folder = pack(a.run, a.name, a.results, a.out)
+    print(f"{folder}: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB; its card is {folder / 'README.md'}")
 
 # %% ../nbs/52_cli.ipynb #a10735cc
 def cmd_demo(a):

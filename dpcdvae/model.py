@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['CHOICES', 'MAY_BE_ZERO', 'PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'make_prior', 'DPCDVAE', 'losses',
-           'check_size', 'prepare', 'fit_prior', 'save', 'model_folder', 'from_pretrained']
+           'check_size', 'prepare', 'fit_prior', 'ModelError', 'halve', 'save', 'shipped', 'model_folder', 'Card',
+           'from_pretrained']
 
 # %% ../nbs/30_model.ipynb #b0209f1f
-import dataclasses, json
+import dataclasses, hashlib, json
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 import torch
 from torch import Tensor, nn
 from .crystal import CrystalBatch
-from .data import LatticeScaler, atomic_write, composition_fractions, element_counts
+from .data import DataError, LatticeScaler, atomic_write, composition_fractions, element_counts
 from .denoiser import ATOMS, Denoiser
 from .diffusion import PROCESSES, corrupt_types, crystal_mean, type_noise_sigma
 from .encoder import Encoder
@@ -266,47 +268,85 @@ def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     model.prior.fit(*(torch.cat(p) for p in zip(*parts)), element_counts(crystals).to(model.device))
 
 # %% ../nbs/30_model.ipynb #d90840ed
-def save(model:DPCDVAE, folder, state:dict|None=None, **card)->Path:
+class ModelError(DataError):
+    "Say in one sentence what is wrong with a model's files."
+
+def halve(model:"DPCDVAE", state:dict)->dict:
+    "Make float16 of a model's weights; statistics stay as they are."
+    weights = {k for k, _ in model.named_parameters()}
+    state = {k: v.half() if k in weights else v for k, v in state.items()}
+    if bad := [k for k in weights & set(state) if not torch.isfinite(state[k]).all()]: raise ModelError(f"{sorted(bad)[0]} is too large for half precision, or not finite")
+    return state
+
+def save(model:DPCDVAE, folder, state:dict|None=None, half:bool=False, **card)->Path:
     "Write a model folder: model.safetensors, then config.json; each file atomically."
     from safetensors.torch import save as to_bytes
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in (state or model.state_dict()).items()}
-    atomic_write(folder / "model.safetensors", to_bytes(state, {"format": "dpcdvae", "version": str(model.format_version)}))
-    atomic_write(folder / "config.json", json.dumps(dict(format="dpcdvae", version=model.format_version, config=dataclasses.asdict(model.config), card=card), indent=1))
+    raw = to_bytes(halve(model, state) if half else state, {"dpcdvae": str(model.format_version)})                         # one entry: safetensors keeps several in no order
+    atomic_write(folder / "model.safetensors", raw)
+    atomic_write(folder / "config.json", json.dumps(dict(format="dpcdvae", version=model.format_version, config=dataclasses.asdict(model.config), card=card) | (dict(sha256=hashlib.sha256(raw).hexdigest()) if half else {}), indent=1))
     return folder
 
+# %% ../nbs/30_model.ipynb #711e6687
+def shipped()->dict[str, Path]: # name -> folder
+    "Find the trained models that come with the package."
+    return {p.parent.name: p.parent for p in sorted((Path(str(files("dpcdvae"))) / "weights").glob("*/config.json"))}
+
 def model_folder(name)->Path:
-    "Find the model in a run folder or in a model folder."
+    "Find the model in a run folder, in a model folder, or in the box."
     for folder in (Path(name) / "best", Path(name)):
         if (folder / "config.json").exists() and (folder / "model.safetensors").exists(): return folder
-    raise FileNotFoundError(f"no model in {name}: expected config.json and model.safetensors there or in its folder best")
+    plain, box = lambda n: str(n).lower().replace("_", "-"), shipped()
+    for known, folder in box.items():
+        if plain(known) == plain(name): return folder
+    raise ModelError(f"no model in {name}: expected config.json and model.safetensors there or in its folder best" if Path(name).exists() else f"no model called {name}: it is no folder and none of the models in the box, {', '.join(box)}")
 
 def _read_config(path:Path)->dict: # config (a Config), card
     "Read a model's config.json; whatever is wrong with it is said in a sentence that names it."
     try: record = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as e: raise ValueError(f"{path} is not JSON ({e}): the file is damaged or not a model's") from None
-    if not isinstance(record, dict) or record.get("format") != "dpcdvae" or type(record.get("version")) is not int: raise ValueError(f"{path} is not the configuration of a dpcdvae model")
-    if record["version"] > DPCDVAE.format_version: raise ValueError(f"{path} was written by a newer dpcdvae (format {record['version']}, this one reads {DPCDVAE.format_version}): update dpcdvae")
-    if not isinstance(record.get("config"), dict): raise ValueError(f"{path} lacks the settings of its model (config)")
+    except (json.JSONDecodeError, UnicodeDecodeError) as e: raise ModelError(f"{path} is not JSON ({e}): the file is damaged or not a model's") from None
+    if not isinstance(record, dict) or record.get("format") != "dpcdvae" or type(record.get("version")) is not int: raise ModelError(f"{path} is not the configuration of a dpcdvae model")
+    _check_version(path, record["version"])
+    if not isinstance(record.get("config"), dict): raise ModelError(f"{path} lacks the settings of its model (config)")
     known = {f.name for f in dataclasses.fields(Config)}
-    if extra := sorted(set(record["config"]) - known): raise ValueError(f"{path} has settings that this version does not know: {', '.join(extra)}")
+    if extra := sorted(set(record["config"]) - known): raise ModelError(f"{path} has settings that this version does not know: {', '.join(extra)}")
     try: return record | dict(config=Config(**record["config"]))
-    except ValueError as e: raise ValueError(f"{path}: {e}") from None
+    except ValueError as e: raise ModelError(f"{path}: {e}") from None
 
-def from_pretrained(name, # a run folder or a model folder
+def _check_version(path:Path, version:int)->None:
+    if version > DPCDVAE.format_version: raise ModelError(f"{path} was written by a newer dpcdvae (format {version}, this one reads {DPCDVAE.format_version}): update dpcdvae")
+
+def _read_weights(path:Path, sha256:str|None=None)->dict: # name -> tensor
+    "Read a model's weights; a file that is damaged, foreign or newer is named in a sentence."
+    from safetensors import SafetensorError, safe_open
+    if not path.exists(): raise ModelError(f"{path} is missing: a model is config.json and model.safetensors side by side")
+    if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256: raise ModelError(f"{path} is damaged, or not the file that config.json beside it speaks of (their digests differ)")
+    try:
+        with safe_open(path, framework="pt") as f: about, state = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+    except SafetensorError as e: raise ModelError(f"{path} is damaged or not a safetensors file ({e})") from None
+    version = about.get("dpcdvae") or about.get("format") == "dpcdvae" and about.get("version") # the second is how the first models said it
+    if not version or not version.isdigit(): raise ModelError(f"{path} is a safetensors file, but not of a dpcdvae model")
+    _check_version(path, int(version))
+    return state
+
+# %% ../nbs/30_model.ipynb #9ff40d69
+class Card(dict):
+    "What is known of a model: a dictionary, shown as its page."
+    page = "" # markdown
+    def _repr_markdown_(self)->str: return self.page or "\n".join(f"- {k.replace('_', ' ')}: {v}" for k, v in self.items())
+
+def from_pretrained(name, # a run folder, a model folder, or a model in the box: perov-5, carbon-24, mp-20, perov_mini, carbon_mini
                    )->DPCDVAE:
     "Load a model."
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
     folder = model_folder(name)
     record = _read_config(folder / "config.json")
-    model = DPCDVAE(record["config"])
-    try: state = load_file(folder / "model.safetensors")
-    except SafetensorError as e: raise ValueError(f"{folder / 'model.safetensors'} is damaged or not a safetensors file ({e})") from None
-    try: model.load_state_dict(state)
-    except RuntimeError as e: raise ValueError(f"{folder / 'model.safetensors'} does not fit config.json beside it: {str(e).splitlines()[1].strip()}") from None
-    model.card = record.get("card", {})
+    model, weights = DPCDVAE(record["config"]), folder / "model.safetensors"
+    try: model.load_state_dict(_read_weights(weights, record.get("sha256")))
+    except RuntimeError as e: raise ModelError(f"{weights} does not fit config.json beside it: {str(e).splitlines()[1].strip()}") from None
+    model.card = Card(record.get("card", {}))
+    if (page := folder / "README.md").exists(): model.card.page = page.read_text(encoding="utf-8")
     return model.eval()
 
 # %% ../nbs/30_model.ipynb #8d5daa3d
