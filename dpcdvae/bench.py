@@ -8,8 +8,8 @@ __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'WALKS',
            'held_out', 'study', 'study_table', 'loss_curves', 'go_on', 'compare', 'compare_table', 'switches',
            'switch_table', 'calls', 'calls_table', 'priors', 'prior_table', 'generation', 'generation_table',
            'difference_of_means', 'ground', 'ground_table', 'regained', 'trust', 'agreement', 'steering',
-           'crystal_system', 'describe_truth', 'same_reading', 'anatomy', 'ladder_table', 'match_by', 'films_of', 'lab',
-           'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer', 'main']
+           'crystal_system', 'describe_truth', 'nearest_of', 'same_reading', 'anatomy', 'ladder_table', 'match_by',
+           'films_of', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
 import argparse, json, os, re, statistics, subprocess, sys, time
@@ -428,7 +428,7 @@ def steering(data, run, property:str, num:int=100, rounds:int=10, seed:int=0, ca
 
 # %% ../nbs/53_bench.ipynb #7336ebd7
 LADDER = {"free": dict(), "free, sampled z": dict(z="sampled"), "number of atoms given": dict(force=("num_atoms",)), "composition given": dict(force=("num_atoms", "composition")),
-          "cell given": dict(force=("lattice",)), "composition and cell given": dict(force=("num_atoms", "composition", "lattice"))}
+          "cell given": dict(force=("lattice",)), "composition and cell given": dict(force=("num_atoms", "composition", "lattice")), "free, nearest of 4": dict(tries=4)}
 SYSTEMS = dict(triclinic=2, monoclinic=15, orthorhombic=74, tetragonal=142, trigonal=167, hexagonal=194, cubic=230) # last space group of each
 
 def crystal_system(number:int|None)->str:
@@ -441,12 +441,22 @@ def describe_truth(crystals:CrystalBatch, twins)->dict: # column -> values
     found = crystals.to_structures()
     return dict(formula=[s.composition.reduced_formula for s in found], num_atoms=[len(s) for s in found], num_elements=[len(s.composition) for s in found], space_group=[space_group(s) for s in found], twin=list(twins))
 
+@torch.no_grad()
+def nearest_of(model:DPCDVAE, crystals:CrystalBatch, tries:int=1, seed:int=0, **options)->CrystalBatch:
+    "Reconstruct with several seeds and keep what is encoded nearest to the latent vector that it was decoded from; the truth is not looked at."
+    encode = lambda c: [torch.cat(x) for x in zip(*(model.encode(c[i:i + 256].to(model.device)) for i in range(0, len(c), 256)))]
+    made = [model.reconstruct(crystals, films=0, seed=seed + k, **options).crystals for k in range(tries)]
+    if tries == 1: return made[0]
+    mean, log_var = encode(crystals)
+    far = torch.stack([((encode(c)[0] - mean).square() / log_var.exp()).sum(-1) for c in made]).cpu()  # in units of the posterior's own width
+    return CrystalBatch.cat([made[k][i] for i, k in enumerate(far.argmin(0).tolist())])
+
 def same_reading(readings:dict, ladder:dict, label:str, seed:int)->str|None:
     "Find a reading that forces the same, but for parts that were decoded exactly."
     free = next((r["metrics"] for r in readings.get("free", []) if r["seed"] == seed), None)
     if free is None: return None
     exact = {part for part in ("num_atoms", "composition") if free[f"{part}_exact"]["value"] == 1}
-    wanted = lambda options: (options.get("z"), frozenset(options.get("force", ())) - exact)
+    wanted = lambda options: (options.get("z"), options.get("tries"), frozenset(options.get("force", ())) - exact)
     return next((k for k, options in ladder.items() if k != label and wanted(options) == wanted(ladder[label]) and seed in [r["seed"] for r in readings.get(k, [])]), None)
 
 def anatomy(data, run, out, num:int=256, seeds=(0, 1, 2), steps:int|None=None, ladder=LADDER, workers:int|None=1)->dict:
@@ -464,7 +474,7 @@ def anatomy(data, run, out, num:int=256, seeds=(0, 1, 2), steps:int|None=None, l
             if same: one = next(r for r in result["readings"][same] if r["seed"] == seed) | dict(same_as=same)
             else:
                 start = time.time()
-                made = model.reconstruct(test, films=0, seed=seed, steps=steps, **options).crystals
+                made = nearest_of(model, test, seed=seed, steps=steps, **options)
                 seconds = time.time() - start
                 rows, summary = judge_reconstruction(made, test, reference=sets["train"], progress=False, workers=workers)
                 if "crystals" not in result: result["crystals"] = describe_truth(test, [r["twin"] for r in rows])
