@@ -113,7 +113,7 @@ def test_results_go_into_the_card(run, tmp_path):
     assert found["failures"] == {"match": 2, "composition differs": 1, "atoms out of place": 1} and set(found["reconstruction"]) == {"free"} and found["full_precision"]["num"] == 4
     text = (pack(run, "moment", [tmp_path / "a.json"], tmp_path / "m") / "README.md").read_text()
     assert "50.0 [20.0, 80.0] %" in text and "| composition differs | 25.0 % |" in text and "abacus" in text
-    with pytest.raises(ModelError, match="no results that a card knows"): read_results("moment", [tmp_path / "c.json"])
+    with pytest.raises(ModelError, match="no results of moment that a card knows"): read_results("moment", [tmp_path / "c.json"])
 
 def test_too_large_for_half_precision(tmp_path):
     model = DPCDVAE(get_config("tiny", num_blocks=1, prior="standard"))
