@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'WALKS', 'CALLS', 'ENERGETIC', 'LADDER', 'SYSTEMS',
-           'SMALL', 'median_seconds', 'circumstances', 'training_step', 'peak_memory', 'bench', 'graph_for', 'some',
-           'held_out', 'study', 'study_table', 'loss_curves', 'go_on', 'compare', 'compare_table', 'switches',
-           'switch_table', 'calls', 'calls_table', 'priors', 'prior_table', 'generation', 'generation_table',
-           'difference_of_means', 'ground', 'ground_table', 'regained', 'trust', 'agreement', 'steering',
+           'SMALL', 'EMBEDDED', 'SHOWN', 'median_seconds', 'circumstances', 'training_step', 'peak_memory', 'bench',
+           'graph_for', 'some', 'held_out', 'study', 'study_table', 'loss_curves', 'go_on', 'compare', 'compare_table',
+           'switches', 'switch_table', 'calls', 'calls_table', 'priors', 'prior_table', 'generation',
+           'generation_table', 'difference_of_means', 'ground', 'ground_table', 'regained', 'rested', 'trust',
+           'agreement', 'trust_table', 'parity', 'steering', 'longest_walks', 'walk_film', 'steering_table',
            'crystal_system', 'describe_truth', 'nearest_of', 'same_reading', 'anatomy', 'ladder_table', 'match_by',
-           'films_of', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer', 'main']
+           'films_of', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer', 'made_by',
+           'bench_lines', 'results_page', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
-import argparse, json, os, re, statistics, subprocess, sys, time
+import argparse, json, os, re, statistics, subprocess, sys, time, warnings
 from pathlib import Path
 import torch
 from .cards import PARTS, letters, outcome_counts
@@ -124,9 +126,9 @@ def _rate(m)->str: return "–" if not m or m["value"] is None else f"{100 * m['
 def _rms(m)->str: return "–" if not m or m["value"] is None else f"{m['value']:.3f}"
 
 def study_table(folder="results")->str: # markdown
-    "Put the studies in a folder into a table."
+    "Put the studies in a folder, or in one file, into a table."
     rows = ["| run | training crystals, time, steps | match, free (z mean) | RMS | match, free (z sampled) | match, composition given | composition exact | new ones valid |", "|---|---|---|---|---|---|---|---|"]
-    for path in sorted(Path(folder).glob("*.json")):
+    for path in sorted(Path(folder).glob("*.json")) if Path(folder).is_dir() else [Path(folder)]:
         r = json.loads(path.read_text())
         if "reconstruction" not in r: continue
         t, rec = r["training"], r["reconstruction"]
@@ -370,61 +372,135 @@ def regained(data, run, out, num:int=32, steps:int|None=None, seed:int=0, calcul
     return result
 
 # %% ../nbs/53_bench.ipynb #effda1a1
-def trust(folders, out, num:int=8, max_atoms:int=8, calculator:str="gpaw", seed:int=0, timeout:float=1200., workers:int|None=1)->dict: # folders relaxed by `dpcdvae relax` or `ground`
-    "Compute the energy to the relaxed state with a second calculator, at the geometries of the first."
+def rested(folder:Path, max_atoms:int, num:int, seed:int)->list: # (row of relaxed.csv, the crystal as it was)
+    "Draw some small crystals that came to rest."
     import csv
+    from dpcdvae.metrics import read_crystals
+    csv.field_size_limit(2**30)
+    with open(folder / "relaxed.csv", newline="", encoding="utf-8") as f: rows = [r for r in csv.DictReader(f) if r["converged"] == "True" and int(r["num_atoms"]) <= max_atoms]
+    source = {str(e.index): e.source for e in read_crystals(folder / "crystals.csv")}
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [(rows[i], source[rows[i]["index"]]) for i in order[:num]]
+
+def trust(folders, out, num:int=8, max_atoms:int=8, calculator:str="gpaw", seed:int=0, timeout:float=1200., workers:int|None=1, runs="runs/trust")->dict: # folders relaxed by `dpcdvae relax`
+    "Compute the energy to the relaxed state with a second calculator, at the geometries of the first."
     from dpcdvae.energy import energies
-    from dpcdvae.metrics import Entry, read_crystals, structure_of
-    pairs, begun = [], time.time()
-    for folder in map(Path, folders):
-        csv.field_size_limit(2**30)
-        with open(folder / "relaxed.csv", newline="") as f: rested = [r for r in csv.DictReader(f) if r["converged"] == "True" and int(r["num_atoms"]) <= max_atoms]
-        source = {str(e.index): e for e in read_crystals(folder / "crystals.csv")}
-        order = torch.randperm(len(rested), generator=torch.Generator().manual_seed(seed)).tolist()
-        pairs += [(folder.name, rested[i], source[rested[i]["index"]].source) for i in order[:num]]
-    entries = [Entry(2 * i + k, f"{folder}/{row['index']}", cif) for i, (folder, row, before) in enumerate(pairs) for k, cif in enumerate((before, row["cif"]))]
-    work = Path(out).with_suffix("")
-    rows, summary = energies(entries, work, calculator, max_steps=0, workers=workers, progress=False, timeout=timeout)
-    found = []
-    for i, (folder, row, _) in enumerate(pairs):
-        before, after = rows[2 * i:2 * i + 2]
-        known = "energy" in before and "energy" in after
-        found.append(dict(source=folder, index=int(row["index"]), num_atoms=int(row["num_atoms"]), surrogate=round(float(row["to_relaxed"]), 2), surrogate_energy=float(row["relaxed_energy"]), reason=before.get("reason") or after.get("reason") or "")
-                     | (dict(dft=round(1e3 * (before["energy"] - after["energy"]), 2), dft_energy=after["energy"], dft_force=after["force"]) if known else {}))
-    result = dict(name="trust", calculator=summary["calculator"], num=len(found), seed=seed, max_atoms=max_atoms, crystals=found, reasons=summary["reasons"], made_on=circumstances(), seconds=round(time.time() - begun, 1)) | agreement(found)
-    atomic_write(Path(out), json.dumps(result, indent=1) + "\n")
+    from dpcdvae.metrics import Entry
+    out, folders, begun, found = Path(out), [Path(f) for f in folders], time.time(), []
+    pairs = [(f.name, row, cif) for f in folders for row, cif in rested(f, max_atoms, num, seed)]
+    entries = [Entry(2 * i + k, f"{folder}/{row['index']}, {('as it was', 'at rest')[k]}", cif) for i, (folder, row, before) in enumerate(pairs) for k, cif in enumerate((before, row["cif"]))]
+    rows, summary = energies(entries, _run_folder(runs, f"second opinion, {out.stem}"), calculator, max_steps=0, workers=workers, progress=False, timeout=timeout)
+    for i, (folder, row, before) in enumerate(pairs):
+        start, end = rows[2 * i:2 * i + 2]
+        one = dict(source=folder, index=int(row["index"]), formula=row["formula"], num_atoms=int(row["num_atoms"]), surrogate=round(float(row["to_relaxed"]), 2), surrogate_energy=round(float(row["relaxed_energy"]), 5), reason=start.get("reason") or end.get("reason") or "", seconds=round(start["seconds"] + end["seconds"], 1))
+        if "energy" in start and "energy" in end: one |= dict(second=round(1e3 * (start["energy"] - end["energy"]), 2), second_energy=round(end["energy"], 5), second_force=round(end["force"], 4))
+        found.append(one | dict(before=before, after=row["cif"]))
+    said = [json.loads((f / "energies.json").read_text())["calculator"] for f in folders]
+    result = dict(name="trust", num=len(found), surrogate=", ".join(dict.fromkeys(said)), calculator=summary["calculator"], seed=seed, max_atoms=max_atoms, reasons=summary["reasons"], made_on=circumstances(), seconds=round(time.time() - begun, 1)) | agreement(found, seed) | dict(crystals=found)
+    atomic_write(out, json.dumps(result, indent=1) + "\n")
     return result
 
-def agreement(found:list)->dict:
-    "Correlate what two calculators say."
+def agreement(found:list, seed:int=0, draws:int=1000)->dict: # correlations and errors of the surrogate (meV/atom), each with an interval
+    "Compare what two calculators say of the same crystals."
+    import numpy as np
+    from dpcdvae.metrics import mean
     from scipy.stats import pearsonr, spearmanr
-    both = [(r["surrogate"], r["dft"]) for r in found if "dft" in r]
+    both = np.array([(r["surrogate"], r["second"]) for r in found if "second" in r]).reshape(-1, 2)
     if len(both) < 3: return dict(count=len(both))
-    a, b = zip(*both)
-    error = [x - y for x, y in both]
-    return dict(count=len(both), pearson=float(pearsonr(a, b)[0]), spearman=float(spearmanr(a, b)[0]), mean_error=sum(error) / len(error), mean_absolute_error=sum(map(abs, error)) / len(error))
+    error, rng = both[:, 0] - both[:, 1], np.random.default_rng(seed)
+    picks = rng.integers(len(both), size=(draws, len(both)))
+    def correlation(f):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")                                       # the same crystal drawn every time has no correlation
+            low, high = np.nanquantile([f(*both[p].T)[0] for p in picks], [0.025, 0.975])
+        return dict(value=float(f(*both.T)[0]), low=float(low), high=float(high), count=len(both))
+    return dict(count=len(both), pearson=correlation(pearsonr), spearman=correlation(spearmanr), mean_error=mean(error.tolist(), seed) | dict(unit="meV/atom"), mean_absolute_error=mean(np.abs(error).tolist(), seed) | dict(unit="meV/atom"))
+
+def trust_table(result:dict)->str: # markdown
+    "Put two calculators side by side."
+    rows = ["| crystals | atoms | to the relaxed state, surrogate | second calculator | largest force there, at the surrogate's rest |", "|---|---|---|---|---|"]
+    rows += [f"| {r['source']} {r['index']} | {r['num_atoms']} | {r['surrogate']:.0f} meV/atom | " + (f"{r['second']:.0f} meV/atom | {r['second_force']:.2f} eV/Å |" if "second" in r else f"– ({r['reason']}) | – |") for r in result["crystals"]]
+    return "\n".join([*rows, "", f"Surrogate: {result['surrogate']}; second: {result['calculator']}; {result['count']} of {result['num']} crystals of at most {result['max_atoms']} atoms, seed {result['seed']}; {result['made_on']['processor']}, {result['made_on']['date']}, {result['seconds'] / 60:.0f} min."])
+
+def parity(result:dict):
+    "Draw what the second calculator says against what the surrogate says."
+    import plotly.graph_objects as go
+    from dpcdvae.plot import paper
+    both = [r for r in result["crystals"] if "second" in r]
+    low, high = (f(v for r in both for v in (r["surrogate"], r["second"])) for f in (min, max))
+    fig = go.Figure([go.Scatter(x=[low, high], y=[low, high], mode="lines", line=dict(color="#868e96", dash="dot"), name="equal", hoverinfo="skip")])
+    for source in dict.fromkeys(r["source"] for r in both):
+        some = [r for r in both if r["source"] == source]
+        fig.add_scatter(x=[r["surrogate"] for r in some], y=[r["second"] for r in some], mode="markers", marker_size=9, name=source, text=[f"{r['index']}, {r['num_atoms']} atoms" for r in some])
+    return paper(fig, xaxis_title=f"energy to the relaxed state, {result['surrogate'].split(',')[0]} (meV/atom)", yaxis_title=f"{result['calculator'].split(',')[0]} (meV/atom)", height=380)
 
 # %% ../nbs/53_bench.ipynb #464d2630
-def steering(data, run, property:str, num:int=100, rounds:int=10, seed:int=0, calculator:str|None=None, workers:int|None=None)->dict:
+def steering(data, run, out, property:str, num:int=100, rounds:int=10, seed:int=0, calculator:str|None=None, workers:int|None=None, films:int=3, runs="runs/steering", fingerprints:bool=True)->dict:
     "Optimise a property from test crystals, judge what comes out, and, where a calculator is named, ask it about starts and ends."
     from dpcdvae.data import source_files
     from dpcdvae.energy import energies
     from dpcdvae.judgement import evaluate
-    from dpcdvae.metrics import Entry, read_crystals
+    from dpcdvae.metrics import Entry, mean, rate, read_crystals
     from dpcdvae.generate import rows_of
     from dpcdvae.steer import Walk, optimise
-    out, model, files = Path(f"{Path(run)}-{property}"), load_model(run), {k: source_files(data, k)[k][0] for k in ("train", "test")}
-    sets = {k: load_crystals(data, split=k, progress=False) for k in ("train", "test")}
+    name, model, files = f"{Path(run).name}, {Path(data).name}, {property}, {num}", load_model(run), {k: source_files(data, k)[k][0] for k in ("train", "test")}
+    folder, sets = _run_folder(runs, name), {k: load_crystals(data, split=k, progress=False) for k in ("train", "test")}
     starts = sets["test"][:num]
-    said = optimise(model, starts, sets["train"], property, out, Walk(rounds=rounds), seed=seed)
-    found = evaluate(out, files["train"], files["test"], workers, progress=False, fingerprints=True, property=property)
-    result = dict(name="steering", run=Path(run).name, data=Path(data).name, property=property, num=num, rounds=rounds, seed=seed, head=said, card=model.card, made_on=circumstances(), seconds=found["seconds"], metrics=found["metrics"], reasons=found["reasons"])
+    said = optimise(model, starts, sets["train"], property, folder, Walk(rounds=rounds), seed=seed)
+    found = evaluate(folder, files["train"], files["test"], workers, progress=False, fingerprints=fingerprints, property=property if fingerprints else None)
+    result = dict(name="steering", run=Path(run).name, data=Path(data).name, property=property, num=len(starts), rounds=rounds, seed=seed, head=said, card=model.card, made_on=circumstances(), seconds=found["seconds"], metrics=found["metrics"], reasons=found["reasons"])
+    begin, made = [Entry(i, n, cif) for i, n, cif, _ in rows_of(starts, 0, [starts.name(i) for i in range(len(starts))])], read_crystals(folder / "crystals.csv")
     if calculator:
-        ends = [Entry(i, e.material_id, e.source, e.error) for i, e in enumerate(read_crystals(out / "crystals.csv")[rounds - 1::rounds])]
-        begin = [Entry(i, n, cif) for i, n, cif, _ in rows_of(starts, 0, [starts.name(i) for i in range(len(starts))])]
+        ends = [Entry(i, e.material_id, e.source, e.error) for i, e in enumerate(made[rounds - 1::rounds])]
         before, after = (energies(e, None, calculator, max_steps=0, workers=workers, progress=False) for e in (begin, ends))
-        result["energies"] = dict(calculator=after[1]["calculator"], starts=before[1]["metrics"], ends=after[1]["metrics"], reasons=after[1]["reasons"], change=difference_of_means([r["energy"] for r in after[0] if "energy" in r], [r["energy"] for r in before[0] if "energy" in r], seed))
+        both = [(a["energy"], b["energy"]) for a, b in zip(after[0], before[0]) if "energy" in a and "energy" in b]
+        result["energies"] = dict(calculator=after[1]["calculator"], starts=before[1]["metrics"], ends=after[1]["metrics"], reasons=after[1]["reasons"], change=mean([a - b for a, b in both], seed) | dict(unit="eV/atom"), lower=rate([dict(x=a < b) for a, b in both], "x"))
+    result["walks"] = longest_walks(begin, made, folder, rounds, films)
+    atomic_write(Path(out), json.dumps(result, indent=1) + "\n")
     return result
+
+def longest_walks(begin, made, folder, rounds:int, num:int)->list: # start, crystals as CIF round by round, expected property
+    "Keep the walks whose expected property fell most, for a film."
+    import csv
+    with open(Path(folder) / "expected.csv", newline="", encoding="utf-8") as f: expected = [float(r["expected"] or "nan") for r in csv.DictReader(f)]
+    walks = [dict(start=e.material_id, before=e.source, expected=expected[i * rounds:(i + 1) * rounds], crystals=[m.source for m in made[i * rounds:(i + 1) * rounds]]) for i, e in enumerate(begin)]
+    whole = [w for w in walks if all(w["crystals"])]
+    return sorted(whole, key=lambda w: w["expected"][-1] - w["expected"][0])[:num]
+
+def walk_film(walk:dict): # of `steering`; a Film, one frame a crystal of the walk
+    "Lay the crystals of a walk over each other, atom by atom, in the cell of the last; atoms keep their number of the list as long as the walk has as many."
+    from dpcdvae.film import Film
+    from dpcdvae.lattice import minimum_image
+    from pymatgen.core import Structure
+    from scipy.optimize import linear_sum_assignment
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [Structure.from_str(c, fmt="cif") for c in [walk["before"], *walk["crystals"]]]
+    last = found[-1]
+    same = [s for s in found if len(s) == len(last)]
+    path, numbers = [torch.tensor(last.frac_coords)], [torch.tensor(last.atomic_numbers)]
+    for s in reversed(same[:-1]):
+        frac, places = torch.tensor(s.frac_coords), path[-1]
+        shifts = (places[:, None] - frac).flatten(0, 1)                            # every atom laid upon every other
+        gaps = minimum_image(frac + shifts[:, None, None] - places[:, None]).square().sum(-1) + 0.01 * (numbers[-1][:, None] != torch.tensor(s.atomic_numbers)) # (shift, place, atom)
+        orders = [linear_sum_assignment(g)[1] for g in gaps]
+        k = min(range(len(orders)), key=lambda k: float(gaps[k, torch.arange(len(places)), orders[k]].sum()))
+        moved = frac[orders[k]] + shifts[k]
+        path.append(places + minimum_image(moved - places)), numbers.append(torch.tensor(s.atomic_numbers)[orders[k]])
+    frac, n = torch.stack(path[::-1]).float(), len(path)
+    return Film(t=torch.arange(n - 1, -1, -1), noise=torch.zeros(n), alpha_bar=torch.ones(n), frac_unwrapped=frac, atomic_numbers=torch.stack(numbers[::-1]), x0=frac,
+                lengths=torch.tensor(last.lattice.lengths), angles=torch.tensor(last.lattice.angles), meta=dict(model="a walk through the latent space", steps=n - 1, id=walk["start"]))
+
+def steering_table(result:dict)->str: # markdown
+    "Say how often the walk arrived."
+    m, unit = result["metrics"], "eV/atom"
+    percent = lambda k: f"{100 * m[k]['value']:.1f} % [{100 * m[k]['low']:.1f}, {100 * m[k]['high']:.1f}] of {m[k]['total']}" if m.get(k, {}).get("value") is not None else "–"
+    rows = ["| what | found |", "|---|---|", *(f"| {k.replace('_', ' ')} | {percent(k)} |" for k in m if k.startswith("success")), f"| valid | {percent('valid')} |", f"| unique | {percent('unique')} |", f"| novel | {percent('novel')} |",
+            f"| head: mean absolute error on held-out tenths (of always saying the mean) | {result['head']['held_out_mae']:.3f} ({result['head']['mae_of_the_mean']:.3f}) |"]
+    if e := result.get("energies"):
+        rows += [f"| {k}, {e['calculator'].split(',')[0]} | mean {_energy(e[k]['energy'], unit)} ({e[k]['energy']['count']} crystals) |" for k in ("starts", "ends")]
+        if e.get("lower"): rows.append(f"| ends lower than their start | {100 * e['lower']['value']:.0f} % [{100 * e['lower']['low']:.0f}, {100 * e['lower']['high']:.0f}] of {e['lower']['total']} |")
+    return "\n".join([*rows, "", f"{result['num']} starts, {result['rounds']} rounds, {result['property']} of {result['data']}, model {result['run']}, seed {result['seed']}; {e['calculator'] + '; ' if e else ''}{result['made_on']['processor']}, {result['made_on']['date']}."])
 
 # %% ../nbs/53_bench.ipynb #7336ebd7
 LADDER = {"free": dict(), "free, sampled z": dict(z="sampled"), "number of atoms given": dict(force=("num_atoms",)), "composition given": dict(force=("num_atoms", "composition")),
@@ -523,7 +599,7 @@ SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,)) # enough to s
 
 def lab(name:str, variants:dict, data="perov_mini", path=None, home="../..", trial:dict|None=None, **full)->tuple[dict, str]: # results, one sentence about them
     "Run an experiment in small, or in full with DPCDVAE_LAB=full; return the full results where they are there."
-    import contextlib, io, tempfile, warnings
+    import contextlib, io, tempfile
     path = Path(home) / (path or f"results/labs/{name}.json")
     if os.environ.get("DPCDVAE_LAB") == "full": result = compare(os.environ.get("DPCDVAE_LAB_DATA", data).split(","), variants, Path(home) / "runs" / "labs" / name, path, **full)
     else:
@@ -538,7 +614,7 @@ def lab(name:str, variants:dict, data="perov_mini", path=None, home="../..", tri
 
 def study_lab(path, study, trial:dict, full:dict, home="../..")->tuple[dict, str]: # results, one sentence about them
     "Run a study in small, in full with DPCDVAE_LAB=full; return what the file of results holds where there is one."
-    import contextlib, io, tempfile, warnings
+    import contextlib, io, tempfile
     path = Path(home) / path
     if os.environ.get("DPCDVAE_LAB") == "full": study(out=path, **full)
     else:
@@ -588,10 +664,46 @@ def lab_answer(result:dict, notebook:str, comparisons:dict)->str: # title -> (ra
                       f"Models that are missing here are not measured yet; {command} goes on where it stopped."])
 
 # %% ../nbs/53_bench.ipynb #f88540b3
+EMBEDDED = ("perov_mini", "carbon_mini")
+
+def made_by(name:str, r:dict)->str: # command
+    "Name the command that makes a file of results again."
+    data = r.get("data") or next(iter(r.get("models", {}).values()), {}).get("data") or "perov_mini"
+    data = " ".join(d if d in EMBEDDED else f"DIR/{d}" for d in ([data] if isinstance(data, str) else data)).split(" (")[0]
+    flags = [("run", "run"), ("num", "num"), ("num_new", "num-new"), ("property", "property"), ("steps", "steps"), ("seed", "seed")]
+    kind = r.get("name") if r.get("name") in SHOWN else "speed" if name == "bench" else "study"
+    if kind == "trust":
+        folders = list(dict.fromkeys(c["source"] for c in r["crystals"]))
+        return f"python -m dpcdvae.bench trust --data {' '.join(f'runs/trust/{f}' for f in folders)} --num {r['num'] // len(folders)} --max-atoms {r['max_atoms']} --seed {r['seed']} --out results/{name}.json"
+    if kind == "presets": return f"python -m dpcdvae.bench presets --data DIR/perov_5 DIR/carbon_24 --num {r['num_test']} --max-time {r['max_time']} --steps {r['steps']} --out results/{name}.json"
+    if kind == "study": return f"python -m dpcdvae.bench study --data {data} --preset {name.split('-', 1)[1]} --max-time {r['training']['max_time']} --num {r['num_test']} --seed {r['seed']} --out results/{name}.json"
+    more = [f"--{flag} {r[key]}" for key, flag in flags if r.get(key) is not None] + ([f"--max-time {r['models']['paper']['training']['max_time']}"] if kind == "ground" else []) + (["--calculator chgnet"] if "energies" in r else [])
+    return " ".join([f"python -m dpcdvae.bench {kind} --data {data}", *more, f"--out results/{name}.json"])
+
+def bench_lines(r): return "\n".join(["| measured | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in r.items())])
+def _calls(r): return calls_table(r) + "\n\nRMS of the matches:\n\n" + calls_table(r, "rms")
+def _regained(r):
+    m = r["metrics"]
+    return f"{m['back']['count']} of {m['back']['total']} held-out crystals relax back to where they came from; they begin {_energy(m['above'])} above the known ground state and end {_energy(m['left'])} from it ({m['left']['count']} crystals). {r['calculator']}."
+
+SHOWN = {"anatomy": ladder_table, "calls": _calls, "ground": ground_table, "trust": trust_table, "steering": steering_table, "presets": compare_table, "regained": _regained,
+         "priors": lambda r: prior_table(r), "switches": lambda r: switch_table(r), "generation": lambda r: generation_table(r)} # kind -> table
+
+def results_page(folder="results")->str: # markdown
+    "Gather what the files of results say."
+    folder, out = Path(folder), ["# Results", "> Every figure of this project, from the files that its commands made", "", "`DIR` holds the stand-in splits (chapter `03_data`). Rates come with Wilson's interval, means with a bootstrap interval, both of 95 %. The comparisons of the labs stand in `nbs/labs`.", ""]
+    for path in sorted(folder.glob("*.json")):
+        r = json.loads(path.read_text())
+        kind, on = r.get("name"), r.get("made_on") or next((m["made_on"] for m in r.get("models", {}).values() if "made_on" in m), r)
+        table = SHOWN[kind](path if kind in ("priors", "switches", "generation") else r) if kind in SHOWN else study_table(path) if "reconstruction" in r else bench_lines(r)
+        out += [f"## {path.stem}", "", f"`{made_by(path.stem, r)}`", "", table, "", f"Made on {on['date']}, {on['threads']} of {on['cores']} cores of {on['gpu'] or on['processor']}, torch {on['torch']}.", ""]
+    return "\n".join(out)
+
+# %% ../nbs/53_bench.ipynb #c5bff41d
 def main(argv=None):
     "Measure speed, make a study, turn the switches, compare the paper's models, priors, samplers, energies, steer, or take errors apart."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
-    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "calls", "ground", "regained", "trust", "steering", "anatomy"])
+    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "calls", "ground", "regained", "trust", "steering", "anatomy", "page"])
     p.add_argument("--data", nargs="+", default=["perov_mini"]); p.add_argument("--out", type=Path); p.add_argument("--preset", default="default")
     p.add_argument("--run", type=Path); p.add_argument("--max-time", default="01:00:00"); p.add_argument("--num", type=int, default=512); p.add_argument("--num-new", type=int, default=64)
     p.add_argument("--property", help="generation: column of the data whose distribution to compare"); p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
@@ -599,8 +711,10 @@ def main(argv=None):
     a = p.parse_args(argv)
     a.out = a.out or Path("results") / f"{'bench' if a.what == 'speed' else a.what}.json"
     if a.threads: torch.set_num_threads(a.threads)
+    warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
     os.environ.setdefault("SPGLIB_WARNING", "OFF")                                # a crystal without symmetry is no news
-    if a.what == "trust": return print(json.dumps({k: v for k, v in trust(a.data, a.out, a.num, a.max_atoms, a.calculator or "gpaw", a.seed).items() if k not in ("crystals", "made_on")}, indent=1))
+    if a.what == "page": return print(atomic_write(Path("results/README.md"), results_page() + "\n"))
+    if a.what == "trust": return print(trust_table(trust(a.data, a.out, a.num, a.max_atoms, a.calculator or "gpaw", a.seed, workers=a.workers or 1)))
     if a.what == "presets":
         return print(compare_table(compare(a.data, PAPERS, a.run or Path("runs/results/presets"), a.out, (a.seed,), num=a.num, max_time=a.max_time, steps=a.steps)))
     if len(a.data) > 1: p.error("only presets and trust take more than one data set")
@@ -612,7 +726,7 @@ def main(argv=None):
     elif a.what == "regained": return print(regained(a.data, a.run or p.error("regained needs --run, a trained model"), a.out, a.num, a.steps, a.seed, a.calculator or "chgnet", workers=a.workers)["metrics"])
     elif a.what == "calls": return print(calls_table(calls(a.data, a.run or p.error("calls needs --run, a trained model"), a.out, num=a.num, seed=a.seed)))
     elif a.what == "anatomy": return print(ladder_table(anatomy(a.data, a.run or p.error("anatomy needs --run, a trained model"), a.out, a.num, steps=a.steps, workers=a.workers or 1)))
-    elif a.what == "steering": result = steering(a.data, a.run or p.error("steering needs --run, a trained model"), a.property or p.error("steering needs --property"), a.num, seed=a.seed, calculator=a.calculator, workers=a.workers)
+    elif a.what == "steering": return print(steering_table(steering(a.data, a.run or p.error("steering needs --run, a trained model"), a.out, a.property or p.error("steering needs --property"), a.num, seed=a.seed, calculator=a.calculator, workers=a.workers)))
     elif a.what == "switches": result = switches(a.data, a.run or Path("runs/results/switches"), a.out, seed=a.seed)
     else: result = study(a.data, a.run or Path("runs/results") / a.out.stem, a.out.stem, a.preset, a.max_time, a.num, a.num_new, a.seed, readings={} if a.only_new else {"free, mean": dict()} if a.only_free else READINGS, steps=a.steps)
     if a.what == "study" and a.only_new: result = json.loads(a.out.read_text()) | dict(generations=result["generations"], generation_made_on=dict(result["made_on"], num=a.num_new, steps=a.steps))

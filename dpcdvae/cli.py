@@ -189,23 +189,27 @@ def cmd_demo(a):
     model.reconstruct(sets["test"], out=out / "reconstruct", films=4, seed=a.seed, progress=sys.stdout.isatty(), data="perov_mini (test)")
     print(f"generating {a.num} new crystals", flush=True)
     model.generate(a.num, out=out / "generate", films=2, seed=a.seed, progress=sys.stdout.isatty())
+    print("reconstructing the same crystals with the model in the box", flush=True)
+    boxed = load_model("perov_mini")
+    boxed.reconstruct(sets["test"], out=out / "box", seed=a.seed, progress=sys.stdout.isatty(), data="perov_mini (test)")
     print("judging", flush=True)
     rec = evaluate(out / "reconstruct", sets["train"], progress=False)["metrics"]
-    gen = evaluate(out / "generate", sets["train"], sets["test"], progress=False)["metrics"]
+    gen, box = (evaluate(out / "generate", sets["train"], sets["test"], progress=False)["metrics"], evaluate(out / "box", sets["train"], progress=False)["metrics"])
     with open(out / "reconstruct" / "per_crystal.csv", newline="") as f: judged = ["a match" if r["matched"] == "True" else "no match" for r in csv.DictReader(f)][:4]
     show = sorted(range(4), key=lambda i: judged[i])                                # of the films there are, matches first
     show = [show[0], show[-1]]
     films = [(Film.load(out / "reconstruct" / "films" / f"film_{i:05d}.safetensors").to_html(out / f"reconstruct_{i}.html"), judged[i]) for i in show]
     films += [(Film.load(out / "generate" / "films" / f"film_{i:05d}.safetensors").to_html(out / f"generate_{i}.html"), "new") for i in (0, 1)]
-    print(summary_table(rec, gen, json.loads((out / "train" / "run.json").read_text())))
+    print(summary_table(rec, gen, json.loads((out / "train" / "run.json").read_text()), box, boxed.card))
     listed = "\n         ".join(f"{path}  ({what})" for path, what in films)
     print(f"\nfilms    {listed}\nreports  {out / 'reconstruct' / 'report.html'}\n         {out / 'generate' / 'report.html'}\nmodel    {out / 'train' / 'best'}\n{time.time() - begin:.0f} s in all")
 
-def summary_table(rec:dict, gen:dict, run:dict)->str:
+def summary_table(rec:dict, gen:dict, run:dict, box:dict, card:dict)->str:
     "Put the main figures of a run into a table."
     from dpcdvae.judgement import show
     rows = [("held-out crystals, free decoding", None)] + [(k.replace("_", " "), show(k, rec[k])) for k in ("match_rate", "match_rate_valid", "rms", "composition_exact", "length_error") if k in rec]
     rows += [("generated crystals", None)] + [(k.replace("_", " "), show(k, gen[k])) for k in ("valid", "composition_valid", "structure_valid", "unique", "novel") if k in gen]
+    rows += [(f"the same held-out crystals, model {card['name']} of the box ({card['trained']})", None)] + [(k.replace("_", " "), show(k, box[k])) for k in ("match_rate", "rms", "composition_exact") if k in box]
     rows += [("training", None), ("crystals per second", f"{run['crystals_per_second']:.0f}"), ("steps", str(run["steps"])), ("parameters", f"{run['parameters']:,}")]
     return "\n" + "\n".join(f"  {name:<28} {value}" if value is not None else f"\n{name}" for name, value in rows)
 
