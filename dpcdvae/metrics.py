@@ -166,9 +166,10 @@ def anonymous(structure, # pymatgen Structure
 def lattice_fits(pred, truth, # pymatgen Structures
                  ltol:float=LTOL, angle_tol:float=ANGLE_TOL, # relative, degrees
                 )->bool:
-    "Tell whether the primitive lattices map onto each other at equal volume."
-    a,b = (s.get_primitive_structure().get_reduced_structure().lattice for s in (pred,truth))
-    return b.find_mapping(a.scale(b.volume), ltol=ltol, atol=angle_tol) is not None
+    "Tell whether the lattices map onto each other at equal volume, as they are or as primitive cells: atoms out of place may have lost a centring."
+    primitive = (s.get_primitive_structure() for s in (pred,truth))
+    pairs = ([s.get_reduced_structure().lattice for s in pair] for pair in ((pred,truth), primitive))
+    return any(b.find_mapping(a.scale(b.volume), ltol=ltol, atol=angle_tol) is not None for a,b in pairs)
 
 def mismatch(pred, truth, # pymatgen Structures that do not match
              rms_anonymous:float|None=None, # their match with species ignored

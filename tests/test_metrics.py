@@ -156,6 +156,13 @@ def test_reasons_follow_the_order_of_decoding():
              (scrambled,"atoms out of place"), (truth,"")]
     for pred, reason in cases: assert M.judge((M.Entry(0,"",pred), M.Entry(0,"",truth), 30))["reason"]==reason
 
+def test_atoms_that_lost_a_centring_are_out_of_place_not_the_lattice():
+    centred = Structure(Lattice.cubic(3.6), ["Cu"]*4, [[0,0,0],[0,.5,.5],[.5,0,.5],[.5,.5,0]])
+    shaken = Structure(centred.lattice, centred.species, [[0,0,0],[.2,.5,.3],[.4,.1,.5],[.5,.7,.1]])
+    doubled = Structure(centred.lattice, centred.species, centred.frac_coords); doubled.make_supercell([[2,0,0],[0,1,0],[0,0,1]])
+    assert M.match(shaken, centred) is None and M.mismatch(shaken, centred)=="atoms out of place"
+    assert M.lattice_fits(doubled, centred)                               # another cell of the same lattice
+
 # -- the run ----------------------------------------------------------------------------------------------------------
 def test_an_invalid_match_counts_only_in_the_plain_rate():
     truth = Structure(Lattice.cubic(5), ["Na","Na","Cl"], [[0,0,0],[.5,.5,.5],[.5,.5,0]]) # Na2Cl: no neutral combination
