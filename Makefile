@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lab bench export readme player clean
+.PHONY: setup demo test lab bench results export readme player clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,11 @@ bench: $(STAMP)
 
 export: $(STAMP)
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+
+results: $(STAMP)
+	@$(BIN)/python -m dpcdvae.bench page
+	@for book in nbs/45_cards.ipynb nbs/53_bench.ipynb nbs/labs/*.ipynb; do echo $$book; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $$book >/dev/null 2>&1 && $(BIN)/nbdev_clean --fname $$book || exit 1; done
+	@$(BIN)/python tests/readme.py
 
 readme: $(STAMP)
 	@$(BIN)/python tests/readme.py

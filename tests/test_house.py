@@ -188,3 +188,7 @@ def test_figures_of_the_bench_chapter_are_those_of_the_results():
 @pytest.mark.parametrize("path", sorted((ROOT/"results").rglob("*.json")), ids=lambda p: p.stem)
 def test_results_name_no_place_of_a_machine(path):
     assert not re.findall(r'"(?:/|\.\.|[A-Z]:)[^"]*"', path.read_text())
+
+def test_page_of_results_is_in_step():
+    from dpcdvae.bench import results_page
+    assert (ROOT/"results/README.md").read_text() == results_page(ROOT/"results") + "\n", "run: python -m dpcdvae.bench page"
