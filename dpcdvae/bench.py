@@ -4,83 +4,26 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'WALKS', 'CALLS', 'ENERGETIC', 'LADDER', 'SYSTEMS',
-           'SMALL', 'EMBEDDED', 'SHOWN', 'median_seconds', 'circumstances', 'training_step', 'peak_memory', 'bench',
-           'graph_for', 'some', 'held_out', 'study', 'study_table', 'loss_curves', 'go_on', 'compare', 'compare_table',
-           'switches', 'switch_table', 'calls', 'calls_table', 'priors', 'prior_table', 'generation',
-           'generation_table', 'difference_of_means', 'ground', 'ground_table', 'regained', 'rested', 'trust',
-           'agreement', 'trust_table', 'parity', 'steering', 'longest_walks', 'walk_film', 'steering_table',
-           'crystal_system', 'describe_truth', 'nearest_of', 'same_reading', 'anatomy', 'ladder_table', 'match_by',
-           'films_of', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer', 'made_by',
-           'bench_lines', 'results_page', 'main']
+           'SMALL', 'EMBEDDED', 'SHOWN', 'graph_for', 'some', 'held_out', 'study', 'study_table', 'loss_curves',
+           'go_on', 'compare', 'compare_table', 'switches', 'switch_table', 'calls', 'calls_table', 'priors',
+           'prior_table', 'generation', 'generation_table', 'difference_of_means', 'ground', 'ground_table', 'regained',
+           'rested', 'trust', 'agreement', 'trust_table', 'parity', 'steering', 'longest_walks', 'walk_film',
+           'steering_table', 'crystal_system', 'describe_truth', 'nearest_of', 'same_reading', 'anatomy',
+           'ladder_table', 'match_by', 'films_of', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences',
+           'lab_answer', 'made_by', 'results_page', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
-import argparse, json, os, re, statistics, subprocess, sys, time, warnings
+import argparse, json, os, re, time, warnings
 from pathlib import Path
 import torch
 from .cards import PARTS, letters, outcome_counts
 from .cli import load_model
-from .crystal import CrystalBatch, toy
-from .data import atomic_write, dataset_summary, load_crystals
-from .model import DPCDVAE, get_config, make_prior
-from .neighbors import find_neighbors
+from .crystal import CrystalBatch
+from .data import atomic_write, load_crystals
+from .model import DPCDVAE, make_prior
 from .prior import PRIORS
 from .sampler import SAMPLERS
-from .train import has_bf16, machine, pieces
-
-# %% ../nbs/53_bench.ipynb #0c22ce92
-def median_seconds(f, repeats:int=9, warmup:int=2)->float:
-    "Call f a few times and take the median; a GPU is waited for."
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    times = []
-    for _ in range(warmup + repeats):
-        wait()
-        start = time.perf_counter()
-        f()
-        wait()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[warmup:])
-
-def circumstances()->dict:
-    "Say where and when, and how busy the machine was."
-    import dpcdvae
-    return dict(**machine(), dpcdvae=dpcdvae.__version__, date=time.strftime("%Y-%m-%d"), load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None)
-
-def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True):
-    "Make a function that takes one optimiser step."
-    torch.manual_seed(0)
-    model = DPCDVAE(get_config(preset)).to(crystals.device)
-    model.prepare(crystals)
-    model.bf16 = bf16
-    adam = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-    def step():
-        adam.zero_grad()
-        for piece in pieces(crystals): (model.losses(piece).total.sum() / len(crystals)).backward()
-        adam.step()
-    return step
-
-# %% ../nbs/53_bench.ipynb #0f33b27a
-def peak_memory(data, batch_size:int, preset:str="default")->float: # GiB
-    "Take three training steps in a fresh process and read its largest resident set, or the GPU's."
-    code = (f"import resource, torch; from dpcdvae.bench import has_bf16, load_crystals, training_step; c = load_crystals({str(data)!r}, split='train', progress=False); c = c[torch.arange({batch_size}) % len(c)]; gpu = torch.cuda.is_available(); s = training_step(c.to('cuda' if gpu else 'cpu'), {preset!r}, has_bf16())\n"
-            "for _ in range(3): s()\nprint(torch.cuda.max_memory_allocated() / 2**30 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)")
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()[-1])
-
-def bench(data="perov_mini", preset:str="default", repeats:int=9)->dict:
-    "Measure neighbour lists, training steps, the reverse step and memory; on the GPU where there is one."
-    device, bf16 = "cuda" if torch.cuda.is_available() else "cpu", has_bf16()
-    crystals = load_crystals(data, split="train", progress=False).to(device)
-    take = lambda n: crystals[torch.arange(n) % len(crystals)]
-    rows = dict(data=Path(data).name, preset=preset, bf16=bf16, repeats=repeats)
-    many = take(512)
-    rows["neighbors_512_ms"] = 1e3 * median_seconds(lambda: find_neighbors(many, get_config(preset).num_neighbors), repeats)
-    for size in (64, 512): rows[f"train_crystals_per_s_batch_{size}"] = size / median_seconds(training_step(take(size), preset, bf16), repeats)
-    model, some = DPCDVAE(get_config(preset)).to(device).eval(), take(64)
-    model.bf16 = bf16
-    t, z = torch.full((64,), 500, device=device), torch.randn(64, model.config.latent_dim, device=device)
-    with torch.no_grad(): rows["reverse_step_64_ms"] = 1e3 * median_seconds(lambda: model.denoiser(some, z, t, bf16=bf16), repeats)
-    rows["sampling_s_per_crystal"] = rows["reverse_step_64_ms"] / 1e3 * model.config.sampling_steps / 64
-    rows["peak_gib_batch_512"] = peak_memory(data, 512, preset)
-    return dict(circumstances(), **{k: round(v, 4) if isinstance(v, float) else v for k, v in rows.items()})
+from .speed import BENCH_DATA, bench, bench_table, circumstances
 
 # %% ../nbs/53_bench.ipynb #65e2611d
 READINGS = {"free, mean": dict(), "free, sampled z": dict(z="sampled"), "composition forced": dict(force=("num_atoms", "composition")),
@@ -668,8 +611,8 @@ EMBEDDED = ("perov_mini", "carbon_mini")
 
 def made_by(name:str, r:dict)->str: # command
     "Name the command that makes a file of results again."
-    data = r.get("data") or next(iter(r.get("models", {}).values()), {}).get("data") or "perov_mini"
-    data = " ".join(d if d in EMBEDDED else f"DIR/{d}" for d in ([data] if isinstance(data, str) else data)).split(" (")[0]
+    data = r.get("data") or list(r.get("sets", {})) or next(iter(r.get("models", {}).values()), {}).get("data") or "perov_mini"
+    data = " ".join(d if d in EMBEDDED else f"DIR/{d}" for d in ([data.split(" (")[0]] if isinstance(data, str) else data))
     flags = [("run", "run"), ("num", "num"), ("num_new", "num-new"), ("property", "property"), ("steps", "steps"), ("seed", "seed")]
     kind = r.get("name") if r.get("name") in SHOWN else "speed" if name == "bench" else "study"
     if kind == "trust":
@@ -680,7 +623,6 @@ def made_by(name:str, r:dict)->str: # command
     more = [f"--{flag} {r[key]}" for key, flag in flags if r.get(key) is not None] + ([f"--max-time {r['models']['paper']['training']['max_time']}"] if kind == "ground" else []) + (["--calculator chgnet"] if "energies" in r else [])
     return " ".join([f"python -m dpcdvae.bench {kind} --data {data}", *more, f"--out results/{name}.json"])
 
-def bench_lines(r): return "\n".join(["| measured | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in r.items())])
 def _calls(r): return calls_table(r) + "\n\nRMS of the matches:\n\n" + calls_table(r, "rms")
 def _regained(r):
     m = r["metrics"]
@@ -695,7 +637,7 @@ def results_page(folder="results")->str: # markdown
     for path in sorted(folder.glob("*.json")):
         r = json.loads(path.read_text())
         kind, on = r.get("name"), r.get("made_on") or next((m["made_on"] for m in r.get("models", {}).values() if "made_on" in m), r)
-        table = SHOWN[kind](path if kind in ("priors", "switches", "generation") else r) if kind in SHOWN else study_table(path) if "reconstruction" in r else bench_lines(r)
+        table = SHOWN[kind](path if kind in ("priors", "switches", "generation") else r) if kind in SHOWN else study_table(path) if "reconstruction" in r else bench_table(r)
         out += [f"## {path.stem}", "", f"`{made_by(path.stem, r)}`", "", table, "", f"Made on {on['date']}, {on['threads']} of {on['cores']} cores of {on['gpu'] or on['processor']}, torch {on['torch']}.", ""]
     return "\n".join(out)
 
@@ -704,11 +646,12 @@ def main(argv=None):
     "Measure speed, make a study, turn the switches, compare the paper's models, priors, samplers, energies, steer, or take errors apart."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
     p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "calls", "ground", "regained", "trust", "steering", "anatomy", "page"])
-    p.add_argument("--data", nargs="+", default=["perov_mini"]); p.add_argument("--out", type=Path); p.add_argument("--preset", default="default")
+    p.add_argument("--data", nargs="+"); p.add_argument("--out", type=Path); p.add_argument("--preset", default="default")
     p.add_argument("--run", type=Path); p.add_argument("--max-time", default="01:00:00"); p.add_argument("--num", type=int, default=512); p.add_argument("--num-new", type=int, default=64)
     p.add_argument("--property", help="generation: column of the data whose distribution to compare"); p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
     p.add_argument("--calculator", help="ground, trust, steering: an ASE calculator"); p.add_argument("--max-steps", type=int, default=300, help="ground: of a relaxation"); p.add_argument("--max-atoms", type=int, default=8, help="trust: of a crystal"); p.add_argument("--workers", type=int)
     a = p.parse_args(argv)
+    a.data = a.data or (list(BENCH_DATA) if a.what == "speed" else ["perov_mini"])
     a.out = a.out or Path("results") / f"{'bench' if a.what == 'speed' else a.what}.json"
     if a.threads: torch.set_num_threads(a.threads)
     warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
@@ -717,8 +660,8 @@ def main(argv=None):
     if a.what == "trust": return print(trust_table(trust(a.data, a.out, a.num, a.max_atoms, a.calculator or "gpaw", a.seed, workers=a.workers or 1)))
     if a.what == "presets":
         return print(compare_table(compare(a.data, PAPERS, a.run or Path("runs/results/presets"), a.out, (a.seed,), num=a.num, max_time=a.max_time, steps=a.steps)))
-    if len(a.data) > 1: p.error("only presets and trust take more than one data set")
-    a.data = a.data[0]
+    if len(a.data) > 1 and a.what != "speed": p.error("only speed, presets and trust take more than one data set")
+    if a.what != "speed": a.data = a.data[0]
     if a.what == "speed": result = bench(a.data, a.preset)
     elif a.what == "priors": result = priors(a.data, a.run or p.error("priors needs --run, a trained model"), a.num_new, a.seed)
     elif a.what == "generation": result = generation(a.data, a.run or p.error("generation needs --run, a trained model"), a.num_new, a.seed, a.property)
@@ -732,7 +675,7 @@ def main(argv=None):
     if a.what == "study" and a.only_new: result = json.loads(a.out.read_text()) | dict(generations=result["generations"], generation_made_on=dict(result["made_on"], num=a.num_new, steps=a.steps))
     a.out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(a.out, json.dumps(result, indent=1) + "\n")
-    if a.what == "speed": print("\n".join(f"{k:32} {v}" for k, v in result.items()))
+    if a.what == "speed": print(bench_table(result))
     print(a.out)
 
 # %% ../nbs/53_bench.ipynb #80640057
