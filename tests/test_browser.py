@@ -6,10 +6,9 @@ from dpcdvae.crystal import CrystalBatch, toy
 from dpcdvae.film import Film
 from dpcdvae.plot import film_html
 from conftest import until
+from hand import agrees, atoms, colours, drag, player, settled, state
 
-PLAYER = "document.querySelector('.dpv').player"
-STATE = f"(() => {{ const v = {PLAYER}, s = v.session.state; return {{frame: s.frame, playing: s.playing, drawn: v.session.drawn, read: v.controls.read.textContent, slider: +v.controls.slider.value, count: v.controls.count.textContent}}; }})()"
-ATOMS = f"{PLAYER}.picture.atoms.map(a => ({{atom: a.atom, z: a.z, frac: a.frac, at: a.at, home: a.home, alpha: a.alpha}}))"
+PLAYER = player()
 
 def make(name="SrTiO3", F=41, sigma=0.9, seed=0, target=True, spread=0.):
     "A toy crystal that leaves its cell in many directions and comes back."
@@ -31,38 +30,6 @@ def show(page, path):
     page.goto(path.as_uri())
     settled(page, 0)
 
-def settled(page, frame, timeout=30000):
-    "Wait until this frame is on the screen."
-    until(page, f"{PLAYER}?.session.drawn.frame === {frame} && !{PLAYER}.dirty", timeout=timeout)
-
-def drag(page, to, slider=".dpv-slider", steps=6):
-    "Drag the knob of the slider with the mouse to a part of its length."
-    box = page.locator(slider).first.bounding_box()
-    s = page.evaluate(f"(() => {{ const e = document.querySelector('{slider}'); return (e.value - e.min) / Math.max(e.max - e.min, 1); }})()")
-    y, x = box["y"] + box["height"] / 2, lambda f: box["x"] + 8.5 + f * (box["width"] - 17)
-    page.mouse.move(x(s), y); page.mouse.down(); page.mouse.move(x(to), y, steps=steps); page.mouse.up()
-
-def colours(page):
-    "How many colours the canvas shows, and which share of it is not background."
-    return page.evaluate(f"""(() => {{ const c = {PLAYER}.canvas, d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, seen = new Set(); let full = 0;
-      for (let i = 0; i < d.length; i += 4) {{ if (d[i+3] > 200) full++; seen.add((d[i] >> 4) << 8 | (d[i+1] >> 4) << 4 | d[i+2] >> 4); }} return [seen.size, full / (d.length / 4)]; }})()""")
-
-def agrees(page, film, frame, wrapped=True):
-    "What is drawn, what is read and what is held are the same frame; the atoms stand where the film says."
-    got = page.evaluate(STATE)
-    assert got["frame"] == got["drawn"]["frame"] == got["slider"] == frame and got["count"] == f"{frame + 1} / {len(film)}"
-    assert got["read"].startswith(f"t = {float(film.t[frame]):g}")
-    atoms = page.evaluate(ATOMS)
-    assert got["drawn"]["atoms"] == len(atoms)
-    want, home = (film.frac_coords if wrapped else film.frac_unwrapped)[frame].double().numpy(), {a["atom"]: a for a in atoms if a["home"]}
-    assert len(home) == film.num_atoms
-    for i, a in home.items():
-        off = np.array(a["frac"]) - want[i]
-        assert np.abs(off - np.round(off) * wrapped).max() < 5e-5, (i, a["frac"], want[i])      # 0 and 1 are one place
-        assert np.abs(np.array(a["at"]) - np.array(a["frac"]) @ film.crystal().lattice[0].double().numpy()).max() < 1e-4
-        assert a["z"] == int(film.atomic_numbers[frame, i])
-    return atoms
-
 def test_slider_dragged_with_the_mouse(page, tmp_path):
     film = make()
     show(page, film.to_html(tmp_path/"film.html"))
@@ -70,14 +37,14 @@ def test_slider_dragged_with_the_mouse(page, tmp_path):
     for part, frame in ((0.5, 20), (1.0, 40), (0.1, 4)):
         drag(page, part); settled(page, frame)
         agrees(page, film, frame)
-        assert page.evaluate(STATE)["read"] == f"t = {int(film.t[frame])} · noise {float(film.noise[frame]):.3f} · {float(film.distance_to_target()[frame]):.2f} Å from target"
+        assert state(page)["read"] == f"t = {int(film.t[frame])} · noise {float(film.noise[frame]):.3f} · {float(film.distance_to_target()[frame]):.2f} Å from target"
     kinds, share = colours(page)
     assert kinds > 40 and 0.005 < share < 0.9
 
 def test_wrapped_atoms_stay_in_the_cell(page, tmp_path):
     film = make(sigma=1.4)
     show(page, film.to_html(tmp_path/"film.html"))
-    outside = lambda: [a for a in page.evaluate(ATOMS) if min(a["frac"]) < 0 or max(a["frac"]) >= 1]
+    outside = lambda: [a for a in atoms(page) if min(a["frac"]) < 0 or max(a["frac"]) >= 1]
     page.click("[data-toggle=ghosts]")
     for part, frame in ((0., 0), (0.25, 10), (0.75, 30)):
         drag(page, part); settled(page, frame); agrees(page, film, frame); assert not outside()
@@ -86,14 +53,14 @@ def test_wrapped_atoms_stay_in_the_cell(page, tmp_path):
     page.click("[data-toggle=wrapped]"); until(page, f"!{PLAYER}.dirty"); agrees(page, film, 0); assert not outside()
     page.click("[data-toggle=ghosts]"); until(page, f"!{PLAYER}.dirty")
     ghosts = [a for a in agrees(page, film, 0) if not a["home"]]
-    assert ghosts and all(a["alpha"] < 1 for a in ghosts) and all(a["alpha"] == 1 for a in page.evaluate(ATOMS) if a["home"])
+    assert ghosts and all(a["alpha"] < 1 for a in ghosts) and all(a["alpha"] == 1 for a in atoms(page) if a["home"])
 
 def test_an_atom_that_crosses_a_face_fades_over(page, tmp_path):
     c = toy("Cu")
     path = torch.tensor([[0.9, 0.5, 0.5]]) + torch.linspace(0, 0.2, 3)[:, None, None] * torch.tensor([1., 0, 0])
     film = replace(make(c, F=3), frac_unwrapped=path, x0=path)
     show(page, film_html(film, tmp_path/"film.html", ghosts=False))
-    at = lambda p: page.evaluate(f"(() => {{ const v = {PLAYER}; v.session.position = {p}; v.picture.update('light'); return {ATOMS}; }})()")
+    at = lambda p: page.evaluate(f"(() => {{ const v = {PLAYER}; v.session.position = {p}; v.picture.update('light'); }})()") or atoms(page)
     assert [round(a["frac"][0], 3) for a in at(0)] == [0.9]
     before = at(0.5)
     assert [round(a["frac"][0], 3) for a in before] == [0.95, -0.05] and abs(before[0]["alpha"] - 0.5) < 1e-6 and abs(sum(a["alpha"] for a in before) - 1) < 1e-6      # 1.0 lies in the next cell
@@ -132,7 +99,7 @@ def test_playing_moves_smoothly_and_stops_at_the_end(page, tmp_path):
     calls = page.evaluate(f"new Promise(done => {{ let n = 0; const v = {PLAYER}, draw = v.picture.draw; v.picture.draw = function (...a) {{ n++; return draw.apply(this, a); }}; setTimeout(() => {{ v.picture.draw = draw; done(n); }}, 1200); }})")
     assert calls <= 1      # at rest, no drawing but one smoothing
     page.click("button[aria-label=Loop]"); page.click("button[aria-label=Play]"); page.wait_for_timeout(900)
-    assert page.evaluate(STATE)["playing"]
+    assert state(page)["playing"]
     page.click("button[aria-label=Pause]"); until(page, f"!{PLAYER}.dirty")
     assert page.evaluate(f"{PLAYER}.session.position % 1") == 0
 
@@ -152,7 +119,7 @@ def test_picking_an_atom_says_where_it_is(page, tmp_path):
     until(page, f"Math.abs({PLAYER}.session.state.picked.displacement - {picked['displacement']}) > 1e-3")      # the card follows the atom
     page.evaluate(f"{PLAYER}.session.set({{playing: true, loop: true}})")
     page.click(".dpv-card button"); page.wait_for_selector(".dpv-card", state="hidden")      # also while it plays
-    assert page.evaluate(f"{PLAYER}.session.state.picked") == {} and page.evaluate(STATE)["playing"]
+    assert page.evaluate(f"{PLAYER}.session.state.picked") == {} and state(page)["playing"]
 
 def test_turning_and_zooming_with_the_mouse(page, tmp_path):
     show(page, make(F=3).to_html(tmp_path/"film.html"))
@@ -189,7 +156,7 @@ def test_several_crystals_legend_and_supercell(page, tmp_path):
     agrees(page, films[1], 10); assert page.inner_text("h1") == "NaCl" and page.locator(".dpv-legend button").all_inner_texts() == ["Cl", "Na"]
     page.click("[data-toggle=ghosts]"); page.keyboard.press("2"); until(page, f"{PLAYER}.session.drawn.atoms === 8 * {films[1].num_atoms}")
     page.click(".dpv-legend button >> text=Cl"); until(page, f"{PLAYER}.session.drawn.atoms === 4 * {films[1].num_atoms}")
-    assert {a["z"] for a in page.evaluate(ATOMS)} == {11}
+    assert {a["z"] for a in atoms(page)} == {11}
     page.click("[aria-label='next crystal']"); until(page, f"{PLAYER}.session.drawn.crystal === 2 && {PLAYER}.session.drawn.frame === 0")
     assert page.is_disabled(".dpv-slider")
 
@@ -308,8 +275,8 @@ def test_player_in_jupyterlab(lab, lab_page):
     for part, frame in ((0.5, 20), (0.9, 36)):
         drag(page, part); settled(page, frame)
         agrees(page, film, frame)
-        state = kernel(lab, lambda s: s["frame"] == frame and s["drawn"].get("frame") == frame)
-        assert state["drawn"]["atoms"] == len(page.evaluate(ATOMS)) and not state["playing"]
+        held = kernel(lab, lambda s: s["frame"] == frame and s["drawn"].get("frame") == frame)
+        assert held["drawn"]["atoms"] == len(atoms(page)) and not held["playing"]
     assert colours(page)[0] > 40
     page.click("[data-toggle=wrapped]"); kernel(lab, lambda s: not s["wrapped"]); agrees(page, film, 36, wrapped=False)
     page.click("[data-toggle=wrapped]"); kernel(lab, lambda s: s["wrapped"])
@@ -320,7 +287,7 @@ def test_player_in_jupyterlab(lab, lab_page):
     assert len(page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.map(c => 0)")) == len(CELLS) and lab.errors(page) == []
     lab.run(page, 1); settled(page, 7); agrees(page, film, 7); assert page.evaluate(f"{PLAYER}.session.state.bonds")      # the kernel moves it
     kernel(lab, lambda s: s["png"] > 5000); assert (lab.folder/"work/shot.png").read_bytes()[:4] == b"\x89PNG"
-    lab.run(page, 2); settled(page, 43); assert page.evaluate(STATE)["count"] == "44 / 44"      # frames that arrive one by one
+    lab.run(page, 2); settled(page, 43); assert state(page)["count"] == "44 / 44"      # frames that arrive one by one
     kernel(lab, lambda s: s["num"] == 44 and s["drawn"].get("frame") == 43)
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"); page.wait_for_selector(".dpv[data-theme=dark]")
     assert lab.errors(page) == [] and page.wrong == []
@@ -334,6 +301,6 @@ def test_a_late_view_of_a_film_that_grew_has_all_frames(lab, lab_page):
     lab.open(page, "late.ipynb", [CELLS[0].replace("\nplayer\"\"\"", "").removesuffix("\nplayer"), CELLS[2], "player", CELLS[3]])
     lab.run(page, 0); lab.run(page, 1); lab.run(page, 2)
     page.wait_for_selector(".dpv", timeout=120000); settled(page, 43, 60000)
-    assert page.evaluate(STATE)["count"] == "44 / 44"
+    assert state(page)["count"] == "44 / 44"
     lab.run(page, 3); until(page, f"{PLAYER}.session.film.formula === 'NaCl'"); settled(page, 0)
     assert lab.errors(page) == [] and page.wrong == []
