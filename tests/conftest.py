@@ -1,5 +1,5 @@
 "What the browser tests share: a real Chromium, pages that may not reach the network, and a JupyterLab of their own."
-import json, os, shutil, socket, subprocess, sys, time, urllib.request
+import ast, json, os, shutil, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
 import pytest
 
@@ -17,6 +17,8 @@ def browser():
         b = p.chromium.launch(executable_path=found, args=FLAGS)
         yield b
         b.close()
+
+LATE = "error [anywidget] Failed to initialize model."      # what anywidget says where a page was too busy for two seconds
 
 def watch(page, allowed):
     "Note what must not happen on a page: errors, and requests to anywhere but `allowed`."
@@ -73,11 +75,25 @@ class Lab:
     def open(self, page, name, cells):
         "Open a notebook of these cells; nothing is run yet."
         code = [dict(cell_type="code", execution_count=None, id=f"cell{i}", metadata={}, outputs=[], source=c) for i, c in enumerate(cells)]
-        book = dict(cells=code, metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"), language_info=dict(name="python")), nbformat=4, nbformat_minor=5)
+        self.open_book(page, name, dict(cells=code, metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"), language_info=dict(name="python")), nbformat=4, nbformat_minor=5))
+
+    def open_book(self, page, name, book):
+        "Open a notebook as it is; nothing is run yet."
         (self.folder/"work"/name).write_text(json.dumps(book))
         page.goto(f"{self.url}/lab/tree/{name}?token={self.token}&reset")
         until(page, "window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 0", 180000)
         until(page, "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'", 180000)
+
+    def run_all(self, page, timeout=600000):
+        "Run all cells of the open notebook and wait for the last one."
+        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ranAll = true; })")
+        until(page, "window.ranAll", timeout)
+
+    def ask(self, page, expression):
+        "What the kernel of the open notebook says an expression is; only values that JSON knows."
+        reply = page.evaluate("""code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code: "", silent: true, user_expressions: {answer: code}}).done.then(r => r.content.user_expressions.answer)""", f"__import__('json').dumps({expression})")
+        assert reply["status"] == "ok", reply
+        return json.loads(ast.literal_eval(reply["data"]["text/plain"]))
 
     def run(self, page, cell):
         "Run one cell, counted from 0."

@@ -5,7 +5,7 @@ import numpy as np, pytest, torch
 from dpcdvae.crystal import CrystalBatch, toy
 from dpcdvae.film import Film
 from dpcdvae.plot import film_html
-from conftest import until
+from conftest import LATE, until
 from hand import agrees, atoms, colours, drag, player, settled, state
 
 PLAYER = player()
@@ -304,3 +304,12 @@ def test_a_late_view_of_a_film_that_grew_has_all_frames(lab, lab_page):
     assert state(page)["count"] == "44 / 44"
     lab.run(page, 3); until(page, f"{PLAYER}.session.film.formula === 'NaCl'"); settled(page, 0)
     assert lab.errors(page) == [] and page.wrong == []
+
+def test_a_player_that_began_late_still_hears_the_kernel(lab, lab_page):
+    "A busy page takes longer than anywidget waits; such a widget would be deaf."
+    page = lab_page
+    page.add_init_script("const late = AbortSignal.timeout; AbortSignal.timeout = (ms) => late.call(AbortSignal, ms === 2000 ? 0 : ms);")
+    lab.open(page, "slow.ipynb", [CELLS[0], "player.frame = 7"])
+    lab.run(page, 0); page.wait_for_selector(".dpv", timeout=120000); settled(page, 0, 60000)
+    lab.run(page, 1); settled(page, 7); drag(page, 0.5); settled(page, 20); kernel(lab, lambda s: s["frame"] == 20)
+    assert lab.errors(page) == [] and page.wrong and set(page.wrong) == {LATE}      # anywidget did give up on it

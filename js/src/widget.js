@@ -8,6 +8,15 @@ const sessions = new WeakMap();
 
 const read = (model) => Object.fromEntries(KEYS.map((k) => [k, model.get(k)]).filter(([, v]) => v !== undefined));
 
+/** anywidget gives a widget two seconds to begin; one that a busy page starts later would never hear its kernel. Such a model listens by itself, and asks what it missed. */
+async function listen(raw) {
+  try { await raw._handle_comm_msg({ content: { data: { method: "custom", content: {} } }, buffers: [] }); } catch {
+    const hear = Object.getPrototypeOf(Object.getPrototypeOf(raw))._handle_comm_msg;
+    raw.comm?.on_msg((message) => hear.call(raw, message));
+    try { raw.comm?.send({ method: "request_state" }); } catch { /* no kernel listens */ }
+  }
+}
+
 function bind(model) {
   const session = new Session(readFilms(model.get("header"), model.get("data")), read(model));
   let waiting = {}, timer = 0, sent = 0, speaking = false;
@@ -43,6 +52,7 @@ function bind(model) {
     loading = true;
     queueMicrotask(() => { loading = false; Object.assign(session.state, read(model)); session.replace(readFilms(model.get("header"), model.get("data"))); have(); });
   };
+  const onDrawn = (raw) => { model.off("change:drawn", onDrawn); listen(raw); };
   let loading = false;
   const onMessage = (words, buffers) => {
     if (words.type === "append" && !session.append(words, buffers[0])) have();
@@ -52,11 +62,11 @@ function bind(model) {
     }
   };
   const off = session.on(hear);
-  model.on("change", onState); model.on("change:header", onFilms); model.on("change:data", onFilms); model.on("msg:custom", onMessage);
+  model.on("change:drawn", onDrawn); model.on("change", onState); model.on("change:header", onFilms); model.on("change:data", onFilms); model.on("msg:custom", onMessage);
   have();
   const end = () => {
     off(); clearTimeout(timer); session.stop();
-    model.off("change", onState); model.off("change:header", onFilms); model.off("change:data", onFilms); model.off("msg:custom", onMessage);
+    model.off("change:drawn", onDrawn); model.off("change", onState); model.off("change:header", onFilms); model.off("change:data", onFilms); model.off("msg:custom", onMessage);
     for (const v of [...session.views]) v.dispose();
     sessions.delete(model);
   };

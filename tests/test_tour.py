@@ -1,0 +1,130 @@
+"The tour in a real JupyterLab, from the first cell to the last, by mouse."
+import json
+from pathlib import Path
+import pytest
+from conftest import LATE, until, watch
+from dpcdvae.film import read_film
+from hand import agrees, atoms, drag, painted, pixels, player, settled, state
+
+TOUR = Path(__file__).resolve().parents[1]/"nbs/tutorials/00_tour.ipynb"
+DEAF = "document.addEventListener('input', e => e.target.matches('.dpv-slider') && e.stopImmediatePropagation(), true)"      # nobody hears the slider
+
+def tour():
+    "The notebook, with all its cells and no outputs; only its training is cut to three seconds, since this is about what is seen."
+    book, long = json.loads(TOUR.read_text()), 'max_time="00:00:30"'
+    assert sum(long in "".join(c["source"]) for c in book["cells"]) == 1
+    for c in book["cells"]:
+        c["source"] = "".join(c["source"]).replace(long, 'max_time="00:00:03"')
+        if c["cell_type"] == "code": c["outputs"], c["execution_count"] = [], None
+    return book
+
+@pytest.fixture(scope="module")
+def page(browser, lab):
+    "The tour after Run All; what must not happen on its page is noted to the end."
+    context = browser.new_context(viewport=dict(width=1250, height=1000))
+    page = watch(context.new_page(), [lab.url, lab.url.replace("http", "ws")])
+    page.set_default_timeout(90000)
+    lab.open_book(page, "tour.ipynb", tour())
+    lab.run_all(page)
+    yield page
+    context.close()
+
+def unharmed(lab, page):
+    "No error output, no page error, no request to elsewhere. (A busy machine may make anywidget complain; the player bears it.)"
+    assert (lab.errors(page), [w for w in page.wrong if w != LATE]) == ([], [])
+
+def cell(page, code):
+    "Bring the cell that holds some code into view; return a selector of its outputs."
+    found = page.evaluate("""code => { const all = window.jupyterapp.shell.currentWidget.content.widgets, i = all.findIndex(w => w.model.type === 'code' && w.model.sharedModel.source.includes(code));
+      if (i >= 0) all[i].node.dataset.tour = i; return i; }""", code)
+    assert found >= 0, f"no cell of the tour holds {code}"
+    at = f"[data-tour=\"{found}\"]"
+    page.locator(f"{at} .dpv-stage").first.evaluate("e => e.scrollIntoView({block: 'center'})")
+    return at
+
+def ask_until(lab, page, expression, value, tries=200):
+    "Wait until the kernel gives a value."
+    for _ in range(tries):
+        if (got := lab.ask(page, expression)) == value: return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{expression} is {got}, not {value}")
+
+def slides(lab, page, root, film, part, wrapped=True, name="scrubber.player", timeout=30000, tries=200):
+    "Drag the slider; picture, words, slider, film and kernel must agree on where it is."
+    drag(page, part, root)
+    frame = round(part * (len(film) - 1))
+    settled(page, frame, timeout, root)
+    ask_until(lab, page, f"[{name}.frame, {name}.drawn.get('frame')]", [frame] * 2, tries)
+    return agrees(page, film, frame, wrapped, root)
+
+@pytest.fixture(scope="module")
+def film(lab, page):
+    "The film of the scrubber, as the kernel keeps it."
+    lab.ask(page, "str(scrubber.film.save('film.safetensors'))")
+    return read_film(lab.folder/"work/film.safetensors")
+
+def test_run_all_reaches_the_end(lab, page):
+    counts = page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').map(c => [c.model.executionCount, c.model.outputs.length])")
+    assert [n for n, _ in counts] == list(range(1, len(counts) + 1)) and all(outputs for _, outputs in counts[1:])
+    for root in ("forward = ", "SchedulePlayground(picker", "sampler = LiveSampler", "FilmCompare(films", "scrubber = ", "LatentExplorer(model"):
+        at = cell(page, root) + " .dpv"; until(page, f"{player(at)}.session.drawn.atoms > 0 && !{player(at)}.dirty")
+        kinds, share = painted(pixels(page, f"{at} .dpv-stage")); assert kinds > 25 and 0.01 < share < 0.95, (root, kinds, share)
+    unharmed(lab, page)
+
+def test_slider_picture_words_and_kernel_agree(lab, page, film):
+    root = cell(page, "scrubber = ") + " .dpv"
+    settled(page, 30, root=root); agrees(page, film, 30, root=root)
+    seen = set()
+    for part in (0., 0.6, 1., 0.35): slides(lab, page, root, film, part); seen.add(pixels(page, f"{root} .dpv-canvas").tobytes())
+    assert len(seen) == 4      # four moments, four pictures
+    unharmed(lab, page)
+
+def test_atoms_wrap_when_the_toggle_says_so(lab, page, film):
+    root = cell(page, "scrubber = ") + " .dpv"
+    outside = lambda: [a for a in atoms(page, root) if a["home"] and (min(a["frac"]) < 0 or max(a["frac"]) >= 1)]
+    away = [i for i, x in enumerate(film.frac_unwrapped) if (x < 0).any() or (x >= 1).any()]
+    part = away[len(away) // 2] / (len(film) - 1)
+    page.click(f"{root} [data-toggle=ghosts]")
+    slides(lab, page, root, film, part); assert not outside()
+    page.click(f"{root} [data-toggle=wrapped]"); ask_until(lab, page, "scrubber.player.wrapped", False)
+    agrees(page, film, round(part * (len(film) - 1)), False, root); assert outside()
+    page.click(f"{root} [data-toggle=wrapped]"); ask_until(lab, page, "scrubber.player.wrapped", True)
+    slides(lab, page, root, film, part); assert not outside()
+    page.click(f"{root} [data-toggle=ghosts]")
+    unharmed(lab, page)
+
+def test_sampler_starts_and_stops_by_its_buttons(lab, page):
+    at = cell(page, "sampler = LiveSampler"); root, press = f"{at} .dpv", lambda name: page.click(f"{at} button:has-text('{name}')")
+    assert page.is_disabled(f"{at} button:has-text('Stop')") and lab.ask(page, "sampler.state") == "idle"
+    press("Start"); until(page, f"{player(root)}.session.drawn.frame >= 2", 60000)      # the crystal moves while it forms
+    press("Pause"); ask_until(lab, page, "sampler.state", "paused")
+    page.wait_for_timeout(400); held = lab.ask(page, "len(sampler.rows)"); page.wait_for_timeout(600); assert lab.ask(page, "len(sampler.rows)") == held
+    press("Step"); ask_until(lab, page, "len(sampler.rows)", held + 1); settled(page, held, root=root)
+    press("Resume"); ask_until(lab, page, f"len(sampler.rows) > {held + 2}", True)
+    press("Stop"); ask_until(lab, page, "sampler.state", "idle")
+    made = lab.ask(page, "len(sampler.film)"); assert held + 2 < made < 61 and "stopped" in page.locator(at).inner_text()
+    settled(page, made - 1, root=root); assert state(page, root)["count"] == f"{made} / {made}" and page.is_enabled(f"{at} button:has-text('Start')")
+    unharmed(lab, page)
+
+def test_a_slider_that_nobody_hears_is_found_out(lab, page, film):
+    "The check above fails where the slider is broken, and holds again once it is mended."
+    root = cell(page, "scrubber = ") + " .dpv"
+    slides(lab, page, root, film, 0.5)
+    page.evaluate(f"() => {{ {DEAF.replace('e =>', 'window.deaf = e =>', 1)} }}")
+    with pytest.raises(AssertionError, match="never true"): slides(lab, page, root, film, 0.8, timeout=1500)
+    page.evaluate("() => document.removeEventListener('input', window.deaf, true)")
+    slides(lab, page, root, film, 0.2)
+    unharmed(lab, page)
+
+LIES = dict(picture=("const p = v.picture, update = p.update; p.update = function (theme) { const s = v.session, { position } = s; s.position = 0; update.call(p, theme); s.position = position; };", "delete v.picture.update", r"\(0, \["),
+            words=("Object.defineProperty(v.controls.read, 'textContent', { get: () => 't = 59', set() {}, configurable: true })", "delete v.controls.read.textContent", "t = 59"),
+            kernel=("", "", r"is \[600, 600\], not"))
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_picture_words_or_a_kernel_that_lag_are_found_out(lab, page, film, lie):
+    "Each of them alone; the kernel's lie is to speak of a player that nobody moved."
+    root, (tell, mend, said) = cell(page, "scrubber = ") + " .dpv", LIES[lie]
+    page.evaluate(f"() => {{ const v = {player(root)}; {tell} }}")
+    with pytest.raises(AssertionError, match=said): slides(lab, page, root, film, 0.7, name="forward.player" if lie == "kernel" else "scrubber.player", tries=30)
+    page.evaluate(f"() => {{ const v = {player(root)}; {mend} }}")
+    slides(lab, page, root, film, 0.4)
