@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lab bench results export readme player clean
+.PHONY: setup demo test lab voila bench results export readme player clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,9 @@ test: $(STAMP)
 
 lab: $(STAMP)
 	@$(BIN)/jupyter lab nbs/tutorials/00_tour.ipynb
+
+voila: $(STAMP)
+	@JUPYTER_PATH=share/jupyter $(BIN)/voila --template=offline nbs/tutorials/00_tour.ipynb
 
 bench: $(STAMP)
 	@$(BIN)/python -m dpcdvae.bench --out results/bench.json

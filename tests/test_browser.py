@@ -1,12 +1,13 @@
-"The film player under a real hand: in a page without a kernel, and in JupyterLab."
-import json, math, time
+"The film player under a real hand: in a page without a kernel, in JupyterLab and in Voila."
+import json, math, os, socket, subprocess, sys, time
 from dataclasses import replace
+from types import SimpleNamespace
 import numpy as np, pytest, torch
 from dpcdvae.crystal import CrystalBatch, toy
 from dpcdvae.film import Film
 from dpcdvae.plot import film_html
-from conftest import LATE, until
-from hand import agrees, atoms, colours, drag, player, settled, state
+from conftest import LATE, ROOT, until, watch
+from hand import agrees, atoms, colours, drag, painted, pixels, player, settled, state
 
 PLAYER = player()
 
@@ -313,3 +314,34 @@ def test_a_player_that_began_late_still_hears_the_kernel(lab, lab_page):
     lab.run(page, 0); page.wait_for_selector(".dpv", timeout=120000); settled(page, 0, 60000)
     lab.run(page, 1); settled(page, 7); drag(page, 0.5); settled(page, 20); kernel(lab, lambda s: s["frame"] == 20)
     assert lab.errors(page) == [] and page.wrong and set(page.wrong) == {LATE}      # anywidget did give up on it
+
+# ---- Voila
+
+@pytest.fixture
+def voila(tmp_path):
+    "A Voila server of one notebook, with the template that asks nobody for icons."
+    pytest.importorskip("voila", reason="voila is not installed: pip install voila")
+    cell = dict(cell_type="code", execution_count=None, id="only", metadata={}, outputs=[], source=CELLS[0])
+    (tmp_path/"work").mkdir(); (tmp_path/"work/film.ipynb").write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python")), nbformat=4, nbformat_minor=5)))
+    with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+    env = dict(os.environ, JUPYTER_PATH=str(ROOT/"share/jupyter"), JUPYTER_RUNTIME_DIR=str(tmp_path/"runtime"), IPYTHONDIR=str(tmp_path/"ipython"), PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), OMP_NUM_THREADS="1")
+    with open(tmp_path/"voila.log", "w") as log:      # (an editor's extension, where one is installed, does not know Voila)
+        server = subprocess.Popen([sys.executable, "-m", "voila", "film.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--template=offline", "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext"], cwd=tmp_path/"work", env=env, stdout=log, stderr=log)
+        yield f"http://127.0.0.1:{port}/", tmp_path
+        server.terminate(); server.wait(30)
+
+def test_player_in_voila(browser, voila):
+    (url, folder), film = voila, make()
+    context = browser.new_context(viewport=dict(width=1000, height=800)); page = watch(context.new_page(), [url, url.replace("http", "ws")])
+    page.set_default_timeout(120000)
+    for _ in range(100):
+        try: page.goto(url); break
+        except Exception: page.wait_for_timeout(300)      # it is not up yet
+    page.wait_for_selector(".dpv"); settled(page, 0, 60000)
+    for part, frame in ((0.5, 20), (0.9, 36)):
+        drag(page, part); settled(page, frame); agrees(page, film, frame)
+        kernel(SimpleNamespace(folder=folder), lambda s: s["frame"] == frame and s["drawn"].get("frame") == frame)
+    page.click("[data-toggle=wrapped]"); kernel(SimpleNamespace(folder=folder), lambda s: not s["wrapped"]); agrees(page, film, 36, wrapped=False)
+    kinds, share = painted(pixels(page, ".dpv-stage")); assert kinds > 25 and 0.01 < share < 0.95
+    assert page.locator(".dpv-icon svg").count() >= 8      # the player's icons are its own
+    context.close(); assert [w for w in page.wrong if w != LATE] == []
