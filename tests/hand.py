@@ -56,3 +56,14 @@ def agrees(page, film, frame, wrapped=True, root=".dpv"):
         assert np.abs(np.array(a["at"]) - np.array(a["frac"]) @ film.crystal().lattice[0].double().numpy()).max() < 1e-4
         assert a["z"] == int(film.atomic_numbers[frame, i])
     return found
+
+CROWDED = """root => { const box = root.getBoundingClientRect(), wrong = [], name = e => e.getAttribute('aria-label') || e.textContent.trim().slice(0, 20) || e.className;
+  const parts = [...root.querySelectorAll('button, select, .dpv-slider, .dpv-read, .dpv-count, .dpv-ticks span, .dpv-title, .dpv-plotlegend span, .dpv-help div, .dpv-choice > span')].filter(e => e.checkVisibility()).map(e => [e, e.getBoundingClientRect()]);
+  for (const [e, r] of parts) { if (r.left < box.left - .5 || r.right > box.right + .5) wrong.push(name(e) + ' is cut off'); if (e.scrollWidth > e.clientWidth + 1 && !['SELECT', 'INPUT'].includes(e.tagName) && getComputedStyle(e).display !== 'inline') wrong.push(name(e) + ' is clipped'); }
+  for (let i = 0; i < parts.length; i++) for (let j = 0; j < i; j++) { const [e, a] = parts[i], [f, b] = parts[j]; if (e.contains(f) || f.contains(e)) continue;
+    if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1) wrong.push(name(e) + ' lies on ' + name(f)); }
+  return wrong; }"""
+
+def crowded(page, root=".dpv"):
+    "What is cut off, clipped, or lies on something else in a player."
+    return page.locator(root).first.evaluate(CROWDED)

@@ -7,7 +7,7 @@ from dpcdvae.crystal import CrystalBatch, toy
 from dpcdvae.film import Film
 from dpcdvae.plot import film_html
 from conftest import LATE, ROOT, until, watch
-from hand import agrees, atoms, colours, drag, painted, pixels, player, settled, state
+from hand import agrees, atoms, colours, crowded, drag, painted, pixels, player, settled, state
 
 PLAYER = player()
 
@@ -183,6 +183,15 @@ def test_edge_films_and_ten_quick_changes_of_everything(page, tmp_path, kind):
     page.evaluate(f"{PLAYER}.session.set({{playing: false, frame: {len(film) - 1}, wrapped: true, supercell: 1, ghosts: false, bonds: true, arrows: true, trails: true, target: true}})"); settled(page, len(film) - 1)
     agrees(page, film, len(film) - 1)
     assert colours(page)[0] > 10
+
+@pytest.mark.parametrize("width", [240, 290, 340, 399, 460, 620, 781, 1100])
+def test_nothing_overlaps_however_narrow(page, tmp_path, width):
+    film = make(F=1001)
+    page.set_viewport_size(dict(width=width + 16, height=900)); show(page, film_html([film, make("NaCl", F=3)], tmp_path/"film.html", height=300))
+    page.add_style_tag(content="body { margin: 0 8px !important; padding: 0 !important }")
+    page.keyboard.press("s"); page.click("button[aria-label=Keys]"); page.keyboard.press("]")
+    for part in (0.3, 0.7): drag(page, part); settled(page, round(part * 1000)); assert abs(page.locator(".dpv").bounding_box()["width"] - width) < 1.5 and crowded(page) == []
+    agrees(page, film, 700); assert page.locator(".dpv-slider").bounding_box()["width"] > 200
 
 def test_without_webgl_it_says_so_and_time_still_works(page, tmp_path):
     page.add_init_script("const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = function (kind, ...a) { return kind.startsWith('webgl') ? null : get.call(this, kind, ...a); };")
