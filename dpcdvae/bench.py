@@ -650,6 +650,7 @@ def main(argv=None):
     p.add_argument("--run", type=Path); p.add_argument("--max-time", default="01:00:00"); p.add_argument("--num", type=int, default=512); p.add_argument("--num-new", type=int, default=64)
     p.add_argument("--property", help="generation: column of the data whose distribution to compare"); p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
     p.add_argument("--calculator", help="ground, trust, steering: an ASE calculator"); p.add_argument("--max-steps", type=int, default=300, help="ground: of a relaxation"); p.add_argument("--max-atoms", type=int, default=8, help="trust: of a crystal"); p.add_argument("--workers", type=int)
+    p.add_argument("--samplers", nargs="+", default=SAMPLERS, help="calls: which"); p.add_argument("--counts", nargs="+", type=int, default=CALLS, help="calls: how many")
     a = p.parse_args(argv)
     a.data = a.data or (list(BENCH_DATA) if a.what == "speed" else ["perov_mini"])
     a.out = a.out or Path("results") / f"{'bench' if a.what == 'speed' else a.what}.json"
@@ -667,7 +668,7 @@ def main(argv=None):
     elif a.what == "generation": result = generation(a.data, a.run or p.error("generation needs --run, a trained model"), a.num_new, a.seed, a.property)
     elif a.what == "ground": return print(ground_table(ground(a.data, a.run or Path("runs/results/ground"), a.out, num=a.num, max_time=a.max_time, steps=a.steps, seed=a.seed, calculator=a.calculator or "chgnet", max_steps=a.max_steps, workers=a.workers)))
     elif a.what == "regained": return print(regained(a.data, a.run or p.error("regained needs --run, a trained model"), a.out, a.num, a.steps, a.seed, a.calculator or "chgnet", workers=a.workers)["metrics"])
-    elif a.what == "calls": return print(calls_table(calls(a.data, a.run or p.error("calls needs --run, a trained model"), a.out, num=a.num, seed=a.seed)))
+    elif a.what == "calls": return print(calls_table(calls(a.data, a.run or p.error("calls needs --run, a trained model"), a.out, a.samplers, a.counts, num=a.num, seed=a.seed)))
     elif a.what == "anatomy": return print(ladder_table(anatomy(a.data, a.run or p.error("anatomy needs --run, a trained model"), a.out, a.num, steps=a.steps, workers=a.workers or 1)))
     elif a.what == "steering": return print(steering_table(steering(a.data, a.run or p.error("steering needs --run, a trained model"), a.out, a.property or p.error("steering needs --property"), a.num, seed=a.seed, calculator=a.calculator, workers=a.workers)))
     elif a.what == "switches": result = switches(a.data, a.run or Path("runs/results/switches"), a.out, seed=a.seed)

@@ -53,7 +53,7 @@ def heun_step(schedule, t:int, s:int, x0:Tensor, eps:Tensor, eps_there:Tensor)->
 # %% ../nbs/12_sampler.ipynb #bcae9963
 SPACINGS = ("uniform", "quadratic", "logsnr")
 
-def time_grid(num_steps:int, # T of the schedule
+def time_grid(num_steps:int, # time to start from: T of the schedule, or less
               calls:int,     # network calls wanted
               spacing:str="uniform",
               schedule=None, # for logsnr
@@ -63,7 +63,7 @@ def time_grid(num_steps:int, # T of the schedule
     if spacing not in SPACINGS: raise ValueError(f"no spacing {spacing!r}: choose one of {', '.join(SPACINGS)}")
     u = torch.linspace(1, 0, calls, dtype=torch.float64)
     if spacing == "logsnr":
-        ratio = schedule.log_snr[1:].cpu()
+        ratio = schedule.log_snr[1:num_steps + 1].cpu()
         wanted = ratio[-1] + (1 - u) * (ratio[0] - ratio[-1])
         times = 1 + (ratio[None] - wanted[:, None]).abs().argmin(-1)
     else: times = (1 + (num_steps - 1) * (u if spacing == "uniform" else u.square())).round().long()
@@ -100,14 +100,20 @@ def sample(denoiser:Callable, # (x (N,3), t int, atomic_numbers (N,)) -> Predict
            types:str="fixed",         # "argmax": read types off the network at every step; "fixed": keep them
            last_noise:bool=False,     # add noise on the step to t=0 too, with the posterior of t=1, as the release does
            callback:Callable|None=None, # called with a Step at the start and after every step
-           dtype=torch.float32)->tuple[Tensor, Tensor]: # (N,3) fractional coordinates, (N,) atomic numbers
+           dtype=torch.float32,
+           given:Tensor|None=None,    # (N,3) fractional: noise these to the time `start` instead of starting from noise alone
+           start:int|None=None)->tuple[Tensor, Tensor]: # (N,3) fractional coordinates, (N,) atomic numbers
     "Run the reverse process from noise to crystals."
     if boundary not in BOUNDARIES: raise ValueError(f"no boundary {boundary!r}: choose one of {', '.join(BOUNDARIES)}")
     step, schedule = get_step(sampler), process.schedule
-    times = time_grid(schedule.num_steps, (steps + 1) // 2 if sampler == "heun" else steps, spacing, schedule)
+    if (given is None) != (start is None): raise ValueError("to start on the way, give both the coordinates and the time")
+    times = time_grid(start or schedule.num_steps, (steps + 1) // 2 if sampler == "heun" else steps, spacing, schedule)
     atom = number_in_crystal(batch, num_crystals)
     draw = lambda i: mean_free(address_normal(seed, crystal_ids[batch], atom, i), batch, num_crystals).to(dtype)
     z, x, before = atomic_numbers, process.prior(draw(0)) if schedule.scale[-1] < 1 else process.prior(address_normal(seed, crystal_ids[batch], atom, 0)).to(dtype), None
+    if given is not None:
+        clean = given.to(dtype)
+        x = float(schedule.scale[start]) * (mean_free(clean, batch, num_crystals) if process.recenter else clean) + float(schedule.sigma[start]) * draw(0)
     def look(x, t): # -> noise, clean coordinates, type logits
         pred = denoiser(x if boundary == "never" else wrap(x), t, z)
         eps = process.to_eps(pred.coords, t)

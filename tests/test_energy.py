@@ -159,3 +159,21 @@ def test_dft_goes_on_after_a_crystal_that_it_cannot_do(tmp_path):
     bad = Structure(Lattice.cubic(3), ["Fm"], [[0,0,0]])                        # no setup for fermium
     rows, _ = E.energies(folder(tmp_path, [bad, good]), None, DFT, max_steps=0, **quiet)
     assert rows[0]["reason"]=="failed while relaxed" and "energy" in rows[1]
+
+def test_relaxing_after_sampling_keeps_rows_and_what_cannot_be_relaxed(tmp_path):
+    "As `generate --relax N` does it: same rows, same order; a crystal that the calculator cannot take stays as it was made."
+    from types import SimpleNamespace
+    from dpcdvae.cli import relax_after
+    from dpcdvae.generate import HEADER, csv_text
+    copper = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.6), ["Cu"], [[0, 0, 0]])
+    pushed, strange = copper.copy(), Structure(Lattice.cubic(5), ["Cs", "Cl"], [[0, 0, 0], [.5, .5, .5]])
+    pushed.apply_strain(.03); pushed.translate_sites([0], [.02, .01, 0])
+    made = [s.to(fmt="cif") for s in (pushed, strange)]
+    (tmp_path / "crystals.csv").write_text(csv_text([HEADER, [0, "new-0", made[0], ""], [1, "new-1", "", "no atoms"], [2, "new-2", made[1], ""]]))
+    (tmp_path / "truth.csv").write_text("kept")
+    relax_after(SimpleNamespace(out=tmp_path, calculator="emt", relax=4, workers=1))
+    with open(tmp_path / "relaxed" / "crystals.csv", newline="") as f: rows = list(csv.DictReader(f))
+    assert [r["material_id"] for r in rows] == ["new-0", "new-1", "new-2"] and [r["error"] for r in rows] == ["", "no atoms", ""] and rows[1]["cif"] == ""
+    assert rows[2]["cif"] == made[1] and (tmp_path / "relaxed" / "truth.csv").read_text() == "kept"
+    volume = lambda text: Structure.from_str(text, fmt="cif").volume
+    assert volume(rows[0]["cif"]) < .97 * volume(made[0]), "four steps must already take back a part of the stretch"

@@ -4,7 +4,7 @@ import pytest, torch
 from dpcdvae.crystal import CrystalBatch, toy
 from dpcdvae.diffusion import GaussianVP, WrappedNormal, mean_free
 from dpcdvae.lattice import minimum_image
-from dpcdvae.sampler import BOUNDARIES, STEPS, Prediction, get_step, sample, time_grid
+from dpcdvae.sampler import BOUNDARIES, SAMPLERS, STEPS, Prediction, get_step, sample, time_grid
 from dpcdvae.schedule import make_schedule
 
 REAL = torch.float64
@@ -110,3 +110,39 @@ def test_wrong_choices_get_a_sentence(bad, words):
     with pytest.raises(ValueError, match=words): sample(None, WrappedNormal(), CRYSTALS.atomic_numbers, CRYSTALS.batch, len(CRYSTALS), IDS, **bad)
 
 def test_time_grid_ends_clean(): assert time_grid(999, 999) == [*range(999, 0, -1), 0] and time_grid(999, 2) == [999, 1, 0]
+
+@pytest.mark.parametrize("process", [GaussianVP(), GaussianVP(recenter=True), WrappedNormal()], ids=["gaussian", "recentred", "torus"])
+@pytest.mark.parametrize("start", [40, 300, 999])
+def test_a_walk_that_begins_on_the_way_begins_with_the_noise_of_its_time(process, start):
+    many, seen = CrystalBatch.cat([toy("SrTiO3")] * 400).to(REAL), []
+    given = many.frac_coords + .2
+    sample(lambda x, t, z: Prediction(torch.zeros_like(x)), process, many.atomic_numbers, many.batch, 400, torch.arange(400), "ddim", 5, boundary="never", dtype=REAL, given=given, start=start, callback=seen.append)
+    noise = seen[0].x - float(process.schedule.scale[start]) * (mean_free(given, many.batch, 400) if process.recenter else given)
+    assert seen[0].t == start and float(noise.std()) == pytest.approx(float(process.schedule.sigma[start]) * (1 - 1 / 5)**.5, rel=.03)
+    assert float(mean_free(noise, many.batch, 400).sub(noise).abs().max()) < 1e-12, "the crystal must not drift"
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("process", [GaussianVP(), WrappedNormal()], ids=["gaussian", "torus"])
+def test_the_last_step_adds_no_noise(process, name):
+    "Two seeds differ at every time but not in what the last look says the crystal is; what comes out is that."
+    seen, off = [], .1 * torch.randn(CRYSTALS.frac_coords.shape, dtype=REAL, generator=torch.Generator().manual_seed(0))
+    denoiser = ideal(process, known(process) + off)
+    x, _ = sample(denoiser, process, CRYSTALS.atomic_numbers, CRYSTALS.batch, len(CRYSTALS), IDS, name, 12, boundary="never" if isinstance(process, GaussianVP) else "every", dtype=REAL, callback=seen.append)
+    assert minimum_image(x - seen[-1].x0).abs().max() < 1e-12 and minimum_image(seen[-2].x - seen[-1].x0).abs().max() > 1e-4
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("boundary", ["every", "network"])
+def test_a_whole_cell_more_or_less_changes_nothing_on_the_torus(name, boundary):
+    "At the start, for single atoms, with a denoiser whose answer changes on the way."
+    process = WrappedNormal()
+    lean = lambda x, t, z: Prediction(minimum_image(x - CRYSTALS.frac_coords) * (1 - .4 * t / 999) / float(process.schedule.sigma[t]) / float(process.rms[t]))
+    cells = torch.randint(-3, 4, CRYSTALS.frac_coords.shape, generator=torch.Generator().manual_seed(1))
+    run = lambda given: sample(lean, process, CRYSTALS.atomic_numbers, CRYSTALS.batch, len(CRYSTALS), IDS, name, 9, boundary=boundary, dtype=REAL, given=given, start=600)[0]
+    here, there = run(CRYSTALS.frac_coords + .3), run(CRYSTALS.frac_coords + .3 + cells)
+    assert minimum_image(here - there).abs().max() < 1e-9 and (here >= 0).all() and (here < 1).all()
+
+def test_a_start_needs_both_and_fits_the_grid():
+    where = (lambda x, t, z: Prediction(torch.zeros_like(x)), WrappedNormal(), CRYSTALS.atomic_numbers, CRYSTALS.batch, len(CRYSTALS), IDS)
+    with pytest.raises(ValueError, match="give both"): sample(*where, "ddim", 5, start=10)
+    with pytest.raises(ValueError, match="from 1 to 4"): sample(*where, "ddim", 5, given=CRYSTALS.frac_coords, start=4)
+    assert time_grid(300, 4, "logsnr", make_schedule("geometric"))[0] == 300
