@@ -12,7 +12,7 @@ from .basis import fourier_features, sinusoidal_embedding
 from .crystal import CrystalBatch
 from .diffusion import mean_free
 from .gemnet import GemNetT
-from .heads import Roles
+from .heads import PairRoles, Roles, atom_length
 from .lattice import cart_to_frac, volume, wrap
 from .neighbors import find_neighbors
 from .sampler import Prediction
@@ -64,14 +64,16 @@ ATOMS = dict(slim=SlimAtoms, wide=WideAtoms, joined=JoinedAtoms)
 class Denoiser(nn.Module):
     "(z, t, x_t, types, lattice) -> prediction in fractional coordinates and type logits."
     def __init__(self, latent_dim:int=256, atoms:str="slim", atom_dim:int=128, edge_dim:int=128, num_blocks:int=3, num_neighbors:int=14, cutoff:float=7.,
-                 num_radial:int=64, trip_dim:int=64, frame:str="fractional", mean_free:bool=True, time_scale:float=1., type_head:bool=True, num_output:int=3, num_atom:int=3, cbf_dim:int=16, role_dim:int=0):
+                 num_radial:int=64, trip_dim:int=64, frame:str="fractional", mean_free:bool=True, time_scale:float=1., type_head:bool=True, num_output:int=3, num_atom:int=3, cbf_dim:int=16, role_dim:int=0, pairs:bool=False):
         super().__init__()
         self.num_neighbors, self.cutoff, self.frame, self.mean_free = num_neighbors, cutoff, frame, mean_free
         if atoms not in ATOMS: raise ValueError(f"no atoms {atoms!r}: choose one of {', '.join(ATOMS)}")
         self.time = None if atoms == "joined" else TimeEmbedding(128, time_scale)
         if role_dim and atoms != "slim": raise ValueError(f"atoms {atoms!r} do not read surroundings: choose slim")
         self.atoms = ATOMS[atoms](atom_dim, latent_dim, **dict(role_dim=role_dim) if role_dim else {})
-        self.gemnet = GemNetT(self.atoms.width, edge_dim, num_blocks, num_radial, trip_dim=trip_dim, cbf_dim=cbf_dim, cutoff=cutoff, num_output=num_output, num_atom=num_atom)
+        if pairs and not role_dim: raise ValueError("pairs of elements are read where surroundings are: give role_dim")
+        self.pairs = PairRoles(latent_dim, role_dim) if pairs else None
+        self.gemnet = GemNetT(self.atoms.width, edge_dim, num_blocks, num_radial, trip_dim=trip_dim, cbf_dim=cbf_dim, cutoff=cutoff, num_output=num_output, num_atom=num_atom, beside=2 * self.pairs.gather.out_features if pairs else 0)
         self.types = nn.Linear(self.atoms.width, 100) if type_head else None
 
     def forward(self, crystals:CrystalBatch, # lattice, types and counts; its coordinates are x_t
@@ -83,7 +85,8 @@ class Denoiser(nn.Module):
         lattice = crystals.lattice if lattice is None else lattice
         nb = find_neighbors(crystals, self.num_neighbors, self.cutoff, wrap(x), lattice)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            h, v = self.gemnet(self.atoms(z, self.time(t) if self.time else None, crystals.atomic_numbers, x, batch), nb)
+            beside = self.pairs(z, crystals.atomic_numbers, batch, nb.index, nb.dist / atom_length(crystals, lattice)) if self.pairs else None
+            h, v = self.gemnet(self.atoms(z, self.time(t) if self.time else None, crystals.atomic_numbers, x, batch), nb, beside)
             logits = self.types(h).float() if self.types is not None and bf16 else self.types(h) if self.types is not None else None
         coords = v.to(x.dtype)
         if self.frame == "fractional": coords = cart_to_frac(coords, lattice, batch) * volume(lattice).pow(1 / 3)[batch, None]

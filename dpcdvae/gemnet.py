@@ -16,7 +16,7 @@ from .neighbors import Neighbors
 # %% ../nbs/23_gemnet.ipynb #a666f331
 class ScaledSiLU(nn.Module):
     "SiLU that keeps the variance near one."
-    def forward(self, x): return nn.functional.silu(x) * (1 / 0.6)
+    def forward(self, x): return nn.functional.silu(x).mul_(1 / 0.6)
 
 def dense(num_in:int, num_out:int, activate:bool=True)->nn.Module:
     "Linear layer without bias, orthogonal start, with or without activation."
@@ -25,12 +25,39 @@ def dense(num_in:int, num_out:int, activate:bool=True)->nn.Module:
     with torch.no_grad(): linear.weight.mul_(math.sqrt(max(num_in, num_out) / num_in))
     return nn.Sequential(linear, ScaledSiLU()) if activate else linear
 
+class _Residual(torch.autograd.Function):
+    "y = (x + a(a(x W1) W2)) / sqrt(2) with a(h) = silu(h) / 0.6, and its gradient."
+    @staticmethod
+    def forward(ctx, x, w1, w2):
+        w2 = w2 / 0.6
+        h1 = x @ w1.T
+        a1 = nn.functional.silu(h1)
+        h2 = a1 @ w2.T
+        ctx.save_for_backward(x, h1, a1, h2, w1, w2)
+        return nn.functional.silu(h2).mul_(1 / 0.6).add_(x).mul_(0.5**0.5)
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        x, h1, a1, h2, w1, w2 = ctx.saved_tensors
+        grad = grad * 0.5**0.5
+        d2 = torch.ops.aten.silu_backward(grad, h2)                                 # times 0.6
+        d1 = torch.ops.aten.silu_backward(d2 @ (w2 / 0.6), h1)
+        w2_grad = d2.flatten(0, -2).T @ a1.flatten(0, -2) / 0.36
+        w1_grad = d1.flatten(0, -2).T @ x.flatten(0, -2)
+        return torch.addmm(grad.flatten(0, -2), d1.flatten(0, -2), w1).view_as(x), w1_grad, w2_grad
+
 class Residual(nn.Module):
     "Two activated layers beside an identity, averaged."
     def __init__(self, dim:int):
         super().__init__()
         self.layers = nn.Sequential(dense(dim, dim), dense(dim, dim))
-    def forward(self, x): return (x + self.layers(x)) * 0.5**0.5
+    def forward(self, x):
+        dtype = _compute_dtype(x)
+        return _Residual.apply(x.to(dtype), *(layer[0].weight.to(dtype) for layer in self.layers))
+
+def _compute_dtype(x:Tensor)->torch.dtype: # of matrix products: autocast's, or the tensor's own
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 # %% ../nbs/23_gemnet.ipynb #9af56146
 class Geometry:
@@ -44,11 +71,23 @@ class Geometry:
         sph = legendre_basis(cosines, num_spherical) * others[..., None]           # (N,K,K,S)
         self.sph = sph.permute(0, 1, 3, 2).flatten(1, 2).to(dtype)                 # (N,K*S,K)
         self.rbf = (radial(nb.dist) * env[..., None]).to(dtype)                    # (N,K,R)
-        self.index, self.reverse = nb.index, nb.reverse.flatten()
+        self.index, self.reverse, self.has_reverse = nb.index, nb.reverse.flatten(), nb.has_reverse.view(-1, 1)
         self.reverse_env = (env.flatten()[self.reverse].view_as(env) * nb.has_reverse)[..., None].to(dtype) # (N,K,1)
         self.inv_sqrt_k = K**-0.5
 
 # %% ../nbs/23_gemnet.ipynb #2ca32e88
+class _Exchange(torch.autograd.Function):
+    "Give every edge what its reverse holds; where an edge has no reverse, what is given means nothing and its gradient must be zero."
+    @staticmethod
+    def forward(ctx, x, reverse, has_reverse):
+        ctx.save_for_backward(reverse, has_reverse)
+        return x[reverse]
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        reverse, has_reverse = ctx.saved_tensors
+        return grad[reverse] * has_reverse, None, None
+
 class Triplets(nn.Module):
     "Let the edges that meet at an atom talk through their angles."
     def __init__(self, edge_dim:int, rbf_dim:int, trip_dim:int, cbf_dim:int, num_spherical:int):
@@ -67,8 +106,8 @@ class Triplets(nn.Module):
         angular = (g.sph @ x).view(N * K, S, -1)                                     # (N*K,S,P): sum over the other edges
         mixed = self.mix_radial(rbf).view(N * K, C, S) @ angular                     # (N*K,C,P)
         x = self.bilinear(mixed.flatten(1)) * (math.sqrt(8.) * g.inv_sqrt_k)
-        other = self.up_reverse(x)[g.reverse].view(N, K, -1) * g.reverse_env
-        return (self.up(x).view(N, K, -1) + other) * 0.5**0.5
+        other = _Exchange.apply(self.up_reverse(x), g.reverse, g.has_reverse).view(N, K, -1) * g.reverse_env
+        return other.add_(self.up(x).view(N, K, -1)).mul_(0.5**0.5)
 
 # %% ../nbs/23_gemnet.ipynb #78db70c3
 class EdgeEmbedding(nn.Module):
@@ -78,7 +117,7 @@ class EdgeEmbedding(nn.Module):
         self.target, self.source, self.feature = (dense(d, edge_dim, False) for d in (atom_dim, atom_dim, feature_dim))
         self.act = ScaledSiLU()
     def forward(self, h:Tensor, feature:Tensor, index:Tensor)->Tensor: # (N,K,H)
-        return self.act((self.target(h)[:, None] + self.source(h)[index] + self.feature(feature)) * 3**-0.5)
+        return self.act(self.feature(feature).add_(self.target(h)[:, None]).add_(nn.functional.embedding(index, self.source(h))).mul_(3**-0.5))
 
 class AtomUpdate(nn.Module):
     "Sum an atom's edges, weighted by distance."
@@ -124,19 +163,18 @@ class Output(nn.Module):
 class GemNetT(nn.Module):
     "GemNet-T on dense neighbours: (N,A) atom features -> (N,A) atom features and (N,3) Cartesian vectors."
     def __init__(self, atom_dim:int=128, edge_dim:int=128, num_blocks:int=3, num_radial:int=64, rbf_dim:int=16, trip_dim:int=64, cbf_dim:int=16,
-                 num_spherical:int=7, cutoff:float=7., num_output:int=3, num_atom:int=3):
+                 num_spherical:int=7, cutoff:float=7., num_output:int=3, num_atom:int=3, beside:int=0): # beside: numbers that are known of each edge besides its length
         super().__init__()
         self.num_spherical, self.radial = num_spherical, GaussianBasis(num_radial, cutoff)
-        self.edge_embedding = EdgeEmbedding(atom_dim, num_radial, edge_dim)
+        self.edge_embedding = EdgeEmbedding(atom_dim, num_radial + beside, edge_dim)
         self.rbf = nn.ModuleList(dense(num_radial, rbf_dim, False) for _ in range(2)) # one for messages, one for outputs: shared by all blocks
         self.blocks = nn.ModuleList(Interaction(atom_dim, edge_dim, rbf_dim, trip_dim, cbf_dim, num_spherical, num_atom=num_atom) for _ in range(num_blocks))
         self.outputs = nn.ModuleList(Output(edge_dim, rbf_dim, num_output) for _ in range(num_blocks + 1))
 
-    def forward(self, h:Tensor, nb:Neighbors)->tuple[Tensor, Tensor]: # (N,A), (N,3) Å-like, rotates with the lattice
-        dtype = torch.get_autocast_dtype(h.device.type) if torch.is_autocast_enabled(h.device.type) else h.dtype
-        with torch.autocast(h.device.type, enabled=False): g = Geometry(nb, self.radial, self.num_spherical, dtype)
+    def forward(self, h:Tensor, nb:Neighbors, beside:Tensor|None=None)->tuple[Tensor, Tensor]: # (N,K,beside) -> (N,A), (N,3) Å-like, rotates with the lattice
+        with torch.autocast(h.device.type, enabled=False): g = Geometry(nb, self.radial, self.num_spherical, _compute_dtype(h))
         rbf, rbf_out = self.rbf[0](g.rbf), self.rbf[1](g.rbf)
-        m = self.edge_embedding(h, g.rbf, g.index)
+        m = self.edge_embedding(h, g.rbf if beside is None else torch.cat([g.rbf, beside.to(g.rbf.dtype)], -1), g.index)
         strength = self.outputs[0](m, rbf_out)
         for block, output in zip(self.blocks, self.outputs[1:]):
             h, m = block(h, m, rbf, g)

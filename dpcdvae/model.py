@@ -50,6 +50,7 @@ class Config:
     short_path:bool = True       # composition straight to z and back
     cell_path:bool = True        # lattice and number of atoms straight to z and back
     surroundings_path:bool = True # distances around each element straight to z, and from z to the denoiser
+    surroundings_kinds:bool = False # and of which elements the neighbours are
     # diffusion
     process:str = "wrapped"      # wrapped, gaussian or score
     schedule:str = "geometric"   # geometric for wrapped; sigmoid, linear, quadratic, cosine (+ztsnr) for gaussian
@@ -106,6 +107,7 @@ class Config:
         if self.process == "score" and (self.schedule != "geometric" or self.frame != "cartesian"): raise ValueError("the score process needs the geometric schedule and the cartesian frame: its levels and its target are in ångström")
         if (self.process == "score") != (self.sampler == "langevin"): raise ValueError(f"the sampler {self.sampler} does not go with the {self.process} process: langevin is for score, and for it alone")
         if self.cell_path and not self.short_path: raise ValueError("cell_path needs short_path: the heads' linear paths belong to both")
+        if self.surroundings_kinds and not self.surroundings_path: raise ValueError("surroundings_kinds needs surroundings_path: it says more on the same way")
         if self.surroundings_path and self.atoms != "slim": raise ValueError(f"surroundings_path needs slim atoms, {self.atoms} ones do not read it")
 
 _PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4, short_path=False, cell_path=False, surroundings_path=False, process="gaussian", schedule="sigmoid", recenter=True, atoms="wide",
@@ -114,7 +116,7 @@ _PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4,
 _CDVAE = _PAPER | dict(process="score", schedule="geometric", num_steps=50, recenter=False, atoms="joined", scaler="standard", cost_coord=10., cost_type=1., cost_lattice=10.,
                        sampler="langevin", sampling_steps=5000)
 PRESETS = dict(
-    default=Config(),
+    default=Config(surroundings_kinds=True),
     paper=Config("paper", **_PAPER),
     **{"paper-na": Config("paper-na", **_PAPER | dict(atom_count=True, recenter=False, cost_num_atoms=0.1)),
        "paper-gine": Config("paper-gine", **_PAPER | dict(gine=True, recenter=False)),
@@ -173,12 +175,13 @@ class DPCDVAE(nn.Module):
         cell_dim = (6 + c.max_atoms + 1) * c.cell_path
         bound_dim = max(64, c.latent_dim - 100 * c.short_path - cell_dim) * c.surroundings_path   # the directions of z that are left
         self.latent = Latent(c.latent_dim, c.short_path, cell_dim, bound_dim)
-        self.surroundings = Surroundings(bound_dim) if bound_dim else None
+        self.surroundings = Surroundings(bound_dim, kinds=c.surroundings_kinds) if bound_dim else None
         self.heads = Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
         if c.short_path: self.heads.align(self.latent)
         self.denoiser = Denoiser(c.latent_dim, c.atoms, c.atom_dim, c.edge_dim, c.num_blocks, c.num_neighbors, c.cutoff, c.num_radial, c.trip_dim, c.frame, c.mean_free,
-                                 c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim, bound_dim)
+                                 c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim, bound_dim, c.surroundings_kinds)
         if bound_dim: self.denoiser.atoms.roles.align(self.latent, self.surroundings)
+        if self.denoiser.pairs: self.denoiser.pairs.align(self.denoiser.atoms.roles, self.surroundings)
         self.scaler = LatticeScaler(c.scaler)
         self.prior = make_prior(c)                                                                                                   # fitted after training
         self.bf16 = False
