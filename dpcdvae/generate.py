@@ -18,7 +18,7 @@ from .data import atomic_write, composition_fractions
 from .film import Film
 from .heads import counts_to_types, whole_counts
 from .lattice import minimum_image
-from .model import DPCDVAE, Stats, check_size
+from .model import DPCDVAE, Stats, check_size, hold_memory
 from .noise import address_normal
 from .sampler import Prediction, check_langevin_steps, get_step, langevin, sample, time_grid, BOUNDARIES, SAMPLERS
 
@@ -115,6 +115,7 @@ def denoise(model:DPCDVAE, z:Tensor, # (B,D)
 
 def by_size(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling, callback=None, max_atoms:int=640, given:CrystalBatch|None=None)->CrystalBatch:
     "Denoise a block in batches of similar size; the order of the crystals is kept."
+    hold_memory()
     order = torch.argsort(stats.num_atoms, stable=True)
     share = (stats.num_atoms[order].cumsum(0) - 1) // max_atoms
     parts = [order[share == k] for k in share.unique().tolist()]

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['CHOICES', 'MAY_BE_ZERO', 'PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'make_prior', 'DPCDVAE', 'losses',
-           'check_size', 'prepare', 'fit_prior', 'ModelError', 'halve', 'save', 'shipped', 'model_folder', 'Card',
-           'from_pretrained']
+           'check_size', 'prepare', 'hold_memory', 'fit_prior', 'ModelError', 'halve', 'save', 'shipped',
+           'model_folder', 'Card', 'from_pretrained']
 
 # %% ../nbs/30_model.ipynb #b0209f1f
-import dataclasses, hashlib, json
+import ctypes, dataclasses, functools, hashlib, json
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -262,6 +262,14 @@ def prepare(model:DPCDVAE, crystals:CrystalBatch)->None:
     check_size(model, crystals)
     model.scaler.fit(crystals)
     if model.surroundings: model.surroundings.fit(crystals)
+
+# %% ../nbs/30_model.ipynb #f1a2b3c4
+@functools.cache
+def hold_memory()->bool: # False where the C library is not glibc: nothing changes
+    "Ask the C library to keep freed memory for the next step."
+    try: mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError): return False
+    return bool(mallopt(-3, 2**25)) and bool(mallopt(-1, 2**31 - 1))   # M_MMAP_THRESHOLD at its largest, M_TRIM_THRESHOLD
 
 # %% ../nbs/30_model.ipynb #0319932c
 @torch.no_grad()

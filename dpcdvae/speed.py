@@ -18,7 +18,7 @@ from .crystal import CrystalBatch, toy
 from .data import atomic_write, load_crystals, read_source
 from .generate import reconstruct
 from .lattice import parameters_from_lattice
-from .model import DPCDVAE, get_config
+from .model import DPCDVAE, get_config, hold_memory
 from .neighbors import find_neighbors
 from .noise import Draws
 from .sampler import SAMPLERS
@@ -55,6 +55,7 @@ def take(crystals:CrystalBatch, num:int)->CrystalBatch:
 
 def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True, **changes):
     "Make a function that takes one optimiser step."
+    hold_memory()
     torch.manual_seed(0)
     model = DPCDVAE(get_config(preset, **changes)).to(crystals.device)
     model.prepare(crystals)
@@ -68,6 +69,7 @@ def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True, *
 
 def reverse_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True, **changes):
     "Make a function that calls the denoiser once, neighbour lists included."
+    hold_memory()
     torch.manual_seed(0)
     model = DPCDVAE(get_config(preset, **changes)).to(crystals.device).eval()
     t, z = torch.full((len(crystals),), 500, device=crystals.device), torch.randn(len(crystals), model.config.latent_dim, device=crystals.device)

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
-from .model import DPCDVAE, Losses, check_size, get_config
+from .model import DPCDVAE, Losses, check_size, get_config, hold_memory
 from .noise import Draws
 
 # %% ../nbs/31_train.ipynb #5c2f10eb
@@ -278,6 +278,7 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
     if limit: train_set = train_set[:limit]
     digest = train_set.digest(places=False)
     if checkpoint.exists(): _same_run(out / "run.json", dict(data_digest=digest))
+    hold_memory()
     torch.manual_seed(seed)
     model = DPCDVAE(config)
     model.prepare(train_set)
