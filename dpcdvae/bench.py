@@ -20,6 +20,7 @@ from .cards import PARTS, letters, outcome_counts
 from .cli import load_model
 from .crystal import CrystalBatch
 from .data import atomic_write, load_crystals
+from .gpu import gpu_table, lease
 from .model import DPCDVAE, make_prior
 from .prior import PRIORS
 from .sampler import SAMPLERS
@@ -645,7 +646,7 @@ def results_page(folder="results")->str: # markdown
 def main(argv=None):
     "Measure speed, make a study, turn the switches, compare the paper's models, priors, samplers, energies, steer, or take errors apart."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
-    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "calls", "ground", "regained", "trust", "steering", "anatomy", "page"])
+    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "calls", "ground", "regained", "trust", "steering", "anatomy", "gpu", "page"])
     p.add_argument("--data", nargs="+"); p.add_argument("--out", type=Path); p.add_argument("--preset", default="default")
     p.add_argument("--run", type=Path); p.add_argument("--max-time", default="01:00:00"); p.add_argument("--num", type=int, default=512); p.add_argument("--num-new", type=int, default=64)
     p.add_argument("--property", help="generation: column of the data whose distribution to compare"); p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
@@ -663,6 +664,7 @@ def main(argv=None):
         return print(compare_table(compare(a.data, PAPERS, a.run or Path("runs/results/presets"), a.out, (a.seed,), num=a.num, max_time=a.max_time, steps=a.steps)))
     if len(a.data) > 1 and a.what != "speed": p.error("only speed, presets and trust take more than one data set")
     if a.what != "speed": a.data = a.data[0]
+    if a.what == "gpu": return print(gpu_table(lease(a.data, a.out, a.preset, max_time=a.max_time, num=a.num, seed=a.seed)))
     if a.what == "speed": result = bench(a.data, a.preset)
     elif a.what == "priors": result = priors(a.data, a.run or p.error("priors needs --run, a trained model"), a.num_new, a.seed)
     elif a.what == "generation": result = generation(a.data, a.run or p.error("generation needs --run, a trained model"), a.num_new, a.seed, a.property)

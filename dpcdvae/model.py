@@ -85,7 +85,7 @@ class Config:
     teacher_forcing:bool = True  # the denoiser trains in the true cell; else in the predicted one
     # sampling defaults
     sampler:str = "modified"
-    sampling_steps:int = 100
+    sampling_steps:int = 50
     boundary:str = "every"
     last_noise:bool = False
     # training defaults

@@ -232,10 +232,10 @@ def test_supercells_per_atom(denoiser, encoder, c, n):
         for small, large in zip(*vectors): same(small[origin], large)
         same(encoder(c), encoder(big))
 
-@pytest.fixture(scope="module")
-def surroundings():
+@pytest.fixture(scope="module", params=[False, True], ids=["distances", "kinds"])
+def surroundings(request):
     torch.manual_seed(5)
-    net = Surroundings().to(REAL)
+    net = Surroundings(kinds=request.param).to(REAL)
     net.fit(CrystalBatch.cat([random_crystal(s) for s in range(8)]))
     return net
 

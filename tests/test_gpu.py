@@ -1,0 +1,59 @@
+"On a graphics card (`pytest -m gpu`): its numbers are the processor's, its crystals are the same for the same seed, its training learns and resumes. Elsewhere the same comparisons run in single precision on the processor."
+import json
+import pytest, torch
+from dpcdvae.data import load_crystals
+from dpcdvae.gpu import agreement_with_double, gpu_table, lease, observe, relative
+from dpcdvae.model import DPCDVAE, get_config
+from dpcdvae.train import train
+
+card = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card on this machine")
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, card])]
+SINGLE, HALF = 2e-3, 0.2   # relative to double precision: the gradient is the worst of all
+
+@pytest.fixture(scope="module")
+def few(): return load_crystals("perov_mini", split="test", progress=False)[:8]
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("preset", ["tiny", "default", "paper-na", "cdvae"])
+def test_numbers_are_those_of_double_precision(few, device, preset):
+    crystals = few if not preset.startswith(("paper", "cdvae")) else load_crystals("perov_mini", split="test", graph="crystalnn", progress=False)[:4]
+    found = agreement_with_double(crystals, device, preset)
+    worst = {k: max(v, key=v.get) for k, v in found.items()}
+    assert found["float32"][worst["float32"]] < SINGLE, (worst, found["float32"])
+    assert found["float32"]["gradient"] < found["bfloat16"]["gradient"] < HALF, found["bfloat16"]
+
+def test_a_wrong_number_is_seen(few):
+    model = DPCDVAE(get_config("tiny", prior="standard"))
+    model.prepare(few)
+    right = observe(model.double(), few.to(torch.float64))
+    with torch.no_grad(): model.denoiser.gemnet.edge_embedding.target.weight.mul_(1.01)
+    wrong = observe(model, few.to(torch.float64))
+    assert relative(wrong["gradient"], right["gradient"]) > 1e-4
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_crystals_are_the_same_for_the_same_seed(few, device):
+    "Alone, or in a batch, and on the card nearly those of the processor."
+    torch.manual_seed(0)
+    model = DPCDVAE(get_config("tiny", prior="standard")).eval()
+    model.prepare(few)
+    make = lambda m, c: m.reconstruct(c, films=0, seed=3, steps=4, force=("num_atoms", "composition", "lattice")).crystals.frac_coords.cpu()
+    here = make(model, few)
+    there = make(model.to(device), few.to(device))
+    apart = (there - here - (there - here).round()).abs().max()
+    assert apart < 1e-3 and torch.equal(there, make(model, few.to(device)))
+
+@pytest.mark.gpu
+@card
+def test_training_on_a_card_learns_and_goes_on(tmp_path):
+    options = dict(preset="tiny", limit=64, quiet=True, prior="standard", batch_size=32)
+    train("perov_mini", tmp_path/"run", max_epochs=2, **options)
+    first = json.loads((tmp_path/"run/run.json").read_text())
+    train("perov_mini", tmp_path/"run", max_epochs=6, resume=True, **options)
+    second = json.loads((tmp_path/"run/run.json").read_text())
+    assert second["steps"] == 3 * first["steps"] and second["best_val_loss"] < first["best_val_loss"]
+
+@pytest.mark.gpu
+@card
+def test_a_lease_of_minutes(tmp_path):
+    found = lease("perov_mini", tmp_path/"gpu.json", "tiny", sizes=(64,), max_time="00:00:20", num=16, repeats=2)
+    assert {"agreement", "training, batch 64", "reverse step, batch 64", "training", "reconstruction"} <= set(found["parts"]) and "TFLOP/s" in gpu_table(found)
