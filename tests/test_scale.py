@@ -1,5 +1,5 @@
 "Several processes: the losses and the crystals of one, no crystal lost or doubled, and a killed one resumed."
-import json, os, signal, subprocess, sys, time
+import json, os, re, signal, subprocess, sys, time
 from pathlib import Path
 import pandas as pd, pytest, torch
 from safetensors.torch import load_file
@@ -131,3 +131,18 @@ def test_a_killed_process_stops_the_others_and_the_run_goes_on(tmp_path):
     one, two = (load_file(r / "last" / "model.safetensors") for r in (whole, run))
     assert max(float((one[k].double() - two[k].double()).abs().max()) for k in one) < 2e-3
     assert json.loads((run / "run.json").read_text())["crystals_seen"] == 64 * 8
+
+def test_cluster_scripts_are_whole_and_torchrun_works(model, tmp_path):
+    "The scripts in share/cluster parse and name options that exist; the one that needs no queue runs."
+    from dpcdvae.cli import parser
+    known = {o for p in parser()._subparsers._group_actions[0].choices.values() for a in p._actions for o in a.option_strings}
+    scripts = sorted((ROOT / "share/cluster").iterdir())
+    assert len(scripts) == 4
+    for script in scripts:
+        assert subprocess.run(["bash", "-n", script]).returncode == 0, script
+        for line in re.findall(r"dpcdvae (?:train|generate|evaluate|relax)(?:.|\\\n)*", script.read_text()): assert not (strange := set(re.findall(r"(?<!\S)--[a-z-]+", line)) - known), (script, strange)
+    model.save(tmp_path / "model")
+    done = subprocess.run([ROOT / "share/cluster/torchrun.sh", "2", tmp_path / "model", "5", tmp_path / "new"], env=ENV | dict(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-1500:]
+    generate(model, out=tmp_path / "one", num=5)
+    assert (tmp_path / "new" / "crystals.csv").read_bytes() == (tmp_path / "one" / "crystals.csv").read_bytes()
