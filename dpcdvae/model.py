@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 import torch
 from torch import Tensor, nn
+from .arrange import Readback
 from .crystal import CrystalBatch
 from .data import DataError, LatticeScaler, atomic_write, composition_fractions, element_counts
 from .denoiser import ATOMS, Denoiser
@@ -30,7 +31,7 @@ from .schedule import BETAS, make_schedule
 # %% ../nbs/30_model.ipynb #c2290a64
 CHOICES = dict(encoder_graph=("nearest", "crystalnn"), process=tuple(PROCESSES), schedule=("geometric", *BETAS, *(f"{b}+ztsnr" for b in BETAS)), atoms=tuple(ATOMS), frame=("fractional", "cartesian"),
                gine_pool=("max", "mean"), gine_distance=("bare", "gaussian"), fusion=("mlp", "line"), types=("fixed", "argmax"), scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*SAMPLERS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
-MAY_BE_ZERO = ("ema", "num_atom_residuals", "num_output_residuals", "prior_steps")
+MAY_BE_ZERO = ("arrange", "ema", "num_atom_residuals", "num_output_residuals", "prior_steps")
 
 @dataclass(frozen=True)
 class Config:
@@ -86,6 +87,7 @@ class Config:
     # sampling defaults
     sampler:str = "modified"
     sampling_steps:int = 50
+    arrange:int = 0              # proposals to exchange atoms, at each fifth of the way, so that their surroundings suit z; 0: none
     boundary:str = "every"
     last_noise:bool = False
     # training defaults
@@ -108,6 +110,7 @@ class Config:
         if (self.process == "score") != (self.sampler == "langevin"): raise ValueError(f"the sampler {self.sampler} does not go with the {self.process} process: langevin is for score, and for it alone")
         if self.cell_path and not self.short_path: raise ValueError("cell_path needs short_path: the heads' linear paths belong to both")
         if self.surroundings_kinds and not self.surroundings_path: raise ValueError("surroundings_kinds needs surroundings_path: it says more on the same way")
+        if self.arrange and not (self.surroundings_kinds and self.types == "fixed"): raise ValueError("arrange needs surroundings_kinds, which it reads, and types that are fixed")
         if self.surroundings_path and self.atoms != "slim": raise ValueError(f"surroundings_path needs slim atoms, {self.atoms} ones do not read it")
 
 _PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4, short_path=False, cell_path=False, surroundings_path=False, process="gaussian", schedule="sigmoid", recenter=True, atoms="wide",
@@ -116,7 +119,7 @@ _PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4,
 _CDVAE = _PAPER | dict(process="score", schedule="geometric", num_steps=50, recenter=False, atoms="joined", scaler="standard", cost_coord=10., cost_type=1., cost_lattice=10.,
                        sampler="langevin", sampling_steps=5000)
 PRESETS = dict(
-    default=Config(surroundings_kinds=True),
+    default=Config(surroundings_kinds=True, arrange=128),
     paper=Config("paper", **_PAPER),
     **{"paper-na": Config("paper-na", **_PAPER | dict(atom_count=True, recenter=False, cost_num_atoms=0.1)),
        "paper-gine": Config("paper-gine", **_PAPER | dict(gine=True, recenter=False)),
@@ -176,6 +179,7 @@ class DPCDVAE(nn.Module):
         bound_dim = max(64, c.latent_dim - 100 * c.short_path - cell_dim) * c.surroundings_path   # the directions of z that are left
         self.latent = Latent(c.latent_dim, c.short_path, cell_dim, bound_dim)
         self.surroundings = Surroundings(bound_dim, kinds=c.surroundings_kinds) if bound_dim else None
+        self.readback = Readback(c.latent_dim, bound_dim) if c.surroundings_kinds else None                                       # fitted after training, too
         self.heads = Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
         if c.short_path: self.heads.align(self.latent)
         self.denoiser = Denoiser(c.latent_dim, c.atoms, c.atom_dim, c.edge_dim, c.num_blocks, c.num_neighbors, c.cutoff, c.num_radial, c.trip_dim, c.frame, c.mean_free,
@@ -274,9 +278,11 @@ def hold_memory()->bool: # False where the C library is not glibc: nothing chang
 # %% ../nbs/30_model.ipynb #0319932c
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
-    "Fit the latent prior to encoded crystals."
-    parts = [model.encode(crystals[i:i + batch_size].to(model.device)) for i in range(0, len(crystals), batch_size)]
-    model.prior.fit(*(torch.cat(p) for p in zip(*parts)), element_counts(crystals).to(model.device))
+    "Fit the latent prior to encoded crystals, and the way back from z to their surroundings."
+    parts = [crystals[i:i + batch_size].to(model.device) for i in range(0, len(crystals), batch_size)]
+    mean, log_var = (torch.cat(p) for p in zip(*(model.encode(part) for part in parts)))
+    if model.readback: model.readback.fit(mean, torch.cat([model.surroundings(part) for part in parts]))
+    model.prior.fit(mean, log_var, element_counts(crystals).to(model.device))
 
 # %% ../nbs/30_model.ipynb #d90840ed
 class ModelError(DataError):

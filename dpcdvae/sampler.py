@@ -97,7 +97,7 @@ def sample(denoiser:Callable, # (x (N,3), t int, atomic_numbers (N,)) -> Predict
            sampler:str="ddpm", steps:int=100, seed:int=0, # network calls; heun makes two a step
            spacing:str="uniform",     # of the times: uniform, quadratic or logsnr
            boundary:str="every",      # every, network or never
-           types:str="fixed",         # "argmax": read types off the network at every step; "fixed": keep them
+           types="fixed",             # "argmax": read types off the network at every step; "fixed": keep them; or a function (predicted clean coordinates, types, step, of how many) -> types
            last_noise:bool=False,     # add noise on the step to t=0 too, with the posterior of t=1, as the release does
            callback:Callable|None=None, # called with a Step at the start and after every step
            dtype=torch.float32,
@@ -131,7 +131,7 @@ def sample(denoiser:Callable, # (x (N,3), t int, atomic_numbers (N,)) -> Predict
         else: x = step(schedule, t, s, x0, eps, noise)
         before = t, x0
         if boundary == "every": x = wrap(x)
-        if types == "argmax": z = logits.argmax(-1) + 1
+        z = types(x0, z, i, len(times) - 1) if callable(types) else logits.argmax(-1) + 1 if types == "argmax" else z
         if callback: callback(Step(s, x, x0, z))
     return x if boundary == "never" else wrap(x), z
 
