@@ -177,3 +177,30 @@ def test_relaxing_after_sampling_keeps_rows_and_what_cannot_be_relaxed(tmp_path)
     assert rows[2]["cif"] == made[1] and (tmp_path / "relaxed" / "truth.csv").read_text() == "kept"
     volume = lambda text: Structure.from_str(text, fmt="cif").volume
     assert volume(rows[0]["cif"]) < .97 * volume(made[0]), "four steps must already take back a part of the stretch"
+
+# ---- the studies, as commands ----
+
+def test_the_carbon_study_is_one_command(monkeypatch, tmp_path, capsys):
+    "`python -m dpcdvae.bench ground` alone: the embedded set, few crystals, minutes of training; another set keeps its own file."
+    from dpcdvae import bench
+    asked = []
+    monkeypatch.setattr(bench, "ground", lambda data, runs, out, **how: asked.append((data, out, how)))
+    monkeypatch.setattr(bench, "ground_table", lambda result: "")
+    bench.main(["ground"]); bench.main(["ground", "--data", str(tmp_path/"carbon_24"), "--num", "100"])
+    (data, out, how), (_, other, more) = asked
+    assert (data, out.name) == ("carbon_mini", "ground-carbon_mini.json") and {k: how[k] for k in bench.SMALL_GROUND} == bench.SMALL_GROUND and how["calculator"] == "chgnet" and how["max_steps"] == 300
+    assert (other.name, more["num"], more["max_time"]) == ("ground-carbon_24.json", 100, "00:02:00")
+
+def test_dft_study_says_what_is_missing_before_it_makes_anything(monkeypatch, tmp_path):
+    from dpcdvae import bench
+    monkeypatch.setattr(bench, "relaxed_samples", lambda *a, **k: pytest.fail("made crystals for a calculator that is not there"))
+    with pytest.raises(MetricsError, match="apt install gpaw"): bench.trust([], tmp_path/"trust.json", calculator=f"dpcdvae.dft:GPAW(python='{sys.executable}')", runs=tmp_path)
+
+def test_ends_and_starts_are_compared_in_pairs():
+    "A crystal without an energy, or one that does not rest, takes its pair with it."
+    from dpcdvae.bench import compared
+    starts = [dict(energy=-1., relaxed_energy=-2., converged=True), dict(energy=-5., relaxed_energy=-5., converged=True), dict(reason="timeout", converged=False)]
+    ends = [dict(energy=-2., relaxed_energy=-2.5, converged=True), dict(energy=-4., relaxed_energy=-9., converged=False), dict(energy=-7., relaxed_energy=-7., converged=True)]
+    as_made, relaxed = compared(ends, starts, "energy"), compared(ends, starts, "relaxed_energy")
+    assert (as_made["change"]["value"], as_made["change"]["count"], as_made["change"]["unit"], as_made["lower"]["count"]) == (0., 2, "eV/atom", 1)
+    assert (relaxed["change"]["value"], relaxed["change"]["count"]) == (-.5, 1)

@@ -62,6 +62,24 @@ def test_costs_never_rise_from_round_to_round(model, crystals, surveyed):
     known = expected.isfinite().all(0)
     assert (expected[:, known].diff(dim=0) <= 1e-5).all()
 
+def test_the_leash_keeps_the_walk_near_the_training_set(surveyed):
+    head, ground, _ = surveyed
+    starts, far = ground.means[:3] * ground.width, Walk(rounds=1, steps=80, points=2, tether=0., rate=.05)
+    free, held = (ground.distance(descend(head, starts, far, g)[-1]) for g in (None, ground))
+    assert (free > 2 * ground.limit).all() and (held < 1.3 * ground.limit).all()
+
+def test_a_crystal_that_was_not_asked_for_is_not_taken(crystals, surveyed):
+    _, ground, _ = surveyed
+    z = ground.means[:2] * ground.width
+    assert ground.holds(z, crystals[:2], z).tolist() == [True, True]
+    elsewhere = z + 1.1 * ground.limit * ground.width                                                        # a root mean square just beyond the limit
+    assert ground.holds(z, crystals[:2], torch.stack([z[0], elsewhere[1]])).tolist() == [True, False]
+
+def test_the_search_decodes_with_the_models_own_sampler(model, crystals, tmp_path):
+    optimise(model, crystals[:1], crystals, "volume", tmp_path, Walk(rounds=1, steps=1, points=1), head_steps=2)
+    said = json.loads((tmp_path / "run.json").read_text())
+    assert (said["sampler"], said["steps"]) == (model.config.sampler, steer.CALLS) and steer.CALLS <= model.config.num_steps
+
 def test_ground_leaves_each_crystal_out():
     means = torch.tensor([[0.], [1.], [2.], [3.]])
     assert find_ground(means, torch.zeros(4, 1), CrystalBatch.cat([toy("Cu")] * 4)).limit == pytest.approx(1.)
