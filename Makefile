@@ -23,7 +23,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest tests -q --durations=10
-	@for book in nbs/*.ipynb nbs/*/*.ipynb; do echo $$book; $(BIN)/nbdev_test --path $$book --n_workers 0 || exit 1; done
+	@printf '%s\n' nbs/labs/*.ipynb nbs/tutorials/*.ipynb nbs/*.ipynb | OMP_NUM_THREADS=1 xargs -P 2 -I BOOK sh -c 'said=$$($(BIN)/nbdev_test --path BOOK --n_workers 0 2>&1) && echo "BOOK passed" || { echo "$$said"; echo "BOOK failed"; exit 1; }'
 
 lab: $(STAMP)
 	@$(BIN)/jupyter lab nbs/tutorials/00_tour.ipynb

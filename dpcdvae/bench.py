@@ -484,7 +484,7 @@ def steering_table(result:dict)->str: # markdown
 
 # %% ../nbs/53_bench.ipynb #7336ebd7
 LADDER = {"free": dict(), "free, sampled z": dict(z="sampled"), "number of atoms given": dict(force=("num_atoms",)), "composition given": dict(force=("num_atoms", "composition")),
-          "cell given": dict(force=("lattice",)), "composition and cell given": dict(force=("num_atoms", "composition", "lattice")), "free, nearest of 4": dict(tries=4)}
+          "cell given": dict(force=("lattice",)), "composition and cell given": dict(force=("num_atoms", "composition", "lattice")), "free, atoms not exchanged": dict(arrange=0), "free, nearest of 4": dict(tries=4)}
 SYSTEMS = dict(triclinic=2, monoclinic=15, orthorhombic=74, tetragonal=142, trigonal=167, hexagonal=194, cubic=230) # last space group of each
 
 def crystal_system(number:int|None)->str:
@@ -512,7 +512,7 @@ def same_reading(readings:dict, ladder:dict, label:str, seed:int)->str|None:
     free = next((r["metrics"] for r in readings.get("free", []) if r["seed"] == seed), None)
     if free is None: return None
     exact = {part for part in ("num_atoms", "composition") if free[f"{part}_exact"]["value"] == 1}
-    wanted = lambda options: (options.get("z"), options.get("tries"), frozenset(options.get("force", ())) - exact)
+    wanted = lambda options: (options.get("z"), options.get("tries"), options.get("arrange"), frozenset(options.get("force", ())) - exact)
     return next((k for k, options in ladder.items() if k != label and wanted(options) == wanted(ladder[label]) and seed in [r["seed"] for r in readings.get(k, [])]), None)
 
 def anatomy(data, run, out, num:int=256, seeds=(0, 1, 2), steps:int|None=None, ladder=LADDER, workers:int|None=1)->dict:
@@ -523,9 +523,10 @@ def anatomy(data, run, out, num:int=256, seeds=(0, 1, 2), steps:int|None=None, l
     sets = {k: load_crystals(data, split=k, graph=graph_for(model), progress=False) for k in ("train", "test")}
     test, keep = some(sets["test"], num), (*KEEP, "rms_valid", "rms_corrected", "space_group_exact", "match_rate_valid_twin_free", "rms_twin_free")
     for label, options in ladder.items():
+        if "arrange" in options and not model.config.arrange: continue         # they never are
         done = result["readings"].setdefault(label, [])
         for seed in seeds:
-            if seed in [r["seed"] for r in done] or label not in ("free", "composition given") and seed != seeds[0]: continue
+            if seed in [r["seed"] for r in done] or label not in ("free", "composition given", "free, atoms not exchanged") and seed != seeds[0]: continue
             same = same_reading(result["readings"], ladder, label, seed)
             if same: one = next(r for r in result["readings"][same] if r["seed"] == seed) | dict(same_as=same)
             else:

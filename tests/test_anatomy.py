@@ -47,7 +47,7 @@ def readings(composition, num_atoms=1.): return dict(free=[dict(seed=0, metrics=
 
 def test_forcing_what_was_exact_is_the_free_reading():
     exact, loose, worse = readings(1.), readings(.9), readings(.5, .8)
-    assert [same_reading(exact, LADDER, k, 0) for k in LADDER] == [None, None, "free", "free", None, None, None]
+    assert [same_reading(exact, LADDER, k, 0) for k in LADDER] == [None, None, "free", "free", None, None, None, None]
     assert [same_reading(loose, LADDER, k, 0) for k in ("number of atoms given", "composition given")] == ["free", None]
     assert same_reading(worse, LADDER, "number of atoms given", 0) is None and same_reading(exact, LADDER, "composition given", 1) is None and same_reading({}, LADDER, "composition given", 0) is None
     assert same_reading(exact | {"cell given": [dict(seed=0)]}, LADDER, "composition and cell given", 0) == "cell given"
