@@ -134,9 +134,10 @@ def compare_table(result:dict)->str: # markdown
     return "\n".join(rows)
 
 # %% ../nbs/53_bench.ipynb #c940a149
-SWITCHES = {"as it is": dict(), "no short paths": dict(short_path=False, cell_path=False, surroundings_path=False), "no path for the surroundings": dict(surroundings_path=False), "no path for the cell": dict(cell_path=False), "composition weight 1": dict(cost_composition=1.), "KL weight 0.01": dict(cost_kl=0.01),
-            "Gaussian noise, sigmoid schedule": dict(process="gaussian", schedule="sigmoid"), "cartesian frame": dict(frame="cartesian"), "types re-read at every step": dict(types="argmax"),
-            "t/1000 to the network": dict(time_scale=1e-3), "minmax scaler, lattice weight 100": dict(scaler="minmax", cost_lattice=100.), "CrystalNN graph": dict(encoder_graph="crystalnn", encoder_neighbors=20)}
+_PLAIN = dict(surroundings_kinds=False, arrange=0)
+SWITCHES = {"as it is": dict(), "no short paths": dict(short_path=False, cell_path=False, surroundings_path=False, **_PLAIN), "no path for the surroundings": dict(surroundings_path=False, **_PLAIN), "no path for the cell": dict(cell_path=False), "composition weight 1": dict(cost_composition=1.), "KL weight 0.01": dict(cost_kl=0.01),
+            "Gaussian noise, sigmoid schedule": dict(process="gaussian", schedule="sigmoid"), "cartesian frame": dict(frame="cartesian"), "types re-read at every step": dict(types="argmax", arrange=0),
+            "t/1000 to the network": dict(time_scale=1e-3), "errors weighed as of x0": dict(weighting="x0"), "Gaussian noise, errors weighed as of v": dict(process="gaussian", schedule="sigmoid", weighting="v"), "Gaussian noise, time as log-SNR": dict(process="gaussian", schedule="sigmoid", time="log_snr"), "recentred Gaussian noise": dict(process="gaussian", schedule="sigmoid", recenter=True), "neighbours without their elements": _PLAIN, "atoms not exchanged": dict(arrange=0), "minmax scaler, lattice weight 100": dict(scaler="minmax", cost_lattice=100.), "CrystalNN graph": dict(encoder_graph="crystalnn", encoder_neighbors=20)}
 WALKS = {"modified": dict(), **{f"{s}, {n} steps": dict(sampler=s, steps=n) for s in ("modified", "ddpm", "ddim") for n in (20, 50, 100)}, "boundary not imposed": dict(boundary="never")}
 
 def switches(data, runs, out, epochs:int=16, num:int=150, seed:int=0)->dict:

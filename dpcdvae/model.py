@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from .arrange import Readback
 from .crystal import CrystalBatch
 from .data import DataError, LatticeScaler, atomic_write, composition_fractions, element_counts
-from .denoiser import ATOMS, Denoiser
-from .diffusion import PROCESSES, corrupt_types, crystal_mean, type_noise_sigma
+from .denoiser import ATOMS, Denoiser, snr_clock
+from .diffusion import PROCESSES, WEIGHTINGS, loss_weights, corrupt_types, crystal_mean, type_noise_sigma
 from .encoder import Encoder
 from .heads import Heads, Latent, Surroundings, composition_loss, counts_to_types, kl_loss, lattice_loss, num_atoms_loss, sample_latent, whole_counts
 from .lattice import lattice_from_parameters
@@ -30,7 +30,7 @@ from .schedule import BETAS, make_schedule
 
 # %% ../nbs/30_model.ipynb #c2290a64
 CHOICES = dict(encoder_graph=("nearest", "crystalnn"), process=tuple(PROCESSES), schedule=("geometric", *BETAS, *(f"{b}+ztsnr" for b in BETAS)), atoms=tuple(ATOMS), frame=("fractional", "cartesian"),
-               gine_pool=("max", "mean"), gine_distance=("bare", "gaussian"), fusion=("mlp", "line"), types=("fixed", "argmax"), scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*SAMPLERS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
+               gine_pool=("max", "mean"), gine_distance=("bare", "gaussian"), fusion=("mlp", "line"), types=("fixed", "argmax"), time=("t", "log_snr"), weighting=WEIGHTINGS, scaler=("standard", "minmax"), prior=tuple(PRIORS), sampler=(*SAMPLERS, "langevin"), boundary=BOUNDARIES, lr_schedule=("cosine", "plateau"))
 MAY_BE_ZERO = ("arrange", "ema", "num_atom_residuals", "num_output_residuals", "prior_steps")
 
 @dataclass(frozen=True)
@@ -72,10 +72,12 @@ class Config:
     frame:str = "fractional"     # fractional, or cartesian as released
     mean_free:bool = True
     time_scale:float = 1.        # 1 for the integer t, 1/1000 as released
+    time:str = "t"               # what the network is told: t or log_snr
     types:str = "fixed"          # fixed: counts kept; argmax: read off the network at every step
     # losses
     scaler:str = "standard"      # standard or minmax
     cost_coord:float = 1.
+    weighting:str = "eps"        # of the times, as if eps, x0 or v were predicted
     cost_type:float = 0.1
     cost_num_atoms:float = 1.
     cost_lattice:float = 10.
@@ -183,7 +185,8 @@ class DPCDVAE(nn.Module):
         self.heads = Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
         if c.short_path: self.heads.align(self.latent)
         self.denoiser = Denoiser(c.latent_dim, c.atoms, c.atom_dim, c.edge_dim, c.num_blocks, c.num_neighbors, c.cutoff, c.num_radial, c.trip_dim, c.frame, c.mean_free,
-                                 c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim, bound_dim, c.surroundings_kinds)
+                                 c.time_scale, c.types == "argmax", c.num_output_residuals, c.num_atom_residuals, c.cbf_dim, bound_dim, c.surroundings_kinds, snr_clock(self.process.schedule) if c.time == "log_snr" else None)
+        self.register_buffer("coord_weight", self.process.coord_weight * loss_weights(self.process, c.weighting).float(), persistent=False)     # of each time
         if bound_dim: self.denoiser.atoms.roles.align(self.latent, self.surroundings)
         if self.denoiser.pairs: self.denoiser.pairs.align(self.denoiser.atoms.roles, self.surroundings)
         self.scaler = LatticeScaler(c.scaler)
@@ -250,7 +253,7 @@ def losses(model:DPCDVAE, crystals:CrystalBatch,
     pred = model.denoiser(noisy, z, t, lattice, model.bf16)
     mean = lambda per_atom: crystal_mean(per_atom, batch, B)
     type_loss = mean(nn.functional.cross_entropy(pred.type_logits, crystals.atomic_numbers - 1, reduction="none") * weight) if c.types == "argmax" else z.new_zeros(B)
-    terms = dict(coord=model.process.coord_weight * mean((pred.coords - noised.target).square().sum(-1)), type=type_loss, num_atoms=num_atoms_loss(model.heads.num_atoms(z), crystals.num_atoms),
+    terms = dict(coord=model.coord_weight[t] * mean((pred.coords - noised.target).square().sum(-1)), type=type_loss, num_atoms=num_atoms_loss(model.heads.num_atoms(z), crystals.num_atoms),
                  lattice=lattice_loss(scaled, model.scaler.transform(crystals.lengths, crystals.angles, crystals.num_atoms)),
                  composition=composition_loss(logits, fractions), kl=kl_loss(mu, log_var))
     return Losses(sum(getattr(c, f"cost_{k}") * v for k, v in terms.items()), **terms)
