@@ -128,3 +128,18 @@ def test_a_picture_words_or_a_kernel_that_lag_are_found_out(lab, page, film, lie
     with pytest.raises(AssertionError, match=said): slides(lab, page, root, film, 0.7, name="forward.player" if lie == "kernel" else "scrubber.player", tries=30)
     page.evaluate(f"() => {{ const v = {player(root)}; {mend} }}")
     slides(lab, page, root, film, 0.4)
+
+# ---- read only
+
+def test_page_without_a_kernel_shows_still_pictures(browser, tmp_path):
+    "The tour as it is kept, as HTML: every explorer has left a picture, and nothing is an error."
+    from nbconvert import HTMLExporter
+    html = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url="").from_filename(str(TOUR))[0]
+    (tmp_path/"tour.html").write_text(html)
+    context = browser.new_context(offline=True, viewport=dict(width=1000, height=900)); page = watch(context.new_page(), ["file:"])
+    page.goto((tmp_path/"tour.html").as_uri())
+    found = page.locator(".jp-OutputArea-output").all_inner_texts()
+    for name in ("CrystalPicker", "ForwardExplorer", "SchedulePlayground", "LiveSampler", "FilmCompare", "TimestepScrubber", "LatentExplorer"): assert any(name in t and "still picture" in t for t in found), name
+    assert page.evaluate("[...document.querySelectorAll('.jp-OutputArea-output svg')].filter(e => e.getBoundingClientRect().width > 60).length") >= 14
+    assert page.locator(".jp-OutputArea-output:has-text('Traceback')").count() == 0
+    context.close(); assert page.wrong == []
