@@ -83,6 +83,12 @@ def test_keyboard_reaches_everything(page, tmp_path):
     unnamed = page.evaluate("[...document.querySelectorAll('.dpv button, .dpv input, .dpv select')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim())).length")
     assert unnamed == 0
 
+def test_trails_are_those_of_the_film_that_is_shown(page, tmp_path):
+    show(page, film_html([make(F=21), make(F=21, seed=1)], tmp_path/"film.html", trails=True))
+    trails = f"(() => {{ const v = {PLAYER}; v.picture.update('light'); return [...v.picture.trails.arrays.from.slice(0, 30)]; }})()"
+    before = page.evaluate(trails); page.evaluate(f"{PLAYER}.session.replace([{PLAYER}.session.films[1]])")
+    assert np.abs(np.array(page.evaluate(trails)) - before).max() > 0.1      # as many frames, another path
+
 def test_playing_moves_smoothly_and_stops_at_the_end(page, tmp_path):
     show(page, film_html(make(F=9), tmp_path/"film.html", speed=30))
     page.evaluate(f"window.seen = []; void {PLAYER}.session.on(() => seen.push({PLAYER}.session.position))")

@@ -129,7 +129,7 @@ export class Picture {
   }
 
   memories(look, p) {
-    const s = this.session.state, film = this.film, key = [s.trails, s.crystal, s.wrapped, film.frames, s.palette, [...this.session.hidden], this.stamp].join();
+    const s = this.session.state, film = this.film, key = [s.trails, s.crystal, s.wrapped, film.frames, s.palette, [...this.session.hidden], this.session.stamp].join();
     this.trails.material.uniforms.now.value = p; this.trails.material.uniforms.memory.value = Math.max(0.12 * film.frames, 1.5);
     if (key === this.trailKey) return;
     this.trailKey = key;
