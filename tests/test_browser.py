@@ -266,7 +266,7 @@ def test_player_in_jupyterlab(lab, lab_page):
         held = kernel(lab.folder, lambda s: s["frame"] == frame and s["drawn"].get("frame") == frame)
         assert held["drawn"]["atoms"] == len(atoms(page)) and not held["playing"]
     assert colours(page)[0] > 40
-    page.click("[data-toggle=wrapped]"); kernel(lab.folder, lambda s: not s["wrapped"]); agrees(page, film, 36, wrapped=False)
+    page.click("[data-toggle=wrapped]"); kernel(lab.folder, lambda s: not s["wrapped"]); until(page, f"!{PLAYER}.dirty"); agrees(page, film, 36, wrapped=False)
     page.click("[data-toggle=wrapped]"); kernel(lab.folder, lambda s: s["wrapped"])
     page.locator(".dpv-stage").click(position=dict(x=5, y=200)); page.keyboard.press("ArrowRight"); page.keyboard.press("]")      # keys go to the player, not to the notebook
     kernel(lab.folder, lambda s: s["frame"] == 37 and s["picked"].get("index") == 0)
@@ -310,7 +310,7 @@ def test_player_in_voila(voila):
     for part, frame in ((0.5, 20), (0.9, 36)):
         drag(page, part); settled(page, frame); agrees(page, film, frame)
         kernel(folder, lambda s: s["frame"] == frame and s["drawn"].get("frame") == frame)
-    page.click("[data-toggle=wrapped]"); kernel(folder, lambda s: not s["wrapped"]); agrees(page, film, 36, wrapped=False)
+    page.click("[data-toggle=wrapped]"); kernel(folder, lambda s: not s["wrapped"]); until(page, f"!{PLAYER}.dirty"); agrees(page, film, 36, wrapped=False)
     kinds, share = painted(pixels(page, ".dpv-stage")); assert kinds > 25 and 0.01 < share < 0.95
     assert page.locator(".dpv-icon svg").count() >= 8      # the player's icons are its own
     assert [w for w in page.wrong if w != LATE] == []
