@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lab voila bench results export readme player clean
+.PHONY: setup demo test lab voila bench results export readme player screenshots clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,9 @@ results: $(STAMP)
 
 readme: $(STAMP)
 	@$(BIN)/python tests/readme.py
+
+screenshots: $(STAMP)
+	@$(BIN)/python tests/screenshots.py
 
 player:
 	@npm --prefix js ci && npm --prefix js run build

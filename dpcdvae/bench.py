@@ -4,27 +4,30 @@
 
 # %% auto #0
 __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'WALKS', 'CALLS', 'ENERGETIC', 'SMALL_GROUND', 'TRUSTED',
-           'LADDER', 'SYSTEMS', 'SMALL', 'EMBEDDED', 'SHOWN', 'graph_for', 'some', 'held_out', 'study', 'study_table',
-           'loss_curves', 'go_on', 'compare', 'compare_table', 'switches', 'switch_table', 'calls', 'calls_table',
-           'priors', 'prior_table', 'generation', 'generation_table', 'difference_of_means', 'ground', 'ground_table',
-           'regained', 'rested', 'relaxed_samples', 'trust', 'agreement', 'trust_table', 'agreement_lines', 'parity',
-           'steering', 'compared', 'longest_walks', 'walk_film', 'steering_table', 'crystal_system', 'describe_truth',
-           'nearest_of', 'same_reading', 'anatomy', 'ladder_table', 'match_by', 'films_of', 'lab', 'study_lab',
-           'small_run', 'lab_rates', 'differences', 'lab_answer', 'made_by', 'results_page', 'main']
+           'LADDER', 'SYSTEMS', 'FLAGS', 'DRAG', 'PLAY', 'MEMORY', 'SMALL', 'EMBEDDED', 'SHOWN', 'graph_for', 'some',
+           'held_out', 'study', 'study_table', 'loss_curves', 'go_on', 'compare', 'compare_table', 'switches',
+           'switch_table', 'calls', 'calls_table', 'priors', 'prior_table', 'generation', 'generation_table',
+           'difference_of_means', 'ground', 'ground_table', 'regained', 'rested', 'relaxed_samples', 'trust',
+           'agreement', 'trust_table', 'agreement_lines', 'parity', 'steering', 'compared', 'longest_walks',
+           'walk_film', 'steering_table', 'crystal_system', 'describe_truth', 'nearest_of', 'same_reading', 'anatomy',
+           'ladder_table', 'match_by', 'films_of', 'chromium', 'wandering', 'slider_latency', 'player_memory',
+           'player_bench', 'player_table', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer',
+           'made_by', 'results_page', 'main']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
-import argparse, json, os, re, time, warnings
+import argparse, json, os, re, shutil, subprocess, sys, time, warnings
 from pathlib import Path
 import torch
 from .cards import PARTS, letters, outcome_counts
 from .cli import load_model
 from .crystal import CrystalBatch
 from .data import atomic_write, load_crystals
+from .film import Film
 from .gpu import gpu_table, lease
 from .model import DPCDVAE, make_prior
 from .prior import PRIORS
 from .sampler import SAMPLERS
-from .speed import BENCH_DATA, bench, bench_table, circumstances
+from .speed import BENCH_DATA, bench, bench_table, circumstances, disturbed
 
 # %% ../nbs/53_bench.ipynb #65e2611d
 READINGS = {"free, mean": dict(), "free, sampled z": dict(z="sampled"), "composition forced": dict(force=("num_atoms", "composition")),
@@ -576,6 +579,74 @@ def films_of(model:DPCDVAE, crystals:CrystalBatch, places, seed:int=0, **options
     made = by_size(model, z, stats, ids, s, camera)
     return [camera.film(i, model.process, made[i], part[i], index=int(ids[i]), id=crystals.name(int(ids[i]))) for i in range(len(ids))]
 
+# %% ../nbs/53_bench.ipynb #5e1c02ab
+FLAGS = ("--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking "
+         "--disable-component-update --disable-sync").split()      # no graphics card and no network
+
+def chromium()->dict|None: # for playwright's launch; None if there is none
+    "Find the browser that tests and measurements use."
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return found and dict(executable_path=found, args=FLAGS)
+
+def wandering(num_atoms:int=24, num_frames:int=1000, seed:int=0)->Film:
+    "Make a film of atoms that wander at random through a cell and its faces."
+    g, numbers = torch.Generator().manual_seed(seed), torch.tensor([11, 17, 8])[torch.arange(num_atoms) % 3]
+    path = torch.rand((num_atoms, 3), generator=g) + torch.cumsum(0.01 * torch.randn((num_frames, num_atoms, 3), generator=g), 0)
+    return Film(t=torch.arange(num_frames - 1, -1, -1), noise=torch.linspace(1, 0, num_frames), alpha_bar=torch.linspace(0, 1, num_frames), frac_unwrapped=path, atomic_numbers=numbers.expand(num_frames, -1), x0=path[-1].expand(num_frames, -1, -1),
+                lengths=torch.tensor([9., 8.5, 8.]), angles=torch.tensor([90., 95., 90.]))
+
+DRAG = """async (changes) => { const v = document.querySelector('.dpv').player, slider = v.controls.slider, out = [];
+  for (let i = 1; i <= changes; i++) { const began = performance.now(); slider.value = (37 * i) % (+slider.max + 1); slider.dispatchEvent(new Event('input', { bubbles: true }));
+    if ((await v.next()).frame !== +slider.value) throw new Error('the picture is not the one that the slider asks for');
+    v.context.getImageData(2, 2, 1, 1); out.push(performance.now() - began); }
+  return out; }"""      # reading a pixel waits for the picture
+PLAY = """async (seconds) => { const v = document.querySelector('.dpv').player, end = performance.now() + 1000 * seconds; let n = 0;
+  for (v.controls.slider.value = 0, v.controls.slider.dispatchEvent(new Event('input')), v.controls.play.click(); performance.now() < end; n++) await v.next();
+  return n / seconds; }"""
+
+def slider_latency(page, path, changes:int=100)->list[float]: # ms, in order of size
+    "Measure how long it takes from a slider that moves to pixels that can be read."
+    page.goto(Path(path).absolute().as_uri())
+    page.wait_for_selector(".dpv-canvas"); page.wait_for_timeout(500)
+    page.evaluate(DRAG, 8)      # shaders are ready after the first pictures
+    return sorted(page.evaluate(DRAG, changes))
+
+MEMORY = """import psutil, sys
+from dpcdvae.bench import wandering
+from dpcdvae.widgets import FilmPlayer
+used = lambda: psutil.Process().memory_info().rss / 1e6
+FilmPlayer(wandering(2, 2)).get_state()      # what is loaded once is not the film's
+before = used(); player = FilmPlayer(wandering(*map(int, sys.argv[1:]))); player.get_state(); print(used() - before)"""
+
+def player_memory(num_atoms:int=24, num_frames:int=1000, seed:int=0)->float: # MB
+    "Measure by how much a kernel grows when it shows a film, in a process of its own."
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(num_atoms), str(num_frames), str(seed)], capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS="1"))
+    if done.returncode: raise RuntimeError(done.stderr[-1500:])
+    return float(done.stdout)
+
+def player_bench(seed:int=0, changes:int=100, num_atoms:int=24, num_frames:int=1000)->dict:
+    "Measure the film player: from slider to picture, pictures a second while it plays, memory of the kernel, size of a page."
+    import tempfile
+    from playwright.sync_api import sync_playwright
+    from dpcdvae.plot import film_html
+    film, when = wandering(num_atoms, num_frames, seed), circumstances()
+    with tempfile.TemporaryDirectory() as d, sync_playwright() as p:
+        browser = p.chromium.launch(**(chromium() or {}))
+        page = browser.new_page(viewport=dict(width=1100, height=920))
+        ms = slider_latency(page, film_html(film, Path(d) / "film.html", num_frames, height=420), changes)
+        played, version, size = page.evaluate(PLAY, 4), browser.version, film_html(film, Path(d) / "short.html", 300).stat().st_size
+        browser.close()
+    at = lambda q: round(ms[int(q * (len(ms) - 1))], 1)
+    return dict(name="player", atoms=num_atoms, frames=num_frames, seed=seed, changes=changes, latency_ms=dict(least=at(0), median=at(0.5), most_of_ten=at(0.9), largest=at(1)), pictures_per_s=round(played, 1), kernel_mb=round(player_memory(num_atoms, num_frames, seed), 1),
+                page_mb_300_frames=round(size / 1e6, 2), browser=f"Chromium {version}, headless, software GL", made_on=when)
+
+def player_table(r:dict)->str: # markdown
+    "Put the measurements of the player into a table."
+    ms = r["latency_ms"]
+    rows = ["| | measured | goal |", "|---|---|---|", f"| from slider to drawn frame, median of {r['changes']} | {ms['median']:.0f} ms | 50 ms |", f"| nine of ten are below | {ms['most_of_ten']:.0f} ms | |", f"| quickest, slowest | {ms['least']:.0f} ms, {ms['largest']:.0f} ms | |",
+            f"| pictures a second while it plays | {r['pictures_per_s']:.0f} | |", f"| memory of the kernel | {r['kernel_mb']:.1f} MB | 20 MB |", f"| page of 300 frames | {r['page_mb_300_frames']:.2f} MB | 1.5 MB |"]
+    return "\n".join([*rows, "", f"{r['atoms']} atoms, {r['frames']} frames, seed {r['seed']}; {r['browser']}; load {r['made_on']['load']:.2f} before" + (f". **{warning}**" if (warning := disturbed(r["made_on"]["load"])) else ".")])
+
 # %% ../nbs/53_bench.ipynb #d5a22ce9
 SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,)) # enough to see that an experiment runs
 
@@ -650,6 +721,7 @@ EMBEDDED = ("perov_mini", "carbon_mini")
 
 def made_by(name:str, r:dict)->str: # command
     "Name the command that makes a file of results again."
+    if r.get("name") == "player": return f"python -m dpcdvae.bench player --seed {r['seed']} --out results/{name}.json"
     data = r.get("data") or list(r.get("sets", {})) or next(iter(r.get("models", {}).values()), {}).get("data") or "perov_mini"
     data = " ".join(d if d in EMBEDDED else f"DIR/{d}" for d in ([data.split(" (")[0]] if isinstance(data, str) else data))
     flags = [("run", "run"), ("num", "num"), ("num_new", "num-new"), ("property", "property"), ("steps", "steps"), ("seed", "seed")]
@@ -667,7 +739,7 @@ def _regained(r):
     m = r["metrics"]
     return f"{m['back']['count']} of {m['back']['total']} held-out crystals relax back to where they came from; they begin {_energy(m['above'])} above the known ground state and end {_energy(m['left'])} from it ({m['left']['count']} crystals). {r['calculator']}."
 
-SHOWN = {"anatomy": ladder_table, "calls": _calls, "ground": ground_table, "trust": trust_table, "steering": steering_table, "presets": compare_table, "regained": _regained,
+SHOWN = {"anatomy": ladder_table, "calls": _calls, "ground": ground_table, "trust": trust_table, "steering": steering_table, "presets": compare_table, "regained": _regained, "player": player_table,
          "priors": lambda r: prior_table(r), "switches": lambda r: switch_table(r), "generation": lambda r: generation_table(r)} # kind -> table
 
 def results_page(folder="results")->str: # markdown
@@ -682,9 +754,9 @@ def results_page(folder="results")->str: # markdown
 
 # %% ../nbs/53_bench.ipynb #c5bff41d
 def main(argv=None):
-    "Measure speed, make a study, turn the switches, compare the paper's models, priors, samplers, energies, steer, or take errors apart."
+    "Measure speed, make a study, turn the switches, compare the paper's models, priors, samplers, energies, steer, take errors apart, or measure the film player."
     p = argparse.ArgumentParser("python -m dpcdvae.bench")
-    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "calls", "ground", "regained", "trust", "steering", "anatomy", "gpu", "page"])
+    p.add_argument("what", nargs="?", default="speed", choices=["speed", "study", "switches", "presets", "priors", "generation", "calls", "ground", "regained", "trust", "steering", "anatomy", "gpu", "player", "page"])
     p.add_argument("--data", nargs="+"); p.add_argument("--out", type=Path); p.add_argument("--preset", default="default")
     p.add_argument("--run", type=Path); p.add_argument("--max-time", help="of a training; ground: 00:02:00, else 01:00:00"); p.add_argument("--num", type=int, help="crystals; ground: 24, trust: 7 of each kind, else 512"); p.add_argument("--num-new", type=int, default=64)
     p.add_argument("--property", help="generation: column of the data whose distribution to compare"); p.add_argument("--seed", type=int, default=0); p.add_argument("--threads", type=int); p.add_argument("--steps", type=int); p.add_argument("--only-free", action="store_true"); p.add_argument("--only-new", action="store_true", help="keep the reconstructions of the results file, generate again")
@@ -699,6 +771,8 @@ def main(argv=None):
     os.environ.setdefault("SPGLIB_WARNING", "OFF")                                # a crystal without symmetry is no news
     if a.what == "page": return print(atomic_write(Path("results/README.md"), results_page() + "\n"))
     if a.what == "trust": return print(trust_table(trust(a.data, a.out, a.num, a.max_atoms, a.calculator or "gpaw", a.seed, workers=a.workers or 1)))
+    if a.what == "player":
+        return print(player_table(json.loads(atomic_write(a.out, json.dumps(player_bench(a.seed), indent=1) + "\n").read_text())))
     if a.what == "presets":
         return print(compare_table(compare(a.data, PAPERS, a.run or Path("runs/results/presets"), a.out, (a.seed,), num=a.num, max_time=a.max_time, steps=a.steps)))
     if len(a.data) > 1 and a.what != "speed": p.error("only speed, presets and trust take more than one data set")

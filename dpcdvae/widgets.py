@@ -361,6 +361,7 @@ def live(fig, # a plotly figure
     "Turn a figure into one that changes, on the background of its page; what is told before, a page that is opened later knows."
     made = paper(go.Figure(fig), width=width, height=height, **dict(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font=dict(color=SOFT, size=12), margin=dict(l=52, r=10, t=28, b=42)) | layout)
     made.update_xaxes(tickfont_size=11, gridcolor="rgba(134,142,150,.25)", zerolinecolor="rgba(134,142,150,.4)").update_yaxes(tickfont_size=11, gridcolor="rgba(134,142,150,.25)", zerolinecolor="rgba(134,142,150,.4)")
+    made.update_yaxes(tickfont_size=9, selector=dict(exponentformat="power"))      # plotly writes powers larger
     made = go.FigureWidget(made)
     made._config = dict(displayModeBar=False)
     return made
@@ -992,7 +993,7 @@ def map_figure(points, values, names, title, axes, # as `latent` takes them
     quiet = dict(hoverinfo="skip", showlegend=False)
     line, ends, here = (dict(x=rounded(at[:, 0]), y=rounded(at[:, 1])) for at in path)
     fig.add_scatter(**line, mode="lines", line=dict(color="#e03131", width=2, dash="dot"), name="path", **quiet)
-    fig.add_scatter(**ends, mode="markers+text", text=["first", "second"], textposition="top center", textfont=dict(color="#e03131"), marker=dict(color="rgba(0,0,0,0)", size=16, line=dict(color="#e03131", width=2)), name="ends", **quiet)
+    fig.add_scatter(**ends, mode="markers+text", text=["<b>first</b>", "<b>second</b>"], textposition="top center", textfont=dict(color="#e03131", size=13), marker=dict(color="rgba(0,0,0,0)", size=16, line=dict(color="#e03131", width=2)), name="ends", **quiet)
     fig.add_scatter(**here, mode="markers", marker=dict(color="#e03131", size=13, symbol="star"), name="here", **quiet)
     return fig
 

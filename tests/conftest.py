@@ -4,17 +4,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FLAGS = ("--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync").split()
 
 @pytest.fixture(scope="module")
 def browser():
     "Chromium for one file of tests; its event loop ends with the file, so that other files find none running."
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found: pytest.skip("no chromium on this machine: apt-get install chromium")
+    from dpcdvae.bench import chromium
+    if not chromium(): pytest.skip("no chromium on this machine: apt-get install chromium")
     with api.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=found, args=FLAGS)
+        b = p.chromium.launch(**chromium())
         yield b
         b.close()
 
@@ -46,19 +44,30 @@ def page(browser):
     context.close()
     assert page.wrong == []
 
+def notebook(cells):
+    "A notebook of some pieces of code."
+    code = [dict(cell_type="code", execution_count=None, id=f"cell{i}", metadata={}, outputs=[], source=c) for i, c in enumerate(cells)]
+    return dict(cells=code, metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"), language_info=dict(name="python")), nbformat=4, nbformat_minor=5)
+
+def surroundings(folder):
+    "The environment of a server that keeps everything in its folder and imports this copy of the package."
+    return dict(os.environ, JUPYTER_RUNTIME_DIR=str(folder/"runtime"), IPYTHONDIR=str(folder/"ipython"), PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), OMP_NUM_THREADS="1")
+
+def free_port():
+    with socket.socket() as s: s.bind(("127.0.0.1", 0)); return s.getsockname()[1]
+
 class Lab:
     "A JupyterLab server in a folder of its own."
     def __init__(self, folder):
         self.folder, self.token = Path(folder), "test"
-        with socket.socket() as s: s.bind(("127.0.0.1", 0)); self.port = s.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (folder/"work").mkdir()
         quiet = folder/"settings/@jupyterlab/apputils-extension"; quiet.mkdir(parents=True)
         (quiet/"notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
         config = folder/"config/labconfig"; config.mkdir(parents=True)
         (config/"page_config.json").write_text('{"buildCheck": false, "buildAvailable": false}')
-        env = dict(os.environ, JUPYTER_CONFIG_DIR=str(folder/"config"), JUPYTERLAB_SETTINGS_DIR=str(folder/"settings"), JUPYTERLAB_WORKSPACES_DIR=str(folder/"spaces"), JUPYTER_RUNTIME_DIR=str(folder/"runtime"),
-                   IPYTHONDIR=str(folder/"ipython"), PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), OMP_NUM_THREADS="1")
+        env = surroundings(folder) | dict(JUPYTER_CONFIG_DIR=str(folder/"config"), JUPYTERLAB_SETTINGS_DIR=str(folder/"settings"), JUPYTERLAB_WORKSPACES_DIR=str(folder/"spaces"))
         self.log = open(folder/"lab.log", "w")
         self.process = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
                                          f"--ServerApp.root_dir={folder/'work'}", "--LabApp.expose_app_in_browser=True"], cwd=folder, env=env, stdout=self.log, stderr=self.log)
@@ -74,8 +83,7 @@ class Lab:
 
     def open(self, page, name, cells):
         "Open a notebook of these cells; nothing is run yet."
-        code = [dict(cell_type="code", execution_count=None, id=f"cell{i}", metadata={}, outputs=[], source=c) for i, c in enumerate(cells)]
-        self.open_book(page, name, dict(cells=code, metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"), language_info=dict(name="python")), nbformat=4, nbformat_minor=5))
+        self.open_book(page, name, notebook(cells))
 
     def open_book(self, page, name, book):
         "Open a notebook as it is; nothing is run yet."
@@ -129,3 +137,24 @@ def lab_page(browser, lab):
     page.set_default_timeout(90000)
     yield page
     context.close()
+
+@pytest.fixture
+def voila(browser, tmp_path):
+    "Serve a notebook by Voila, with the template that asks nobody for icons; gives a page that shows it, and the folder of its kernel."
+    pytest.importorskip("voila", reason="voila is not installed: pip install voila")
+    open_now = []
+    def serve(book, width=1000):
+        port = free_port(); url = f"http://127.0.0.1:{port}/"
+        (tmp_path/"work").mkdir(); (tmp_path/"work/book.ipynb").write_text(json.dumps(book))
+        log = open(tmp_path/"voila.log", "w")      # (an editor's extension, where one is installed, does not know Voila)
+        server = subprocess.Popen([sys.executable, "-m", "voila", "book.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--template=offline", "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext"],
+                                  cwd=tmp_path/"work", env=surroundings(tmp_path) | dict(JUPYTER_PATH=str(ROOT/"share/jupyter")), stdout=log, stderr=log)
+        context = browser.new_context(viewport=dict(width=width, height=800)); open_now.append((context, server, log))
+        page = watch(context.new_page(), [url, url.replace("http", "ws")])
+        page.set_default_timeout(300000)
+        for _ in range(100):
+            try: page.goto(url); break
+            except Exception: page.wait_for_timeout(300)      # it is not up yet
+        return page, tmp_path
+    yield serve
+    for context, server, log in open_now: context.close(); server.terminate(); server.wait(30); log.close()

@@ -1,5 +1,5 @@
 "A hand on one player of a page: it drags, looks, and compares what is drawn, read and held with the film."
-import io
+import io, json, time
 import numpy as np
 from conftest import until
 
@@ -56,6 +56,16 @@ def agrees(page, film, frame, wrapped=True, root=".dpv"):
         assert np.abs(np.array(a["at"]) - np.array(a["frac"]) @ film.crystal().lattice[0].double().numpy()).max() < 1e-4
         assert a["z"] == int(film.atomic_numbers[frame, i])
     return found
+
+def kernel(folder, what, timeout=40):
+    "Wait until what a kernel wrote of its widgets (in work/state.json) satisfies a test; return it."
+    deadline, path, held = time.time() + timeout, folder/"work/state.json", None
+    while time.time() < deadline:
+        if path.exists():
+            held = json.loads(path.read_text())
+            if what(held): return held
+        time.sleep(0.1)
+    raise AssertionError(f"the kernel still says {held}")
 
 CROWDED = """root => { const box = root.getBoundingClientRect(), wrong = [], name = e => e.getAttribute('aria-label') || e.textContent.trim().slice(0, 20) || e.className;
   const parts = [...root.querySelectorAll('button, select, .dpv-slider, .dpv-read, .dpv-count, .dpv-ticks span, .dpv-title, .dpv-plotlegend span, .dpv-help div, .dpv-choice > span')].filter(e => e.checkVisibility()).map(e => [e, e.getBoundingClientRect()]);

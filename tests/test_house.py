@@ -175,6 +175,12 @@ def test_readme_is_made_from_the_index_notebook():
     done = subprocess.run([sys.executable, str(ROOT/"tests/readme.py"), "--check"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-500:]
 
+def test_pictures_of_readme_and_index_are_there_and_small():
+    named = lambda path: [path.parent/f for f in re.findall(r"!\[[^\]]{10,}\]\(([^)]+)\)", path.read_text())]
+    shown = named(ROOT/"README.md")
+    assert shown == named(ROOT/"nbs/index.ipynb") and 2 <= len(shown) <= 3
+    for p in shown: assert 5_000 < p.stat().st_size < 80_000, p.name
+
 def test_figures_of_the_readme_are_those_of_the_results():
     from dpcdvae.bench import study_table
     table, readme = study_table(ROOT/"results"), (ROOT/"README.md").read_text()

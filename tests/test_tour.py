@@ -1,10 +1,10 @@
-"The tour in a real JupyterLab, from the first cell to the last, by mouse."
+"The tour in a real JupyterLab and in Voila, from the first cell to the last, by mouse; and on a page without a kernel."
 import json
 from pathlib import Path
 import pytest
-from conftest import LATE, until, watch
+from conftest import LATE, notebook, until, watch
 from dpcdvae.film import read_film
-from hand import agrees, atoms, drag, painted, pixels, player, settled, state
+from hand import agrees, atoms, crowded, drag, kernel, painted, pixels, player, settled, state
 
 TOUR = Path(__file__).resolve().parents[1]/"nbs/tutorials/00_tour.ipynb"
 DEAF = "document.addEventListener('input', e => e.target.matches('.dpv-slider') && e.stopImmediatePropagation(), true)"      # nobody hears the slider
@@ -33,13 +33,13 @@ def unharmed(lab, page):
     "No error output, no page error, no request to elsewhere. (A busy machine may make anywidget complain; the player bears it.)"
     assert (lab.errors(page), [w for w in page.wrong if w != LATE]) == ([], [])
 
-def cell(page, code):
-    "Bring the cell that holds some code into view; return a selector of its outputs."
+def cell(page, code, part=".dpv-stage"):
+    "Bring a part of the output of the cell that holds some code into view; return a selector of the cell."
     found = page.evaluate("""code => { const all = window.jupyterapp.shell.currentWidget.content.widgets, i = all.findIndex(w => w.model.type === 'code' && w.model.sharedModel.source.includes(code));
       if (i >= 0) all[i].node.dataset.tour = i; return i; }""", code)
     assert found >= 0, f"no cell of the tour holds {code}"
     at = f"[data-tour=\"{found}\"]"
-    page.locator(f"{at} .dpv-stage").first.evaluate("e => e.scrollIntoView({block: 'center'})")
+    page.locator(f"{at} {part}").first.evaluate("e => e.scrollIntoView({block: 'center'})")
     return at
 
 def ask_until(lab, page, expression, value, tries=200):
@@ -128,3 +128,101 @@ def test_a_picture_words_or_a_kernel_that_lag_are_found_out(lab, page, film, lie
     with pytest.raises(AssertionError, match=said): slides(lab, page, root, film, 0.7, name="forward.player" if lie == "kernel" else "scrubber.player", tries=30)
     page.evaluate(f"() => {{ const v = {player(root)}; {mend} }}")
     slides(lab, page, root, film, 0.4)
+
+# ---- haste, a small window, no kernel
+
+CONTROLS = {"picker = ": "button text", "forward = ": "button select time number checkbox", "SchedulePlayground(picker": "button select time slider number checkbox", "sampler = LiveSampler": "button select time number checkbox",
+            "FilmCompare(films": "button slider", "scrubber = ": "button select time", "LatentExplorer(model": "button select time slider number"}
+HASTE = """at => { const done = {}, note = k => { done[k] = (done[k] ?? 0) + 1; }, tell = (e, ...kinds) => kinds.forEach(k => e.dispatchEvent(new Event(k, { bubbles: true })));
+  const outputs = document.querySelector(at).querySelector('.jp-OutputArea'), leave = e => ['Save a picture', 'Full screen'].includes(e.getAttribute('aria-label')) || e.closest('.modebar');
+  for (let i = 0; i < 10; i++) {
+    for (const e of outputs.querySelectorAll('button')) if (!leave(e) && !e.disabled && e.isConnected) { e.click(); note('button'); }
+    for (const e of outputs.querySelectorAll('input[type=checkbox]')) { e.click(); note('checkbox'); }
+    for (const e of outputs.querySelectorAll('select')) if (!e.disabled) { e.selectedIndex = i % e.options.length; tell(e, 'change'); note('select'); }
+    for (const e of outputs.querySelectorAll('.dpv-slider')) { e.value = +e.min + (e.max - e.min) * (7 * i % 10) / 9; tell(e, 'input', 'change'); note('time'); }
+    for (const e of outputs.querySelectorAll('.noUi-target')) { const { min, max } = e.noUiSlider.options.range, [low] = [].concat(min), [high] = [].concat(max); e.noUiSlider.set(low + (high - low) * (3 * i % 10) / 9, true); note('slider'); }
+    for (const e of outputs.querySelectorAll('input[type=number]')) if (!e.disabled) { e.value = 1 + 3 * i; tell(e, 'input', 'change'); note('number'); }
+    for (const e of outputs.querySelectorAll('input[type=text]')) if (!e.disabled) { e.value = ['Ti', 'SrTiO3', '', 'zzz'][i % 4]; tell(e, 'input', 'change', 'blur'); note('text'); }
+  }
+  return done; }"""
+
+@pytest.mark.parametrize("code", CONTROLS)
+def test_ten_rapid_changes_of_every_control(lab, page, film, code):
+    "All at once, as fast as the page can; then whatever runs is stopped, and the kernel and the slider answer as before."
+    at, wanted = cell(page, code, ".jp-OutputArea-output"), CONTROLS[code].split()
+    done = page.evaluate(HASTE, at)
+    assert set(done) >= set(wanted) and all(done[k] >= 10 for k in wanted), done
+    lab.ask(page, "None if sampler.stop() else None"); ask_until(lab, page, "sampler.state", "idle", 1200)
+    for i in range(page.locator(f"{at} .dpv").count()):
+        view = f"document.querySelectorAll('{at} .dpv')[{i}].player"
+        page.evaluate(f"{view}.session.set({{playing: false, supercell: 1, theme: 'auto'}})"); page.locator(f"{at} .dpv-stage").nth(i).scroll_into_view_if_needed()
+        until(page, f"!{view}.dirty && {view}.session.drawn.frame === {view}.session.state.frame")
+    unharmed(lab, page)
+    root = cell(page, "scrubber = ") + " .dpv"
+    lab.ask(page, "[scrubber.set_trait('frame', 3)] and scrubber.player.set_trait('wrapped', True)")
+    slides(lab, page, root, film, 0.35, tries=1200)
+
+def test_resized_windows(lab, page, film):
+    try:
+        for width, height in ((620, 700), (420, 900), (1600, 500), (1250, 1000)):
+            page.set_viewport_size(dict(width=width, height=height))
+            root = cell(page, "scrubber = ", ".dpv-slider") + " .dpv"
+            page.wait_for_timeout(600)      # JupyterLab lays its panels out
+            slides(lab, page, root, film, 0.35 if width > 1000 else 0.8, tries=600)
+            assert crowded(page, root) == []
+    finally: page.set_viewport_size(dict(width=1250, height=1000))
+    unharmed(lab, page)
+
+def test_a_closed_kernel_leaves_no_exception_and_no_frozen_player(lab, page, film):
+    "The last on this page."
+    unharmed(lab, page)
+    lab.close_kernels(); page.wait_for_timeout(1500)
+    for code in CONTROLS: page.evaluate(HASTE, cell(page, code, ".jp-OutputArea-output"))
+    root = cell(page, "scrubber = ", ".dpv-slider") + " .dpv"
+    page.evaluate(f"{player(root)}.session.set({{playing: false, supercell: 1, wrapped: true, ghosts: false}})")
+    for part in (0.9, 0.25): drag(page, part, root); settled(page, round(part * (len(film) - 1)), root=root)
+    agrees(page, film, round(0.25 * (len(film) - 1)), root=root)
+    assert [w for w in page.wrong if w.startswith(("error", "asks")) and w != LATE] == []
+
+# ---- Voila
+
+NO_MODEL = "error r.setData is not a function"      # plotly's extension would keep a picture of a static figure in the notebook, and Voila has none; the figure is drawn
+TELL = """import json
+scrubber.film.save("film.safetensors")
+def tell(_=None):
+    Path("state.json.tmp").write_text(json.dumps(dict(frame=scrubber.player.frame, drawn=scrubber.player.drawn, wrapped=scrubber.player.wrapped, state=sampler.state, rows=len(sampler.rows), made=len(sampler.film) if sampler.film else 0))); Path("state.json.tmp").rename("state.json")
+scrubber.add_class("the-scrubber"); sampler.add_class("the-sampler")
+scrubber.player.observe(tell); sampler.player.observe(tell); sampler.observe(tell); tell()"""
+
+def test_tour_in_voila(voila):
+    book = tour(); book["cells"] += notebook([TELL])["cells"]
+    page, folder = voila(book, 1250)
+    page.wait_for_selector(".the-scrubber .dpv"); film, root, live = read_film(folder/"work/film.safetensors"), ".the-scrubber .dpv", ".the-sampler"
+    page.locator(f"{root} .dpv-stage").evaluate("e => e.scrollIntoView({block: 'center'})"); settled(page, 30, root=root)
+    for part in (0.6, 0.2):
+        frame = round(part * (len(film) - 1)); drag(page, part, root); settled(page, frame, root=root)
+        kernel(folder, lambda s: s["frame"] == frame == s["drawn"].get("frame")); agrees(page, film, frame, root=root)
+    page.click(f"{root} [data-toggle=wrapped]"); kernel(folder, lambda s: not s["wrapped"]); until(page, f"!{player(root)}.dirty"); agrees(page, film, frame, False, root)
+    kinds, share = painted(pixels(page, f"{root} .dpv-stage")); assert kinds > 25 and 0.01 < share < 0.95
+    press = lambda name: page.click(f"{live} button:has-text('{name}')")
+    page.locator(f"{live} .dpv-stage").evaluate("e => e.scrollIntoView({block: 'center'})")
+    press("Start"); until(page, f"{player(live + ' .dpv')}.session.drawn.frame >= 2"); press("Pause"); kernel(folder, lambda s: s["state"] == "paused")
+    press("Stop"); made = kernel(folder, lambda s: s["state"] == "idle" and s["made"])["made"]
+    assert 2 < made < 61; settled(page, made - 1, root=f"{live} .dpv")
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-error").count() == 0 and page.locator(".js-plotly-plot .main-svg").count() >= 7
+    assert [w for w in page.wrong if w not in (LATE, NO_MODEL)] == []
+
+# ---- read only
+
+def test_page_without_a_kernel_shows_still_pictures(browser, tmp_path):
+    "The tour as it is kept, as HTML: every explorer has left a picture, and nothing is an error."
+    from nbconvert import HTMLExporter
+    html = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url="").from_filename(str(TOUR))[0]
+    (tmp_path/"tour.html").write_text(html)
+    context = browser.new_context(offline=True, viewport=dict(width=1000, height=900)); page = watch(context.new_page(), ["file:"])
+    page.goto((tmp_path/"tour.html").as_uri())
+    found = page.locator(".jp-OutputArea-output").all_inner_texts()
+    for name in ("CrystalPicker", "ForwardExplorer", "SchedulePlayground", "LiveSampler", "FilmCompare", "TimestepScrubber", "LatentExplorer"): assert any(name in t and "still picture" in t for t in found), name
+    assert page.evaluate("[...document.querySelectorAll('.jp-OutputArea-output svg')].filter(e => e.getBoundingClientRect().width > 60).length") >= 14
+    assert page.locator(".jp-OutputArea-output:has-text('Traceback')").count() == 0
+    context.close(); assert page.wrong == []

@@ -3,6 +3,7 @@ import hashlib, json, math, os, re, shutil, subprocess, sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, torch, traitlets
+from dpcdvae.bench import player_memory
 from dpcdvae.crystal import CrystalBatch, toy
 from dpcdvae.film import Film, FilmError
 from dpcdvae.lattice import wrap
@@ -138,25 +139,10 @@ def test_scrub_is_the_player():
     assert isinstance(p, FilmPlayer) and p.bonds
 
 def test_memory_of_a_long_film():
-    code = """
-import os, psutil, torch, anywidget, ase.data, scipy.optimize
-from dpcdvae.widgets import FilmPlayer
-from dpcdvae.film import Film
-from dpcdvae.crystal import toy
-def film(F, n):
-    path = torch.rand(F, n, 3)
-    return Film(torch.arange(F), torch.rand(F), torch.rand(F), path, torch.randint(1, 60, (n,)).expand(F, n), path, torch.tensor([9., 9, 9]), torch.tensor([90., 90, 90]))
-FilmPlayer(film(2, 2))
-base = psutil.Process().memory_info().rss
-player = FilmPlayer(film(1000, 24))
-player.get_state()
-print((psutil.Process().memory_info().rss - base) / 2**20)
-"""
     pytest.importorskip("psutil")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"), timeout=300)
-    assert done.returncode == 0, done.stderr[-1500:]
-    print(f"\nkernel memory of a player of 1,000 frames and 24 atoms: {float(done.stdout):.1f} MiB")
-    assert float(done.stdout) < 20
+    grown = player_memory(24, 1000)
+    print(f"\nkernel memory of a player of 1,000 frames and 24 atoms: {grown:.1f} MB")
+    assert 1 < grown < 20      # the film itself takes a megabyte
 
 # ---- the bundle
 

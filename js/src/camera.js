@@ -1,4 +1,4 @@
-// Where the reader stands: a turn, a zoom and a shift. Orthographic or in perspective.
+// Where the reader stands: a turn, a zoom, and a shift from home, where the crystal is in the middle of the picture. Orthographic or in perspective.
 import { Matrix4, OrthographicCamera, PerspectiveCamera, Quaternion, Vector3 } from "three";
 
 const FIELD = 26; // degrees of view in perspective
@@ -6,7 +6,7 @@ const vector = (v) => new Vector3(v[0], v[1], v[2]);
 
 export class View {
   constructor() {
-    this.turn = new Quaternion(); this.zoom = 1; this.shift = new Vector3(); this.center = new Vector3(); this.half = 5; this.radius = 5;
+    this.turn = new Quaternion(); this.zoom = 1; this.shift = new Vector3(); this.home = new Vector3(); this.center = new Vector3(); this.half = 5; this.radius = 5;
     this.flat = new OrthographicCamera(); this.deep = new PerspectiveCamera(FIELD);
   }
 
@@ -23,13 +23,15 @@ export class View {
     const box = [new Vector3(Infinity, Infinity, Infinity), new Vector3(-Infinity, -Infinity, -Infinity)], back = this.turn.clone().invert();
     for (const p of points) { box[0].min(vector(p)); box[1].max(vector(p)); }
     this.center = box[0].clone().add(box[1]).multiplyScalar(0.5);
-    let wide = 0, high = 0, far = 0;
+    const low = new Vector3(Infinity, Infinity, Infinity), high = new Vector3(-Infinity, -Infinity, -Infinity); // as they are seen
+    let far = 0;
     for (const p of points) {
       const v = vector(p).sub(this.center), q = v.clone().applyQuaternion(back);
-      wide = Math.max(wide, Math.abs(q.x)); high = Math.max(high, Math.abs(q.y)); far = Math.max(far, v.length());
+      low.min(q); high.max(q); far = Math.max(far, v.length());
     }
+    this.home = low.clone().add(high).multiplyScalar(0.5).setZ(0);
     this.radius = far + margin;
-    this.half = Math.max(high + margin, (wide + margin) / Math.max(aspect, 0.2), 0.56 * this.radius);
+    this.half = Math.max((high.y - low.y) / 2 + margin, ((high.x - low.x) / 2 + margin) / Math.max(aspect, 0.2), 0.56 * this.radius);
     this.zoom = 1; this.shift.set(0, 0, 0);
   }
 
@@ -47,7 +49,7 @@ export class View {
   camera(projection, aspect) {
     const deep = projection === "perspective", half = (this.half / this.zoom) * (deep ? 1.14 : 1), c = deep ? this.deep : this.flat;
     const far = deep ? half / Math.tan((FIELD * Math.PI) / 360) : 4 * this.radius + 4 * this.half;
-    const middle = this.center.clone().add(this.shift.clone().applyQuaternion(this.turn));
+    const middle = this.center.clone().add(this.home.clone().add(this.shift).applyQuaternion(this.turn));
     c.position.copy(middle).add(new Vector3(0, 0, far).applyQuaternion(this.turn));
     c.quaternion.copy(this.turn);
     if (deep) { c.aspect = aspect; c.near = Math.max(far - 3 * this.radius, 0.02 * far); } else { c.left = -half * aspect; c.right = half * aspect; c.top = half; c.bottom = -half; c.near = 0.01; }

@@ -24,13 +24,13 @@ export class Picture {
     const body = { center: 4, color: 4 }, stick = { start: 4, along: 4, color: 4 }, stroke = { from: 3, to: 3, color: 4, span: 4 };
     const add = (name, order, batch) => { this[name] = batch; batch.mesh.renderOrder = order; this.scene.add(batch.mesh); };
     this.makeSpheres = (d, order) => { const b = new Batch(shaders.sphere, ...dome(d), body, u()); b.mesh.renderOrder = order; this.scene.add(b.mesh); return b; };
-    add("solidBonds", 1, new Batch(shaders.rod, ...tube(14, false), stick, u({ head: 0 })));
-    add("arrows", 2, new Batch(shaders.rod, ...tube(14, true), stick, u({ head: 0.34 })));
+    add("solidBonds", 1, new Batch(shaders.rod, ...tube(14, false), stick, u({ head: 0, lift: 0 })));
+    add("arrows", 2, new Batch(shaders.rod, ...tube(14, true), stick, u({ head: 0.34, lift: 0 })));
     add("edges", 3, new Batch(shaders.line, ...QUAD, stroke, u({ width: 1.6, now: 0, memory: 0 })));
     add("axes", 4, new Batch(shaders.line, ...QUAD, stroke, u({ width: 3.2, now: 0, memory: 0 })));
     add("trails", 5, new Batch(shaders.line, ...QUAD, stroke, u({ width: 2, now: 0, memory: 1 }), { depthWrite: false }));
     add("target", 6, new Batch(shaders.ring, ...SQUARE, body, u({ width: 2.4, lift: 0 }), { depthWrite: false }));
-    add("ghostBonds", 7, new Batch(shaders.rod, ...tube(14, false), stick, u({ head: 0 }), { depthWrite: false }));
+    add("ghostBonds", 7, new Batch(shaders.rod, ...tube(14, false), stick, u({ head: 0, lift: 0 }), { depthWrite: false }));
     add("pick", 9, new Batch(shaders.ring, ...SQUARE, body, u({ width: 3, lift: 0 }), { depthWrite: false, depthTest: false }));
     this.levels = new Map();
   }
@@ -95,7 +95,7 @@ export class Picture {
     }
     this.solidBonds.end(); this.ghostBonds.end();
     const home = this.atoms.filter((a) => a.home && a.alpha > 0.5);
-    this.arrows.begin(home.length);
+    this.arrows.begin(home.length); this.arrows.material.uniforms.lift.value = this.widest; // a short arrow is seen on its ball
     if (s.arrows) { const to = toPredicted(film, p); for (const a of home) if (norm(to[a.atom]) > 0.06) this.arrows.add(...a.at, 0.05, ...to[a.atom], 1, ...look.arrow, 1); }
     this.arrows.end();
     this.outline(look);
@@ -129,7 +129,7 @@ export class Picture {
   }
 
   memories(look, p) {
-    const s = this.session.state, film = this.film, key = [s.trails, s.crystal, s.wrapped, film.frames, s.palette, [...this.session.hidden], this.stamp].join();
+    const s = this.session.state, film = this.film, key = [s.trails, s.crystal, s.wrapped, film.frames, s.palette, [...this.session.hidden], this.session.stamp].join();
     this.trails.material.uniforms.now.value = p; this.trails.material.uniforms.memory.value = Math.max(0.12 * film.frames, 1.5);
     if (key === this.trailKey) return;
     this.trailKey = key;

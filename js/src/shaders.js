@@ -29,9 +29,9 @@ void main() {
 void main() { result = vec4(pale(shine(paint.rgb, normalize(n), at), -at.z), paint.a); }`,
 };
 
-// Rods: a shaft whose end may fade (along.w), and where \`head\` > 0 a cone on its end. shape = (cos, sin, stage): 0 start, 1 end of the shaft, 2 rim of the head, 3 tip.
+// Rods: a shaft whose end may fade (along.w), and where \`head\` > 0 a cone on its end; what is nearer to the reader by less than `lift` does not hide it. shape = (cos, sin, stage): 0 start, 1 end of the shaft, 2 rim of the head, 3 tip.
 export const rod = {
-  vertexShader: `${HEAD} uniform float head;
+  vertexShader: `${HEAD} uniform float head, lift;
 in vec3 position; in vec4 start; in vec4 along; in vec4 color; out vec3 n; out vec3 at; out vec4 paint;
 void main() {
   vec3 a = (modelViewMatrix * vec4(start.xyz, 1.0)).xyz, v = (modelViewMatrix * vec4(along.xyz, 0.0)).xyz;
@@ -41,6 +41,7 @@ void main() {
   float wide = stage < 1.5 ? start.w : (stage < 2.5 ? 2.6 * start.w : 0.0), far = stage < 0.5 ? 0.0 : (stage < 2.5 ? L - h : L);
   n = stage < 1.5 ? side : normalize(side * h + w * 2.6 * start.w); at = a + w * far + side * wide; paint = vec4(color.rgb, stage < 0.5 ? color.a : color.a * along.w);
   gl_Position = projectionMatrix * vec4(at, 1.0);
+  vec4 near = projectionMatrix * vec4(at.xy, at.z + lift, 1.0); gl_Position.z = near.z / near.w * gl_Position.w;
 }`,
   fragmentShader: sphere.fragmentShader,
 };

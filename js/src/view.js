@@ -102,6 +102,9 @@ export class PlayerView {
     session.note({ drawn: { frame: s.frame, crystal: s.crystal, atoms: drawn ? this.picture.atoms.length : 0, ms: since === null ? 0 : Math.round(100 * (performance.now() - since)) / 100 } });
   }
 
+  /** A promise of the next picture: what was drawn. */
+  next() { return new Promise((done) => { const off = this.session.on((changed) => { if (changed.has("drawn")) { off(); done(this.session.drawn); } }); }); }
+
   /** Where the processor draws, smooth the picture once it is at rest. */
   polish() {
     const { width, height } = this.canvas;
