@@ -103,7 +103,7 @@ def measure_sampling(data, preset:str, bf16:bool, device, calls=CALLS_TIMED, lon
     crystals = take(load_crystals(data, split="test", progress=False), num)
     torch.manual_seed(0)
     model = DPCDVAE(get_config(preset, prior="standard")).eval()
-    model.prepare(crystals)
+    model.prepare(crystals), model.fit_prior(crystals)
     model, model.bf16, found = model.to(device), bf16, []
     for sampler, steps in [("modified", 2), *((s, n) for n in calls for s in SAMPLERS), *long]:           # the first warms up
         with tempfile.TemporaryDirectory() as folder:
