@@ -52,7 +52,7 @@ class Places:
         rank = (there > 0).cumsum(-1) - 1                                           # place of an element in the crystal's own list
         E = int(rank.max()) + 1
         self.slots = self._pad(rank[batch, Z] + 1, n) - 1                           # (B,n) as they are now; -1 where there is no atom
-        self.elements = torch.zeros(B, E, dtype=torch.long, device=Z.device).scatter_(1, rank.clamp_min(0), torch.arange(101, device=Z.device).expand(B, -1) * (there > 0), reduce="add")
+        self.elements = torch.zeros(B, E, dtype=torch.long, device=Z.device).scatter_add_(1, rank.clamp_min(0), torch.arange(101, device=Z.device).expand(B, -1) * (there > 0))
         self.counts = there.gather(1, self.elements).clamp_min(1) * (self.elements > 0)
         key, kind = s.key(self.elements), s.kind(self.elements)                     # (B,E,dim)
         both = (key[:, :, None] * kind[:, None])[..., None, :] * (s.gain * s.spread_kind.weight.T)  # (B,E,E,S,dim)

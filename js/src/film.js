@@ -84,6 +84,12 @@ export class Film {
     return out;
   }
 
+  /** Whether a frame can belong to this film: as many atoms, and elements that its header describes. */
+  takes(words, data) {
+    const n = this.atoms, known = new Set(this.elements.map((e) => e.z));
+    return words.atoms === n && new Uint8Array(asBuffer(data), 24 * n, n).every((z) => known.has(z));
+  }
+
   /** Add one frame; `bytes` holds place, x0 (uint16), cell (int32) and numbers (uint8). */
   append(words, data) {
     const n = this.atoms;

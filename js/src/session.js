@@ -62,11 +62,12 @@ export class Session {
     this.tell(new Set(["films", "frame", "crystal"]), origin);
   }
 
-  /** A frame came in; false if one before it is missing. */
+  /** A frame came in; false if one before it is missing, or if it belongs to a film that is not here yet. */
   append(words, data) {
     const film = this.films[words.crystal];
     if (!film || words.index > film.frames) return false;
     if (words.index < film.frames) return true; // known already
+    if (!film.takes(words, data)) return false;
     film.append(words, data);
     this.tell(new Set(["grown"]), "kernel");
     return true;

@@ -109,3 +109,13 @@ test("a session clamps, tells only what changed, and plays again from the start"
   s.set({ crystal: 1 }); assert.equal(s.position, 0);
   assert.equal(s.append({ crystal: 1, index: 3 }, null), false); assert.equal(s.append({ crystal: 1, index: 0 }, null), true);
 });
+
+test("a frame of another film is refused, so that the film is asked for", () => {
+  const frame = (numbers) => { const n = numbers.length, bytes = new Uint8Array(25 * n); bytes.set(numbers, 24 * n); return bytes.buffer; };
+  const s = new Session([film([[[0, 0, 0], [0.5, 0.5, 0.5]]], [11, 17])]), words = { crystal: 0, index: 1, atoms: 2, t: 0, noise: null };
+  assert.equal(s.append(words, frame([11, 8])), false); // oxygen has no colour and no radius here
+  assert.equal(s.append({ ...words, atoms: 3 }, frame([11, 17, 11])), false);
+  assert.equal(s.film.frames, 1);
+  assert.equal(s.append(words, frame([17, 11])), true);
+  assert.equal(s.film.frames, 2);
+});
