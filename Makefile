@@ -39,7 +39,7 @@ export: $(STAMP)
 
 results: $(STAMP)
 	@$(BIN)/python -m dpcdvae.bench page
-	@for book in nbs/45_cards.ipynb nbs/53_bench.ipynb nbs/labs/*.ipynb; do echo $$book; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $$book >/dev/null 2>&1 && $(BIN)/nbdev_clean --fname $$book || exit 1; done
+	@for book in nbs/45_cards.ipynb nbs/46_speed.ipynb nbs/47_gpu.ipynb nbs/53_bench.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb nbs/index.ipynb; do echo $$book; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $$book >/dev/null 2>&1 && $(BIN)/nbdev_clean --fname $$book || exit 1; done
 	@$(BIN)/python tests/readme.py
 
 readme: $(STAMP)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DATA', 'DATA_LIMITS', 'EMBEDDED', 'PUBLISHED', 'PARTS', 'RATES', 'NEW', 'HEAD', 'letters', 'outcome_counts',
            'train_command', 'training_facts', 'reconstruction_facts', 'failure_facts', 'new_facts', 'limits', 'page',
-           'read_results', 'pack', 'read_card', 'box_rows', 'box_table', 'box_text']
+           'read_results', 'pack', 'write_card', 'add_results', 'read_card', 'box_rows', 'box_table', 'box_text']
 
 # %% ../nbs/45_cards.ipynb #1a613a6a
 import json, shlex
@@ -145,9 +145,20 @@ def pack(run, # folder of a finished training
     model.save(folder, half=True, name=name, **{k: v for k, v in model.card.items() if k != "name"}, data=training["data"], trained=f"{training['seconds'] / 60:.0f} minutes, seed {training['seed']}")
     weights = folder / "model.safetensors"
     card = dict(name=name, command=train_command(training, f"runs/{name}"), training=training, max_atoms=model.config.max_atoms, bytes=weights.stat().st_size, sha256=json.loads((folder / "config.json").read_text())["sha256"], **found)
+    return write_card(folder, card)
+
+def write_card(folder:Path, card:dict)->Path: # the same folder
+    "Write a card for programs and for people."
     atomic_write(folder / "card.json", json.dumps(card, indent=1) + "\n")
     atomic_write(folder / "README.md", page(card))
     return folder
+
+def add_results(name, # of a packed model: in the box, or a folder
+                results # files that `python -m dpcdvae.bench` wrote
+               )->Path:
+    "Bring the card of a packed model up to date; its weights stay as they are."
+    card = read_card(name)
+    return write_card(model_folder(name), card | read_results(card["name"], results))
 
 def read_card(name)->dict:
     "Read the card of a model in the box, or of a packed folder."

@@ -77,7 +77,7 @@ def parser()->argparse.ArgumentParser:
     command("energy", "Compute the energies of crystals as they are.", *calculator)
     command("film", "Write a film as a page that plays off-line.", opt("folder", type=Path), opt("--index", type=whole(0), default=0), out)
     command("models", "List the trained models in the box, or show the card of one.", opt("name", nargs="?", help="a model in the box"))
-    command("pack", "Make a model that ships out of a finished run: half precision, with a card.", opt("run", type=Path, help="folder of a finished training"), opt("--name", required=True), opt("--out", type=Path, help="model folder; the box if not given"),
+    command("pack", "Make a model that ships out of a finished run: half precision, with a card.", opt("run", type=Path, nargs="?", help="folder of a finished training; if not given, the model is packed already and only its card gets the results"), opt("--name", required=True), opt("--out", type=Path, help="model folder; the box if not given"),
             opt("--results", nargs="*", default=[], metavar="FILE", help="files that python -m dpcdvae.bench anatomy and generation wrote"))
     command("demo", "The main job on the embedded set, end to end.", opt("--out", type=Path, default=Path("runs/demo")), opt("--max-time", default="00:04:00"), opt("--seed", type=whole(0), default=0), opt("--num", type=whole(2), default=64))
     return p
@@ -196,8 +196,8 @@ def cmd_models(a):
     print(page(read_card(a.name)) if a.name else f"{box_text()}\n\nthe card of one: dpcdvae models NAME")
 
 def cmd_pack(a):
-    from dpcdvae.cards import pack
-    folder = pack(a.run, a.name, a.results, a.out)
+    from dpcdvae.cards import add_results, pack
+    folder = pack(a.run, a.name, a.results, a.out) if a.run else add_results(a.out or a.name, a.results)
     print(f"{folder}: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB; its card is {folder / 'README.md'}")
 
 # %% ../nbs/52_cli.ipynb #a10735cc

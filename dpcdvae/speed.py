@@ -89,7 +89,7 @@ def measure_set(data, preset:str, bf16:bool, sizes, repeats:int, device)->dict:
     crystals = load_crystals(data, split="train", progress=False).to(device)
     found = dict(crystals=len(crystals), mean_atoms=round(float(crystals.num_atoms.float().mean()), 2), training={}, largest_batch=max(sizes))
     for size in sizes:
-        seconds = median_seconds(training_step(take(crystals, size), preset, bf16), repeats, 1)
+        seconds = median_seconds(training_step(take(crystals, size), preset, bf16), repeats * max(1, 256 // size), 2)   # as long a look at every size
         found["training"][str(size)] = dict(seconds=seconds, crystals_per_s=size / seconds)
     found["reverse_step_64_ms"] = 1e3 * median_seconds(reverse_step(take(crystals, 64), preset, bf16), repeats)
     found["neighbors_512_ms"] = 1e3 * median_seconds(lambda: find_neighbors(take(crystals, 512), get_config(preset).num_neighbors), repeats)

@@ -188,3 +188,16 @@ def test_loading_unpickles_nothing(monkeypatch):
     assert DPCDVAE.from_pretrained("carbon_mini").card["name"] == "carbon_mini"
 
 def test_the_table_names_every_model(): assert all(f"| {name} |" in box_table() for name in BOX)
+
+def test_a_card_takes_newer_results_and_the_weights_stay(tmp_path):
+    from dpcdvae.cards import add_results, read_card
+    from dpcdvae.model import model_folder
+    shutil.copytree(model_folder("perov_mini"), tmp_path/"perov_mini")
+    before, weights = read_card(tmp_path/"perov_mini"), (tmp_path/"perov_mini/model.safetensors").read_bytes()
+    new = dict(name="generation", run="perov_mini", num_new=7, seed=3, property=None, cutoffs=[.2, 4.], made_on=before["measured"]["made_on"], metrics=dict(valid=dict(value=.123, low=.1, high=.2, count=1, total=7)))
+    (tmp_path/"new.json").write_text(json.dumps(new))
+    add_results(tmp_path/"perov_mini", [tmp_path/"new.json"])
+    after = read_card(tmp_path/"perov_mini")
+    assert after["generation"]["num_new"] == 7 and {k: v for k, v in after.items() if k != "generation"} == {k: v for k, v in before.items() if k != "generation"}
+    assert "12.3" in (tmp_path/"perov_mini/README.md").read_text() and (tmp_path/"perov_mini/model.safetensors").read_bytes() == weights
+    DPCDVAE.from_pretrained(tmp_path/"perov_mini")
