@@ -6,9 +6,9 @@
 __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'SWITCHES', 'WALKS', 'CALLS', 'ENERGETIC', 'SMALL_GROUND', 'TRUSTED',
            'LADDER', 'SYSTEMS', 'FLAGS', 'DRAG', 'PLAY', 'MEMORY', 'SMALL', 'EMBEDDED', 'SHOWN', 'graph_for', 'some',
            'held_out', 'study', 'study_table', 'loss_curves', 'go_on', 'compare', 'compare_table', 'switches',
-           'switch_table', 'calls', 'calls_table', 'priors', 'prior_table', 'generation', 'generation_table',
-           'difference_of_means', 'ground', 'ground_table', 'regained', 'rested', 'relaxed_samples', 'trust',
-           'agreement', 'trust_table', 'agreement_lines', 'parity', 'steering', 'compared', 'longest_walks',
+           'switch_table', 'calls', 'calls_table', 'calls_plot', 'priors', 'prior_table', 'generation',
+           'generation_table', 'difference_of_means', 'ground', 'ground_table', 'regained', 'rested', 'relaxed_samples',
+           'trust', 'agreement', 'trust_table', 'agreement_lines', 'parity', 'steering', 'compared', 'longest_walks',
            'walk_film', 'steering_table', 'crystal_system', 'describe_truth', 'nearest_of', 'same_reading', 'anatomy',
            'ladder_table', 'match_by', 'films_of', 'chromium', 'wandering', 'slider_latency', 'player_memory',
            'player_bench', 'player_table', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer',
@@ -195,6 +195,19 @@ def calls_table(result:dict, metric:str="match_rate")->str: # markdown
         by = {w["calls"]: w[metric] for w in result["ways"] if (w["sampler"], w["spacing"]) == way}
         rows.append(f"| {way[0]}{'' if way[1] == 'uniform' else ', ' + way[1]} | " + " | ".join(show(by.get(n)) for n in counts) + " |")
     return "\n".join(rows)
+
+def calls_plot(result:dict): # -> a plotly figure
+    "Draw network calls against match rate and RMS, with 95 % intervals."
+    from plotly.subplots import make_subplots
+    from dpcdvae.plot import paper
+    fig, colors = make_subplots(1, 2, subplot_titles=["match rate (%)", "RMS of the matches"]), ["#3366aa", "#cc6633", "#338855", "#885599", "#c92a2a", "#868e96"]
+    for way, color in zip(dict.fromkeys((w["sampler"], w["spacing"]) for w in result["ways"]), colors * 3):
+        for col, (metric, factor) in enumerate((("match_rate", 100), ("rms", 1)), 1):
+            at = sorted((w["calls"], *(factor * w[metric][k] for k in ("value", "low", "high"))) for w in result["ways"] if (w["sampler"], w["spacing"]) == way and w[metric]["value"] is not None)
+            x, y, low, high = zip(*at)
+            fig.add_scatter(x=x, y=y, mode="lines+markers", name=", ".join(way[:1 + (way[1] != "uniform")]), legendgroup=str(way), showlegend=col == 1, line_color=color, row=1, col=col,
+                            error_y=dict(array=[h - v for h, v in zip(high, y)], arrayminus=[v - l for v, l in zip(y, low)], thickness=.7, width=2))
+    return paper(fig.update_xaxes(type="log", title="network calls a crystal"), height=380, legend=dict(orientation="h", y=-.25))
 
 # %% ../nbs/53_bench.ipynb #5c38f2f3
 def priors(data, run, num:int=256, seed:int=0)->dict:
@@ -739,7 +752,7 @@ def _regained(r):
     m = r["metrics"]
     return f"{m['back']['count']} of {m['back']['total']} held-out crystals relax back to where they came from; they begin {_energy(m['above'])} above the known ground state and end {_energy(m['left'])} from it ({m['left']['count']} crystals). {r['calculator']}."
 
-SHOWN = {"anatomy": ladder_table, "calls": _calls, "ground": ground_table, "trust": trust_table, "steering": steering_table, "presets": compare_table, "regained": _regained, "player": player_table,
+SHOWN = {"gpu": gpu_table, "anatomy": ladder_table, "calls": _calls, "ground": ground_table, "trust": trust_table, "steering": steering_table, "presets": compare_table, "regained": _regained, "player": player_table,
          "priors": lambda r: prior_table(r), "switches": lambda r: switch_table(r), "generation": lambda r: generation_table(r)} # kind -> table
 
 def results_page(folder="results")->str: # markdown
