@@ -328,7 +328,7 @@ def regained(data, run, out, num:int=32, steps:int|None=None, seed:int=0, calcul
     from dpcdvae.energy import energies
     from dpcdvae.generate import rows_of
     from dpcdvae.metrics import Entry, match, mean, rate, read_cif
-    model, folder = load_model(run), Path(f"{Path(run)}-regained{num}")
+    model, folder, begun = load_model(run), Path(f"{Path(run)}-regained{num}"), time.time()
     test = held_out(data, num, seed, graph_for(model))
     model.reconstruct(test, out=folder, seed=seed, steps=steps, films=0)
     how = dict(calculator=calculator, fmax=fmax, max_steps=max_steps, workers=workers, progress=False, seed=seed)
@@ -341,7 +341,7 @@ def regained(data, run, out, num:int=32, steps:int|None=None, seed:int=0, calcul
         if t.get("converged") and m.get("converged"): row |= dict(left=round(1e3 * (m["relaxed_energy"] - t["relaxed_energy"]), 2), back=match(read_cif(m["cif"]), read_cif(t["cif"])) is not None)
         rows.append(row)
     result = dict(name="regained", data=Path(data).name, run=Path(run).name, num=len(rows), steps=steps, seed=seed, calculator=summary["calculator"], settings=dict(fmax=fmax, max_steps=max_steps), reasons=summary["reasons"], made_on=circumstances(), crystals=rows,
-                  metrics={k: mean([r[k] for r in rows if k in r], seed) for k in ("above", "left")} | dict(back=rate(rows, "back")))
+                  metrics={k: mean([r[k] for r in rows if k in r], seed) for k in ("above", "left")} | dict(back=rate(rows, "back")), seconds=round(time.time() - begun, 1))
     atomic_write(Path(out), json.dumps(result, indent=1) + "\n")
     return result
 
@@ -434,13 +434,14 @@ def steering(data, run, out, property:str, num:int=100, rounds:int=10, seed:int=
     from dpcdvae.metrics import Entry, read_crystals
     from dpcdvae.generate import rows_of
     from dpcdvae.steer import CALLS, Walk, optimise
+    begun = time.time()
     name, model, files = f"{Path(run).name}, {Path(data).name}, {property}, {num}", load_model(run), {k: source_files(data, k)[k][0] for k in ("train", "test")}
     folder, sets = _run_folder(runs, name), {k: load_crystals(data, split=k, progress=False) for k in ("train", "test")}
     starts = sets["test"][:num]
     said = optimise(model, starts, sets["train"], property, folder, Walk(rounds=rounds), seed=seed)
     found = evaluate(folder, files["train"], files["test"], workers, progress=False, fingerprints=fingerprints, property=property if fingerprints else None)
     job = json.loads((folder / "run.json").read_text())
-    result = dict(name="steering", run=Path(run).name, data=Path(data).name, property=property, num=len(starts), rounds=rounds, seed=seed, walk=job["walk"], decoding=f"{job['sampler']}, {job['steps']} calls", head=said, card=model.card, made_on=circumstances(), seconds=found["seconds"], metrics=found["metrics"], reasons=found["reasons"])
+    result = dict(name="steering", run=Path(run).name, data=Path(data).name, property=property, num=len(starts), rounds=rounds, seed=seed, walk=job["walk"], decoding=f"{job['sampler']}, {job['steps']} calls", head=said, card=model.card, made_on=circumstances(), metrics=found["metrics"], reasons=found["reasons"])
     begin, made = [Entry(i, n, cif) for i, n, cif, _ in rows_of(starts, 0, [starts.name(i) for i in range(len(starts))])], read_crystals(folder / "crystals.csv")
     if calculator:
         ends = [Entry(i, e.material_id, e.source, e.error) for i, e in enumerate(made[rounds - 1::rounds])]
@@ -452,7 +453,7 @@ def steering(data, run, out, property:str, num:int=100, rounds:int=10, seed:int=
         if max_steps:
             rest = {k: ask(e, f"relaxed {k}", max_steps) for k, e in (("starts", begin), ("ends", ends))}
             result["energies"]["relaxed"] = dict(max_steps=max_steps, **{k: {m: s[m] for m in ("metrics", "reasons", "num_converged")} for k, (_, s) in rest.items()}, **compared(rest["ends"][0], rest["starts"][0], "relaxed_energy", seed))
-    result["walks"] = longest_walks(begin, made, folder, rounds, films)
+    result |= dict(walks=longest_walks(begin, made, folder, rounds, films), seconds=round(time.time() - begun, 1))
     atomic_write(Path(out), json.dumps(result, indent=1) + "\n")
     return result
 
@@ -699,7 +700,7 @@ def study_lab(path, study, trial:dict, full:dict, home="../..")->tuple[dict, str
             result = study(out=Path(d) / "trial.json", **{k: v(Path(d)) if callable(v) else v for k, v in trial.items()})
         if not path.exists(): return result | dict(trial=True), "These figures come from a trial of seconds and mean nothing yet: run the study in full."
     result = json.loads(path.read_text())
-    return result, f"{result['num']} crystals; {result.get('calculator', result.get('run'))}; {result['made_on']['threads']} thread(s) of {result['made_on']['processor']}, {result['made_on']['date']}."
+    return result, f"{result['num']} crystals; {result.get('calculator', result.get('run'))}; {result['made_on']['threads']} thread(s) of {result['made_on']['processor']}, {result['made_on']['date']}; seed {result['seed']}" + (f"; {result['seconds'] / 60:.0f} minutes." if "seconds" in result else ".")
 
 def small_run(folder, data="carbon_mini", preset:str="tiny", limit:int=32)->Path:
     "Train a model for one epoch on a few crystals, to see that a study runs."
