@@ -119,10 +119,12 @@ def page(card:dict)->str: # markdown
 def read_results(name:str, # of the model
                  paths)->dict: # entries of a card
     "Collect what files of results say of a model: its anatomy, its generation, its study before the weights were halved."
-    found = {}
+    found, plain = {}, lambda n: n.replace("_", "-")
     for path in map(Path, paths):
         r = json.loads(path.read_text())
-        if r.get("name") == "anatomy" and r["run"] == name:
+        of = r["training"]["data"] if "training" in r else r.get("run", "")
+        if plain(of) != plain(name): raise ModelError(f"{path} tells of {of or 'no model'}, not of {name}: its figures do not belong on this card")
+        if r.get("name") == "anatomy":
             found |= dict(reconstruction={k: [{x: y for x, y in one.items() if x in ("seed", "metrics", "seconds_per_crystal")} for one in rs] for k, rs in r["readings"].items() if rs and "same_as" not in rs[0]},
                           as_free=[k for k, rs in r["readings"].items() if rs and rs[0].get("same_as") == "free"], failures=outcome_counts("".join(one["outcome"] for one in r["readings"]["free"])), measured={k: r[k] for k in ("num", "steps", "made_on")})
         elif "free, mean" in r.get("reconstruction", {}): found["full_precision"] = dict(num=r["num_test"], seed=r["seed"], **{k: r["reconstruction"]["free, mean"][k] for k in ("match_rate", "rms")})

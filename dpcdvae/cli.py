@@ -196,7 +196,9 @@ def cmd_models(a):
     print(page(read_card(a.name)) if a.name else f"{box_text()}\n\nthe card of one: dpcdvae models NAME")
 
 def cmd_pack(a):
-    from dpcdvae.cards import add_results, pack
+    from dpcdvae.cards import add_results, pack, read_card
+    from dpcdvae.model import ModelError
+    if not a.run and (known := read_card(a.out or a.name)["name"]) != a.name: raise ModelError(f"the model in {a.out or a.name} is called {known}, not {a.name}")
     folder = pack(a.run, a.name, a.results, a.out) if a.run else add_results(a.out or a.name, a.results)
     print(f"{folder}: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB; its card is {folder / 'README.md'}")
 

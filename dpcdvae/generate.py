@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from torch import Tensor
-from .arrange import arrange
+from .arrange import PROPOSALS, arrange, check_proposals
 from .crystal import CrystalBatch, SYMBOLS, tensor_digest
 from .data import atomic_write, composition_fractions
 from .film import Film
@@ -55,8 +55,13 @@ class Sampling:
         if (c.process == "score") != (full.sampler == "langevin"): raise ValueError(f"the sampler {full.sampler} does not fit a model with the {c.process} process: {'take langevin' if c.process == 'score' else 'take one of ' + ', '.join(SAMPLERS)}")
         if c.process == "score": check_langevin_steps(full.steps, c.num_steps)
         else: get_step(full.sampler), time_grid(full.time(c.num_steps), full.steps, full.spacing, model.process.schedule)
-        if full.arrange < 0: raise ValueError(f"arrange is {full.arrange}: it must be at least 0")
+        check_proposals(full.arrange)
         if full.arrange and not (c.surroundings_kinds and c.types == "fixed"): raise ValueError("this model's latent vectors do not say which elements surround which: arrange must be 0")
+        if full.arrange and not model.readback.fitted:
+            said = "this model's way back from z to the surroundings was never fitted, and atoms cannot be exchanged without it: call model.fit_prior with the training crystals, or resume a training that did not end"
+            if self.arrange: raise ValueError(f"{said}; or let arrange be 0")
+            warnings.warn(f"{said}; they stay where they are put")
+            full = dataclasses.replace(full, arrange=0)
         if full.boundary not in BOUNDARIES: raise ValueError(f"no boundary {full.boundary!r}: choose one of {', '.join(BOUNDARIES)}")
         if full.z not in ("mean", "sampled"): raise ValueError(f"z is {full.z!r}: choose mean or sampled")
         if bad := set(full.force) - set(ALL_OF_IT): raise ValueError(f"cannot force {', '.join(sorted(bad))}: choose from num_atoms, composition, lattice")
@@ -105,10 +110,7 @@ FIFTHS = 5 # parts of the way after which atoms may be exchanged
 def arranger(model:DPCDVAE, z:Tensor, start:CrystalBatch, ids:Tensor, s:Sampling): # -> for `sample`: a function of types, or the configuration's word
     "Let atoms be exchanged on the way, as the latent vector asks."
     if not s.arrange: return model.config.types
-    if not model.readback.fitted:
-        warnings.warn("this model's way back from z to the surroundings was never fitted (its training did not end): atoms stay where they are put; resume the training, or call model.fit_prior with the training crystals")
-        return "fixed"
-    target, proposals = model.readback(z), min(16, s.arrange)
+    target, proposals = model.readback(z), min(PROPOSALS, s.arrange)
     def types(x0:Tensor, now:Tensor, i:int, of:int)->Tensor:
         if i * FIFTHS // of == (i - 1) * FIFTHS // of: return now
         return arrange(model.surroundings, start.replace(frac_coords=x0, atomic_numbers=now), target, ids, s.seed, i, max(1, s.arrange // proposals), proposals)[0]

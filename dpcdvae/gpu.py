@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PEAKS', 'PROTOCOL', 'relative', 'observe', 'awake', 'agreement_with_double', 'peak_of', 'protocol_minutes',
-           'measure_training', 'lease', 'gpu_table']
+           'measure_training', 'measure_card', 'gpu_table']
 
 # %% ../nbs/47_gpu.ipynb #5d8022f0
-import json, time
+import json, math, time
 from pathlib import Path
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ def observe(model:DPCDVAE, crystals:CrystalBatch)->dict: # name -> tensor
     model.zero_grad()
     losses = model.losses(crystals, Draws(crystals, torch.arange(len(crystals), device=crystals.device), 1, 2))
     losses.total.mean().backward()
-    seen = {f"loss, {k}": v.detach() for k, v in vars(losses).items() if float(v.detach().abs().sum()) > 0}
+    seen = {f"loss, {k}": v.detach() for k, v in vars(losses).items() if float(v.detach().abs().sum()) != 0}
     seen["gradient"] = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
     with torch.no_grad():
         nb = find_neighbors(crystals, model.config.num_neighbors)
@@ -54,16 +54,18 @@ def agreement_with_double(crystals:CrystalBatch, device, preset:str="default")->
         there = DPCDVAE(model.config)
         there.load_state_dict(start)
         there.to(device).bf16 = bf16
-        found[name] = {k: relative(v, truth[k]) for k, v in observe(there, crystals.to(device)).items()}
+        seen = observe(there, crystals.to(device))
+        found[name] = {k: relative(seen[k], v) for k, v in truth.items()}
     return found
 
 # %% ../nbs/47_gpu.ipynb #592070a6
-PEAKS = {"H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10": 125e12, "V100": 125e12} # dense bfloat16 (V100: float16) operations a second, NVIDIA's data sheets; the more special name first
+PEAKS = {"H200 NVL": 835e12, "H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10": 125e12, "V100": 125e12} # dense bfloat16 (V100: float16) operations a second, NVIDIA's data sheets; the more special name first
 PROTOCOL = dict(crystals=11_356, epochs=3_000) # the paper's Perov-5: training crystals, epochs
 
 def peak_of(card:str|None)->float|None:
     "Look up a card's peak by its name."
-    return next((v for k, v in PEAKS.items() if card and all(word in card for word in k.split())), None)
+    words = set((card or "").replace("-", " ").split())
+    return next((v for k, v in PEAKS.items() if set(k.split()) <= words), None)
 
 def protocol_minutes(crystals_per_s:float)->float:
     "Say how long the paper's whole training on Perov-5 would take."
@@ -76,11 +78,13 @@ def measure_training(crystals:CrystalBatch, size:int, preset:str="default", repe
     return dict(seconds=seconds, crystals_per_s=size / seconds, tflops=flops / seconds / 1e12, share_of_peak=peak and flops / seconds / peak, protocol_minutes=protocol_minutes(size / seconds))
 
 # %% ../nbs/47_gpu.ipynb #d8cba6f5
-def lease(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), max_time:str|None=None, num:int=512, seed:int=0, repeats:int=5, device=None)->dict:
+def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), max_time:str|None=None, num:int=512, seed:int=0, repeats:int=5, device=None)->dict:
     "Check, time and train on a graphics card, writing `out` after each part."
     from dpcdvae.train import is_finished, train
     out, device, sets = Path(out), device or ("cuda" if torch.cuda.is_available() else "cpu"), {k: load_crystals(data, split=k, progress=False) for k in ("train", "val", "test")}
-    result = json.loads(out.read_text()) if out.exists() else dict(name="gpu", data=Path(data).name, preset=preset, seed=seed, made_on=circumstances(), parts={})
+    head, on = dict(name="gpu", data=Path(data).name, preset=preset, seed=seed), circumstances() | ({} if device == "cuda" else dict(gpu=None))
+    result = json.loads(out.read_text()) if out.exists() else head | dict(made_on=on, parts={})
+    if differ := [k for k, v in (head | dict(gpu=on["gpu"])).items() if (result["made_on"] if k == "gpu" else result).get(k) != v]: raise ValueError(f"{out} holds the measurements of something else (its {', '.join(differ)} differ): choose another file")
     out.parent.mkdir(parents=True, exist_ok=True)
     def part(name, f):
         if name in result["parts"]: return
@@ -94,14 +98,15 @@ def lease(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), max_time
         part(f"training, batch {size}", lambda: measure_training(here, size, preset, repeats))
         part(f"reverse step, batch {size}", lambda: dict(seconds=(s := median_seconds(reverse_step(take(here, size), preset), repeats)), crystals_per_s=size / s))
     if max_time is None: return result
+    if device == "cpu" and torch.cuda.is_available(): raise ValueError("training takes the card where there is one: leave max_time out to measure the processor, or hide the card with CUDA_VISIBLE_DEVICES=")
     run = out.with_name(f"{out.stem}-run")
     def trained():
-        if not is_finished(run): train(sets, run, preset, max_time, seed=seed, resume=(run / "checkpoint.safetensors").exists(), batch_size=512)
+        if not is_finished(run) or json.loads((run / "run.json").read_text())["preset"] != preset: train(sets, run, preset, max_time, seed=seed, resume=(run / "checkpoint.safetensors").exists(), batch_size=512)
         return {k: json.loads((run / "run.json").read_text())[k] for k in ("steps", "crystals_seen", "crystals_per_second", "seconds", "best_val_loss")}
     def reconstructed():
         model, test = DPCDVAE.from_pretrained(run).to(device), sets["test"][:num]
         model.bf16, start = True, time.perf_counter()
-        save_crystals(model.reconstruct(test.to(device), films=0, seed=seed).crystals.to("cpu"), out.with_name("reconstructed.safetensors"))
+        save_crystals(model.reconstruct(test.to(device), films=0, seed=seed).crystals.to("cpu"), out.with_name(f"{out.stem}-reconstructed.safetensors"))
         return dict(crystals=len(test), seconds_per_crystal=(time.perf_counter() - start) / len(test))
     part("training", trained), part("reconstruction", reconstructed)
     return result
@@ -116,7 +121,7 @@ def gpu_table(result:dict)->str: # markdown
         if not name.startswith("training, batch"): continue
         size, back = name.split()[-1], p.get(name.replace("training", "reverse step"), {})
         rows.append(f"| {size} | {m['crystals_per_s']:,.0f} crystals/s | {m['tflops']:.1f} TFLOP/s | {share(m)} | {m['protocol_minutes']:.0f} min | {1e3 * back['seconds']:.1f} ms |" if back else f"| {size} | {m['crystals_per_s']:,.0f} crystals/s | {m['tflops']:.1f} TFLOP/s | {share(m)} | {m['protocol_minutes']:.0f} min | – |")
-    if a := p.get("agreement"): rows += ["", "Largest relative difference from double precision: " + ", ".join(f"{k} {max(v.values()):.0e} ({max(v, key=v.get)})" for k, v in a.items() if isinstance(v, dict)) + "."]
+    if a := p.get("agreement"): rows += ["", "Largest relative difference from double precision: " + ", ".join(f"{k} {v[w]:.0e} ({w})" for k, v in a.items() if isinstance(v, dict) for w in [max(v, key=lambda x: math.inf if math.isnan(v[x]) else v[x])]) + "."]
     if t := p.get("training"): rows += ["", f"Trained for {t['seconds'] / 60:.0f} min: {t['steps']:,} steps, {t['crystals_seen']:,} crystals, {t['crystals_per_second']:,.0f} a second."]
     if r := p.get("reconstruction"): rows += ["", f"{r['crystals']} crystals reconstructed, {r['seconds_per_crystal']:.4f} s each."]
     return "\n".join(rows)

@@ -159,7 +159,7 @@ class Surroundings(nn.Module):
         self.loc.copy_(all.mean(0)), self.scale.copy_(all.std(0, correction=0).clamp(min=0.01))
         if not self.kind: return
         with torch.no_grad(): kinds = torch.cat([self.by_kind(psi, part.atomic_numbers[j]) for (_, psi, j), part in zip(found, parts)])
-        self.gain.copy_((2 * len(self.centers) / kinds.square().sum(-1).mean()).sqrt())   # twice the square of a standardised description
+        self.gain.copy_((2 * len(self.centers) / kinds.square().sum(-1).mean().clamp_min(1e-12)).sqrt())   # twice the square of a standardised description
 
     def forward(self, crystals:CrystalBatch)->Tensor: # (B,dim)
         mean, psi, near = self.neighbors(crystals)

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 import torch
 from torch import Tensor, nn
-from .arrange import Readback
+from .arrange import Readback, check_proposals
 from .crystal import CrystalBatch
 from .data import DataError, LatticeScaler, atomic_write, composition_fractions, element_counts
 from .denoiser import ATOMS, Denoiser, snr_clock
@@ -112,7 +112,10 @@ class Config:
         if (self.process == "score") != (self.sampler == "langevin"): raise ValueError(f"the sampler {self.sampler} does not go with the {self.process} process: langevin is for score, and for it alone")
         if self.cell_path and not self.short_path: raise ValueError("cell_path needs short_path: the heads' linear paths belong to both")
         if self.surroundings_kinds and not self.surroundings_path: raise ValueError("surroundings_kinds needs surroundings_path: it says more on the same way")
-        if self.arrange and not (self.surroundings_kinds and self.types == "fixed"): raise ValueError("arrange needs surroundings_kinds, which it reads, and types that are fixed")
+        check_proposals(self.arrange)
+        if self.arrange and not (self.surroundings_kinds and self.types == "fixed" and self.process != "score"): raise ValueError("arrange needs surroundings_kinds, which it reads, types that are fixed, and another process than score, whose sampler leaves atoms as they are")
+        if self.time == "log_snr" and self.atoms == "joined": raise ValueError("joined atoms are not told the time: leave time as it is")
+        if self.weighting == "v" and self.process != "gaussian": raise ValueError(f"the {self.process} process keeps the whole signal at all times, and v is eps there: take eps or x0")
         if self.surroundings_path and self.atoms != "slim": raise ValueError(f"surroundings_path needs slim atoms, {self.atoms} ones do not read it")
 
 _PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4, short_path=False, cell_path=False, surroundings_path=False, process="gaussian", schedule="sigmoid", recenter=True, atoms="wide",

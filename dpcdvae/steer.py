@@ -133,12 +133,12 @@ def survey(model:DPCDVAE, crystals:CrystalBatch, # training set
     error = head.fit(mean, log_var, values, steps, seed)
     return head, find_ground(mean, log_var, crystals), dict(property=property, num=len(known), held_out_mae=error, mae_of_the_mean=float((values - values.mean()).abs().mean()), steps=steps, seed=seed)
 
-CALLS = 50 # of the network, to decode a crystal: the model's own sampler, in half the calls or fewer
+CALLS = 50 # of the network, to decode a crystal with the model's own sampler; langevin takes its own number
 
 @torch.no_grad()
 def search(model:DPCDVAE, head:PropertyHead, ground:Ground, starts:CrystalBatch,
            ids:Tensor, # (B,) numbers of the starts in the job: they seed the noise
-           walk:Walk=Walk(), s:Sampling=Sampling(steps=CALLS))->tuple[list, Tensor]: # rounds of B crystals (None where nothing was taken yet), (rounds,B) expected property
+           walk:Walk=Walk(), s:Sampling=Sampling())->tuple[list, Tensor]: # rounds of B crystals (None where nothing was taken yet), (rounds,B) expected property
     "Walk, decode, encode what came out, take the best, and go on from there."
     s, B, z = s.fill(model), len(starts), model.encode(starts)[0]
     best, now, expected = torch.full((B,), torch.inf, device=z.device), [None] * B, torch.full((B,), torch.nan, device=z.device)
@@ -167,7 +167,7 @@ def optimise(model:DPCDVAE, starts:CrystalBatch, # crystals to start from
     "Look for crystals with a lower (or higher) property near given ones."
     from tqdm.auto import tqdm
     check_size(model, starts)
-    s = Sampling(**dict(dict(steps=CALLS) | sampling, seed=seed)).fill(model)
+    s = Sampling(**dict((dict(steps=CALLS) if model.config.process != "score" else {}) | sampling, seed=seed)).fill(model)
     head, ground, said = survey(model, train, property, head_steps, seed)
     out, names, first, found = out and Path(out), [starts.name(i) if starts.ids else str(i) for i in range(len(starts))], 0, []
     if out:

@@ -310,16 +310,17 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
                 if trainer.world_size > 1 and re.search("gloo|nccl|connection|peer", str(e), re.IGNORECASE): raise ConnectionError(f"another process of this run is gone; resume to go on from {checkpoint} ({str(e).splitlines()[0][:200]})") from None
                 raise
     keeper.keep(trainer)                                                  # all processes meet here
-    priors = {}
+    fitted = {}
     for kept in ("last", "best"):
         if not (out / kept / "config.json").exists(): continue
         model = DPCDVAE.from_pretrained(out / kept).to(trainer.strategy.root_device)
         model.bf16 = module.model.bf16
-        if model.prior.fitted: continue                                   # nothing new since the last time
-        step = model.card["step"]
-        if step in priors: model.prior.load_state_dict(priors[step])   # best and last are often the same
+        parts, step = [m for m in (model.prior, model.readback) if m is not None], model.card["step"]
+        if all(m.fitted for m in parts): continue                         # nothing new since the last time
+        if step in fitted:                                                # best and last are often the same
+            for m, state in zip(parts, fitted[step]): m.load_state_dict(state)
         else: model.fit_prior(train_set)
-        priors[step] = model.prior.state_dict()
+        fitted[step] = [m.state_dict() for m in parts]
         if trainer.is_global_zero: model.save(out / kept, **model.card)
     if trainer.is_global_zero: _finish(trainer, module, keeper, out)      # last: a run with its steps in run.json is complete
     trainer.strategy.barrier()

@@ -99,7 +99,7 @@ def shrink(name: str) -> Path:
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as p, tempfile.TemporaryDirectory() as folder:
-        browser, lab = p.chromium.launch(**chromium()), Lab(Path(folder))
+        browser, lab = p.chromium.launch(**(chromium() or {})), Lab(Path(folder))
         try:
             page = watch(browser.new_context(viewport=dict(width=1250, height=1100)).new_page(), [lab.url, lab.url.replace("http", "ws")])
             page.set_default_timeout(120000)

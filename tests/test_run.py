@@ -298,3 +298,22 @@ def test_broken_crystals_are_named_with_reread_types_too(tmp_path):
     bad = toys(1)[:1].replace(frac_coords=toys(1)[:1].frac_coords*torch.nan, ids=("broken",))
     few = CrystalBatch.cat([bad, toys(1)[:2].replace(ids=("a", "b"))])
     with pytest.warns(UserWarning, match="broken: the .* loss is nan"): train(dict(train=few, val=toys(1)), tmp_path, "tiny", max_epochs=1, quiet=True, **dict(SMALL, types="argmax", batch_size=3))
+
+
+def test_what_a_finished_model_needs_is_fitted_in_best_and_last(tmp_path):
+    "The prior and the way back to the surroundings, also where best and last are the same, and where the prior has nothing to fit."
+    for prior in ("fitted", "standard"):
+        train(dict(train=toys(8), val=toys(1)), tmp_path / prior, "tiny", max_epochs=1, quiet=True, prior=prior, surroundings_kinds=True, arrange=16, batch_size=16)
+        for kept in ("best", "last"):
+            model = DPCDVAE.from_pretrained(tmp_path / prior / kept)
+            assert model.prior.fitted and model.readback.fitted, (prior, kept)
+
+def test_atoms_are_exchanged_by_models_that_can_and_said_so_by_others():
+    from dpcdvae.generate import Sampling
+    model = DPCDVAE(get_config("tiny", surroundings_kinds=True, arrange=16)).eval()
+    with pytest.warns(UserWarning, match="never fitted"): assert Sampling().fill(model).arrange == 0
+    with pytest.raises(ValueError, match="never fitted"): Sampling(arrange=32).fill(model)
+    with pytest.raises(ValueError, match="multiple of 16"): get_config("tiny", surroundings_kinds=True, arrange=20)
+    model.prepare(toys(2))
+    model.fit_prior(toys(2))
+    assert Sampling().fill(model).arrange == 16
