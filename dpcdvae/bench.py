@@ -12,7 +12,7 @@ __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'DIFFUSION', 'SWITCH
            'longest_walks', 'walk_film', 'steering_table', 'crystal_system', 'describe_truth', 'nearest_of',
            'same_reading', 'anatomy', 'ladder_table', 'match_by', 'films_of', 'chromium', 'wandering', 'slider_latency',
            'player_memory', 'player_bench', 'player_table', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences',
-           'lab_answer', 'made_by', 'results_page', 'main']
+           'lab_answer', 'made_by', 'results_page', 'main', 'measure']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
 import argparse, json, os, re, shutil, subprocess, sys, time, warnings
@@ -108,7 +108,7 @@ def go_on(out:Path, head:dict, **begin)->dict:
     "Read the results that are there already, which must have been made in the same way, or begin."
     head = json.loads(json.dumps(head))
     result = json.loads(out.read_text()) if out.exists() else head | begin
-    if differ := [k for k, v in head.items() if result.get(k) != v]: raise ValueError(f"{out} holds another comparison (its {', '.join(differ)} differ): choose another file")
+    if differ := [k for k, v in head.items() if result.get(k) != v]: raise ValueError(f"{out} holds another comparison (what differs: {', '.join(differ)}): choose another file")
     out.parent.mkdir(parents=True, exist_ok=True)
     return result
 
@@ -222,7 +222,7 @@ def priors(data, run, num:int=256, seed:int=0)->dict:
     from dataclasses import replace
     from dpcdvae.judgement import judge_generation
     model, sets = load_model(run), {k: load_crystals(data, split=k, progress=False) for k in ("train", "test")}
-    result = dict(name="priors", data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, num_new=num, card=model.card, made_on=circumstances(), priors={})
+    result = dict(name="priors", run=Path(run).name, data=f"{Path(data).name} (num_train {len(sets['train'])})", seed=seed, num_new=num, card=model.card, made_on=circumstances(), priors={})
     for name in PRIORS:
         model.config = replace(model.config, prior=name)
         torch.manual_seed(seed)
@@ -752,7 +752,7 @@ def made_by(name:str, r:dict)->str: # command
         return f"python -m dpcdvae.bench trust{'' if folders == list(TRUSTED) else ' --data ' + ' '.join(f'runs/trust/{f}' for f in folders)} --num {r['num'] // len(folders)} --max-atoms {r['max_atoms']} --seed {r['seed']} --out results/{name}.json"
     if kind == "presets": return f"python -m dpcdvae.bench presets --data DIR/perov_5 DIR/carbon_24 --num {r['num_test']} --max-time {r['max_time']} --steps {r['steps']} --out results/{name}.json"
     if kind == "study": return f"python -m dpcdvae.bench study --data {data} --preset {name.split('-', 1)[1]} --max-time {r['training']['max_time']} --num {r['num_test']} --seed {r['seed']} --out results/{name}.json"
-    more = [f"--{flag} {r[key]}" for key, flag in flags if r.get(key) is not None] + ([f"--max-time {r['models']['paper']['training']['max_time']}"] if kind == "ground" else []) + ([f"--max-steps {r['settings']['max_steps']}"] if kind == "ground" and r["settings"]["max_steps"] != 300 else []) + ([f"--calculator {r['energies']['calculator'].split(',')[0]}"] if "energies" in r else []) + ([f"--max-steps {r['energies']['relaxed']['max_steps']}"] if "relaxed" in r.get("energies", {}) else [])
+    more = ["--run RUN"] * (kind == "priors" and "run" not in r) + [f"--{flag} {r[key]}" for key, flag in flags if r.get(key) is not None] + ([f"--max-time {r['models']['paper']['training']['max_time']}"] if kind == "ground" else []) + ([f"--max-steps {r['settings']['max_steps']}"] if kind == "ground" and r["settings"]["max_steps"] != 300 else []) + ([f"--calculator {r['energies']['calculator'].split(',')[0]}"] if "energies" in r else []) + ([f"--max-steps {r['energies']['relaxed']['max_steps']}"] if "relaxed" in r.get("energies", {}) else [])
     return " ".join([f"python -m dpcdvae.bench {kind} --data {data}", *more, f"--out results/{name}.json"])
 
 def _calls(r): return calls_table(r) + "\n\nRMS of the matches:\n\n" + calls_table(r, "rms")
@@ -784,6 +784,13 @@ def main(argv=None):
     p.add_argument("--calculator", help="ground, trust, steering: an ASE calculator"); p.add_argument("--max-steps", type=int, help="of a relaxation; ground: 300, steering: 0"); p.add_argument("--max-atoms", type=int, default=8, help="trust: of a crystal"); p.add_argument("--workers", type=int)
     p.add_argument("--samplers", nargs="+", default=SAMPLERS, help="calls: which"); p.add_argument("--counts", nargs="+", type=int, default=CALLS, help="calls: how many")
     a = p.parse_args(argv)
+    try: measure(p, a)
+    except (ValueError, OSError) as e:
+        if os.environ.get("DPCDVAE_DEBUG"): raise
+        p.exit(2, f"dpcdvae.bench {a.what}: {e}\n")
+
+def measure(p:argparse.ArgumentParser, a)->None:
+    "Do what the command says."
     if a.what == "switches" and a.max_time: p.error("switches are compared after the same number of epochs, not after a time")
     a.data = a.data or (list(BENCH_DATA) if a.what == "speed" else [] if a.what == "trust" else ["carbon_mini" if a.what == "ground" else "perov_mini"])
     a.out = a.out or Path("results") / f"{'bench' if a.what == 'speed' else f'ground-{Path(a.data[0]).name}' if a.what == 'ground' else a.what}.json"

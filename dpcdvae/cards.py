@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from .data import atomic_write
 from .judgement import show
-from .model import DPCDVAE, ModelError, model_folder, shipped
+from .model import DPCDVAE, ModelError, model_folder, num_trained, shipped
 
 # %% ../nbs/45_cards.ipynb #6d1c6fae
 _STAND_IN = "the **stand-in split**: the official validation file, divided 90/10 into training and validation, and half of the official test file; the official training file ({}) was not used"
@@ -61,7 +61,7 @@ def train_command(run:dict, # run.json of a training
 def _table(head, rows)->str: return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(map(str, r))} |" for r in rows)])
 
 RATES = ("match_rate", "rms", "match_rate_valid", "match_rate_twin_free", "composition_exact", "num_atoms_exact", "length_error", "angle_error", "valid", "truth_valid")
-NEW = ("valid", "composition_valid", "structure_valid", "unique", "novel", "cov_recall", "cov_precision", "wdist_density", "wdist_num_elements", "wdist_property")
+NEW = ("valid", "composition_valid", "structure_valid", "unique", "novel", "symmetric", "cov_recall", "cov_precision", "wdist_density", "wdist_num_elements", "wdist_property")
 
 def training_facts(card:dict)->str: # markdown
     "Say how a model was trained."
@@ -146,6 +146,7 @@ def pack(run, # folder of a finished training
     model = DPCDVAE.from_pretrained(run)
     model.save(folder, half=True, name=name, **{k: v for k, v in model.card.items() if k != "name"}, data=training["data"], trained=f"{training['seconds'] / 60:.0f} minutes, seed {training['seed']}")
     weights = folder / "model.safetensors"
+    training |= dict(parameters=num_trained(model))
     card = dict(name=name, command=train_command(training, f"runs/{name}"), training=training, max_atoms=model.config.max_atoms, bytes=weights.stat().st_size, sha256=json.loads((folder / "config.json").read_text())["sha256"], **found)
     return write_card(folder, card)
 
@@ -160,6 +161,7 @@ def add_results(name, # of a packed model: in the box, or a folder
                )->Path:
     "Bring the card of a packed model up to date; its weights stay as they are."
     card = read_card(name)
+    card["training"] |= dict(parameters=num_trained(DPCDVAE.from_pretrained(name)))
     return write_card(model_folder(name), card | read_results(card["name"], results))
 
 def read_card(name)->dict:

@@ -214,7 +214,7 @@ def open_job(out:Path, record:dict)->None:
         try: old = json.loads(path.read_text())
         except json.JSONDecodeError as e: raise ValueError(f"{path} is damaged ({e}): choose another folder") from None
         differ = [k for k, v in json.loads(json.dumps(record)).items() if k != "versions" and old.get(k) != v]
-        if differ: raise ValueError(f"{out} holds another job (its {', '.join(differ)} differ): choose another folder")
+        if differ: raise ValueError(f"{out} holds another job (what differs: {', '.join(differ)}): choose another folder")
     else: atomic_write(path, json.dumps(dict(**record, seconds=0.), indent=1))
 
 # %% ../nbs/32_generate.ipynb #a5e56466
@@ -230,6 +230,7 @@ def run_job(model:DPCDVAE, num:int, s:Sampling, block_inputs, # block_inputs(ind
     if out:
         open_job(out, record)
         start = resume_at(out / "crystals.csv", num, block)
+        if any(not _film_path(out, i).exists() for i in range(min(films, start))): raise ValueError(f"{out} has crystals already that were made without films: film into a new folder")
     part = lambda first: out / "parts" / f"{first:09d}.csv"
     shared = out and (many > 1 or (out / "parts").exists())
     mine = [first for first in range(start, num, block) if first // block % many == which and not (shared and part(first).exists())]

@@ -84,7 +84,7 @@ def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), m
     out, device, sets = Path(out), device or ("cuda" if torch.cuda.is_available() else "cpu"), {k: load_crystals(data, split=k, progress=False) for k in ("train", "val", "test")}
     head, on = dict(name="gpu", data=Path(data).name, preset=preset, seed=seed), circumstances() | ({} if device == "cuda" else dict(gpu=None))
     result = json.loads(out.read_text()) if out.exists() else head | dict(made_on=on, parts={})
-    if differ := [k for k, v in (head | dict(gpu=on["gpu"])).items() if (result["made_on"] if k == "gpu" else result).get(k) != v]: raise ValueError(f"{out} holds the measurements of something else (its {', '.join(differ)} differ): choose another file")
+    if differ := [k for k, v in (head | dict(gpu=on["gpu"])).items() if (result["made_on"] if k == "gpu" else result).get(k) != v]: raise ValueError(f"{out} holds the measurements of something else (what differs: {', '.join(differ)}): choose another file")
     out.parent.mkdir(parents=True, exist_ok=True)
     def part(name, f):
         if name in result["parts"]: return

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHOICES', 'MAY_BE_ZERO', 'PRESETS', 'Config', 'get_config', 'Losses', 'Stats', 'make_prior', 'DPCDVAE', 'losses',
-           'check_size', 'prepare', 'hold_memory', 'fit_prior', 'ModelError', 'halve', 'save', 'shipped',
+           'check_size', 'prepare', 'hold_memory', 'num_trained', 'fit_prior', 'ModelError', 'halve', 'save', 'shipped',
            'model_folder', 'Card', 'from_pretrained']
 
 # %% ../nbs/30_model.ipynb #b0209f1f
@@ -282,6 +282,10 @@ def hold_memory()->bool: # False where the C library is not glibc: nothing chang
     return bool(mallopt(-3, 2**25)) and bool(mallopt(-1, 2**31 - 1))   # M_MMAP_THRESHOLD at its largest, M_TRIM_THRESHOLD
 
 # %% ../nbs/30_model.ipynb #0319932c
+def num_trained(model:DPCDVAE)->int:
+    "Count the parameters that training moves; the prior is fitted afterwards."
+    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("prior."))
+
 @torch.no_grad()
 def fit_prior(model:DPCDVAE, crystals:CrystalBatch, batch_size:int=256)->None:
     "Fit the latent prior to encoded crystals, and the way back from z to their surroundings."

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from .crystal import CrystalBatch
 from .data import CrystalLoader, atomic_write, load_crystals, load_splits, source_files
-from .model import DPCDVAE, Losses, check_size, get_config, hold_memory
+from .model import DPCDVAE, Losses, check_size, get_config, hold_memory, num_trained
 from .noise import Draws
 
 # %% ../nbs/31_train.ipynb #5c2f10eb
@@ -298,7 +298,7 @@ def train(data,                 # a source of crystals, or {"train": CrystalBatc
     train_loader = CrystalLoader(train_set, batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed, **share)
     keeper.val_loader = CrystalLoader(val_set, batch_size=128, **share)
     atomic_write(out / "run.json", json.dumps(dict(kind="train", preset=preset, changes=changes, seed=seed, data=name, data_digest=digest, limit=limit, num_train=len(train_set),
-                 num_val=len(val_set), max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, parameters=sum(p.numel() for p in model.parameters()), machine=machine()), indent=1))
+                 num_val=len(val_set), max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, parameters=num_trained(model), machine=machine()), indent=1))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*|.*tensorboard.*|.*LeafSpec.*|.*Checkpoint directory.*|.*smaller than the logging interval.*")
         with _stop_between_steps(keeper):
@@ -350,7 +350,7 @@ def _same_run(path, wanted):
     try: begun = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as e: raise ValueError(f"{path.parent} holds a checkpoint, but how the run was begun cannot be read from {path.name} ({e}): choose another folder") from None
     differ = [k for k, v in json.loads(json.dumps(wanted)).items() if begun.get(k) != v]
-    if differ: raise ValueError(f"checkpoint.safetensors in {path.parent} belongs to another run (its {', '.join(differ)} differ): choose another folder")
+    if differ: raise ValueError(f"checkpoint.safetensors in {path.parent} belongs to another run (what differs: {', '.join(differ)}): choose another folder")
 
 def _read(data, config, seed, workers, progress)->tuple[CrystalBatch, CrystalBatch]:
     "Read the training and validation crystals: the source's own splits, or a seeded division."

@@ -181,7 +181,7 @@ def test_same_seed_same_crystals_in_any_blocks(model):
 
 def test_another_job_in_the_folder_is_refused(model, tmp_path):
     generate(model, 3, out=tmp_path, **JOB)
-    with pytest.raises(ValueError, match=r"holds another job \(its seed differ\): choose another folder"): generate(model, 3, out=tmp_path, steps=3, block=3, seed=6)
+    with pytest.raises(ValueError, match=r"holds another job \(what differs: seed\): choose another folder"): generate(model, 3, out=tmp_path, steps=3, block=3, seed=6)
     with pytest.raises(ValueError, match="holds another job"): reconstruct(model, toys(), out=tmp_path, **JOB)
 
 def test_unfitted_prior_is_told():
@@ -299,6 +299,20 @@ def test_broken_crystals_are_named_with_reread_types_too(tmp_path):
     few = CrystalBatch.cat([bad, toys(1)[:2].replace(ids=("a", "b"))])
     with pytest.warns(UserWarning, match="broken: the .* loss is nan"): train(dict(train=few, val=toys(1)), tmp_path, "tiny", max_epochs=1, quiet=True, **dict(SMALL, types="argmax", batch_size=3))
 
+
+def test_films_are_made_with_their_crystals_or_not_at_all(model, tmp_path):
+    generate(model, 2, out=tmp_path, steps=2)
+    with pytest.raises(ValueError, match="made without films: film into a new folder"): generate(model, 2, out=tmp_path, steps=2, films=1)
+
+@pytest.mark.parametrize("words", [("evaluate", "x", "--timeout", "-1"), ("relax", "x", "--fmax", "0"), ("relax", "x", "--timeout", "nan"), ("train", "--data", "perov_mini", "--out", "x", "--max-epochs", "-5")])
+def test_limits_that_limit_nothing_are_refused(words, capsys):
+    with pytest.raises(SystemExit): main(words)
+    assert "out of bounds" in capsys.readouterr().err
+
+def test_the_bench_says_what_is_wrong_in_a_sentence(tmp_path, capsys):
+    from dpcdvae.bench import main as bench
+    with pytest.raises(SystemExit) as stop: bench(["anatomy", "--data", str(tmp_path / "none.csv"), "--run", "perov_mini", "--out", str(tmp_path / "out.json")])
+    assert stop.value.code == 2 and "none.csv" in capsys.readouterr().err and not (tmp_path / "out.json").exists()
 
 def test_what_a_finished_model_needs_is_fitted_in_best_and_last(tmp_path):
     "The prior and the way back to the surroundings, also where best and last are the same, and where the prior has nothing to fit."
