@@ -10,6 +10,7 @@ __all__ = ['cmd_energy', 'setting', 'share', 'launched', 'whole', 'positive', 'f
 # %% ../nbs/52_cli.ipynb #a59346e8
 import argparse, csv, json, os, sys, time, warnings
 from pathlib import Path
+from . import __version__
 
 # %% ../nbs/52_cli.ipynb #f6ef6e93
 def setting(text:str)->tuple: # (name, value)
