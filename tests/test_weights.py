@@ -108,12 +108,12 @@ def test_results_go_into_the_card(run, tmp_path):
     rate = dict(value=0.5, low=0.2, high=0.8, count=2, total=4)
     made_on = dict(threads=1, gpu=None, processor="abacus", date="today")
     def anatomy(of): return dict(name="anatomy", run=of, num=4, steps=None, made_on=made_on, readings={"free": [dict(seed=0, metrics=dict(match_rate=rate, rms=rate), outcome="mmxc")], "cell given": [dict(seed=0, metrics=dict(match_rate=rate, rms=rate), same_as="free")]})
-    for k, v in dict(a=anatomy("moment"), b=dict(name="moment", num_test=4, seed=0, reconstruction={"free, mean": dict(match_rate=rate, rms=rate)}), c=anatomy("elsewhere")).items(): (tmp_path / f"{k}.json").write_text(json.dumps(v))
+    for k, v in dict(a=anatomy("moment"), b=dict(name="moment", training=dict(data="moment"), num_test=4, seed=0, reconstruction={"free, mean": dict(match_rate=rate, rms=rate)}), c=anatomy("elsewhere")).items(): (tmp_path / f"{k}.json").write_text(json.dumps(v))
     found = read_results("moment", [tmp_path / "a.json", tmp_path / "b.json"])
     assert found["failures"] == {"match": 2, "composition differs": 1, "atoms out of place": 1} and set(found["reconstruction"]) == {"free"} and found["full_precision"]["num"] == 4
     text = (pack(run, "moment", [tmp_path / "a.json"], tmp_path / "m") / "README.md").read_text()
     assert "50.0 [20.0, 80.0] %" in text and "| composition differs | 25.0 % |" in text and "abacus" in text
-    with pytest.raises(ModelError, match="no results of moment that a card knows"): read_results("moment", [tmp_path / "c.json"])
+    with pytest.raises(ModelError, match="tells of elsewhere, not of moment"): read_results("moment", [tmp_path / "c.json"])
 
 def test_too_large_for_half_precision(tmp_path):
     model = DPCDVAE(get_config("tiny", num_blocks=1, prior="standard"))
