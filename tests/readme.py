@@ -17,7 +17,7 @@ def shown(cell):
 def render() -> str:
     book = nbformat.read(root / "nbs" / "index.ipynb", as_version=4)
     book.cells = [shown(c) for c in book.cells]
-    return MarkdownExporter().from_notebook_node(book)[0].strip().replace("](images/", "](nbs/images/") + "\n"
+    return MarkdownExporter().from_notebook_node(book)[0].strip().replace("](images/", "](nbs/images/").replace("](labs/", "](nbs/labs/").replace("](../results/", "](results/") + "\n"
 
 
 if __name__ == "__main__":
