@@ -697,7 +697,7 @@ def study_lab(path, study, trial:dict, full:dict, home="../..")->tuple[dict, str
             result = study(out=Path(d) / "trial.json", **{k: v(Path(d)) if callable(v) else v for k, v in trial.items()})
         if not path.exists(): return result | dict(trial=True), "These figures come from a trial of seconds and mean nothing yet: run the study in full."
     result = json.loads(path.read_text())
-    return result, f"{result['num']} crystals; {result.get('calculator', result.get('run'))}; {result['made_on']['threads']} thread(s) of {result['made_on']['processor']}, {result['made_on']['date']}; seed {result['seed']}" + (f"; {result['seconds'] / 60:.0f} minutes." if result.get("seconds") else ".")
+    return result, f"{result['num']} crystals; {result.get('calculator', result.get('run'))}; {result['made_on']['threads']} thread(s) of {result['made_on']['processor']}, {result['made_on']['date']}" + (f"; seed {result['seed']}" if "seed" in result else "") + (f"; {result['seconds'] / 60:.0f} minutes." if result.get("seconds") else ".")
 
 def small_run(folder, data="carbon_mini", preset:str="tiny", limit:int=32)->Path:
     "Train a model for one epoch on a few crystals, to see that a study runs."
