@@ -6,8 +6,8 @@
 __all__ = ['CALLS_TIMED', 'REPEATS', 'COPIES', 'KINDS', 'BENCH_DATA', 'RELEASED', 'median_seconds', 'circumstances', 'disturbed',
            'take', 'training_step', 'reverse_step', 'peak_memory', 'measure_set', 'measure_sampling', 'shaken',
            'measure_reading', 'measure_matching', 'measure_relaxation', 'large_cell', 'power', 'line', 'measure_growth',
-           'kind_of', 'profile_step', 'rounded', 'bench', 'bench_table', 'sampling_table', 'profile_table',
-           'growth_plot']
+           'kind_of', 'profile_step', 'measure_products', 'rounded', 'bench', 'bench_table', 'sampling_table',
+           'profile_table', 'growth_plot']
 
 # %% ../nbs/46_speed.ipynb #712092e0
 import json, math, os, statistics, subprocess, sys, tempfile, time
@@ -207,6 +207,14 @@ def profile_step(step, warmup:int=2)->dict: # shares of the time, operations of 
     return dict(shares=dict(sorted(shares.items(), key=lambda kv: -kv[1])), top={k: own[k] / total for k in top}, flops=counter.get_total_flops())
 
 # %% ../nbs/46_speed.ipynb #9b231beb
+def measure_products(bf16:bool, device="cpu", repeats:int=20)->dict: # shape -> operations a second
+    "Measure what matrix products reach by themselves: large ones, and those of a step's own shape."
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    def rate(n, k, m):
+        a, b = torch.randn(n, k, dtype=dtype, device=device), torch.randn(k, m, dtype=dtype, device=device)
+        return 2 * n * k * m / median_seconds(lambda: a @ b, repeats, 3)
+    return {" × ".join(f"{x:,}" for x in shape): rate(*shape) for shape in ((2048, 2048, 2048), (3840, 128, 128))}  # the second: 64 perovskites of 5 atoms with 12 neighbours
+
 BENCH_DATA = ("perov_mini", "carbon_mini")
 
 def rounded(x, digits:int=4):
@@ -231,6 +239,7 @@ def bench(data=BENCH_DATA, preset:str="default", repeats:int=5, sizes=(16, 64, 2
     result["relaxation"] = part("relaxation", lambda: {Path(data[-1]).name: measure_relaxation(data[-1], relaxed)})
     result["growth"] = part("growth", lambda: measure_growth(data[0], preset, bf16, repeats, device, **growth or {}))
     result["profile"] = part("profile", lambda: profile_step(training_step(take(load_crystals(data[0], split="train", progress=False).to(device), 64), preset, bf16)))
+    result["products"] = part("products", lambda: measure_products(bf16, device))
     return rounded(result | dict(seconds=time.perf_counter() - start))
 
 # %% ../nbs/46_speed.ipynb #ff472464
@@ -267,9 +276,14 @@ def _made_on(r)->str: return f"{r['threads']} thread(s) of {r['processor']}{', '
 def profile_table(result:dict)->str: # markdown
     "Say what limits a training step."
     if "profile" not in result: return ""
-    p, step = result["profile"], next(iter(result["sets"].values()))["training"].get("64", {}).get("seconds")
+    p, times = result["profile"], {int(n): m["seconds"] for n, m in next(iter(result["sets"].values()))["training"].items()}
+    step, said = times.get(64), []
+    if step and "products" in result:
+        alone = ", ".join(f"{v / 1e9:.0f} billion a second as {k}" for k, v in result["products"].items())
+        said.append(f"By themselves matrix products reach {alone}: at the rate of the last, the step's own would take {1e3 * p['flops'] / list(result['products'].values())[-1]:.0f} ms of its {1e3 * step:.0f} ms.")
+    if step and 16 in times: said.append(f"Read off the batches of 16 and 64, {1e3 * (times[16] - (step - times[16]) / 3):.0f} ms of every step do not depend on the batch: the thousands of small operations of which it is made.")
     rate = f"; {p['flops'] / 1e9:.1f} billion operations in matrix products a step of 64, {p['flops'] / step / 1e9:.0f} billion a second" if step else ""
-    return "\n".join(["| share of a training step | |", "|---|---|", *(f"| {k} | {100 * v:.0f} % |" for k, v in p["shares"].items()), "", f"The largest single operations: {', '.join(f'`{k}` {100 * v:.0f} %' for k, v in list(p['top'].items())[:6])}{rate}."])
+    return "\n".join(["| share of a training step | |", "|---|---|", *(f"| {k} | {100 * v:.0f} % |" for k, v in p["shares"].items()), "", f"The largest single operations: {', '.join(f'`{k}` {100 * v:.0f} %' for k, v in list(p['top'].items())[:6])}{rate}.", *[x for s in said for x in ("", s)]])
 
 def growth_plot(result:dict): # -> a plotly figure
     "Plot cost against crystals in a batch and against atoms a cell, with the fitted power laws."

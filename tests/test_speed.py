@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def result(): return speed.bench(["perov_mini"], "tiny", 1, (8, 16), say=lambda _: None, relaxed=1, calls=(2,), long=(("modified", 4),), growth=dict(batches=(4, 16), sizes=(5, 20), atoms=20))
 
 def test_every_part_is_measured(result):
-    assert {"sets", "sampling", "reading", "matching", "relaxation", "growth", "profile", "warning", "load", "processor", "torch"} <= set(result)
+    assert {"sets", "sampling", "reading", "matching", "relaxation", "growth", "profile", "products", "warning", "load", "processor", "torch"} <= set(result)
     one = result["sets"]["perov_mini"]
     assert one["mean_atoms"] == 5 and one["crystals"] > 100 and all(m["crystals_per_s"] == pytest.approx(int(n) / m["seconds"], rel=1e-3) for n, m in one["training"].items()) and 0.2 < one["peak_gib"] < 8
     assert {(s["sampler"], s["calls"]) for s in result["sampling"]} == {(s, n) for s in speed.SAMPLERS for n in (2,)} | {("modified", 4)}
