@@ -16,12 +16,13 @@ def browser():
         yield b
         b.close()
 
+CLOSED = "error Cannot send, from a button of ipywidgets"     # what its own Button says where a click meets a kernel that has just closed
 LATE = "error [anywidget] Failed to initialize model."      # what anywidget says where a page was too busy for two seconds
 
 def watch(page, allowed):
     "Note what must not happen on a page: errors, and requests to anywhere but `allowed`."
     page.wrong = []
-    page.on("pageerror", lambda e: page.wrong.append(f"error {e}"))
+    page.on("pageerror", lambda e: page.wrong.append(CLOSED if str(e) == "Cannot send" and "_handle_click" in e.stack else f"error {e}"))
     page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
     page.on("request", lambda r: None if r.url.startswith(("data:", "blob:", *allowed)) else page.wrong.append(f"asks for {r.url}"))
     return page
