@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'DIFFUSION', 'SWITCHES', 'WALKS', 'CALLS', 'ENERGETIC',
            'SMALL_GROUND', 'TRUSTED', 'LADDER', 'SYSTEMS', 'FLAGS', 'DRAG', 'PLAY', 'MEMORY', 'SMALL', 'EMBEDDED',
-           'SHOWN', 'graph_for', 'some', 'held_out', 'study', 'study_table', 'loss_curves', 'go_on', 'compare',
-           'compare_table', 'switches', 'switch_table', 'calls', 'calls_table', 'calls_plot', 'priors', 'prior_table',
-           'generation', 'generation_table', 'difference_of_means', 'ground', 'ground_table', 'regained', 'rested',
-           'relaxed_samples', 'trust', 'agreement', 'trust_table', 'agreement_lines', 'parity', 'steering', 'compared',
-           'longest_walks', 'walk_film', 'steering_table', 'crystal_system', 'describe_truth', 'nearest_of',
-           'same_reading', 'anatomy', 'ladder_table', 'match_by', 'films_of', 'chromium', 'wandering', 'slider_latency',
-           'player_memory', 'player_bench', 'player_table', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences',
-           'lab_answer', 'made_by', 'results_page', 'main', 'measure']
+           'SHOWN', 'graph_for', 'some', 'held_out', 'study', 'study_table', 'loss_curves', 'compare', 'compare_table',
+           'switches', 'switch_table', 'calls', 'calls_table', 'calls_plot', 'priors', 'prior_table', 'generation',
+           'generation_table', 'difference_of_means', 'ground', 'ground_table', 'regained', 'rested', 'relaxed_samples',
+           'trust', 'agreement', 'trust_table', 'agreement_lines', 'parity', 'steering', 'compared', 'longest_walks',
+           'walk_film', 'steering_table', 'crystal_system', 'describe_truth', 'nearest_of', 'same_reading', 'anatomy',
+           'ladder_table', 'match_by', 'films_of', 'chromium', 'wandering', 'slider_latency', 'player_memory',
+           'player_bench', 'player_table', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer',
+           'made_by', 'results_page', 'main', 'measure']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
 import argparse, json, os, re, shutil, subprocess, sys, time, warnings
@@ -27,7 +27,7 @@ from .gpu import gpu_table, measure_card
 from .model import DPCDVAE, make_prior
 from .prior import PRIORS
 from .sampler import SAMPLERS
-from .speed import BENCH_DATA, bench, bench_table, circumstances, disturbed
+from .speed import BENCH_DATA, bench, bench_table, circumstances, disturbed, go_on
 
 # %% ../nbs/53_bench.ipynb #65e2611d
 READINGS = {"free, mean": dict(), "free, sampled z": dict(z="sampled"), "composition forced": dict(force=("num_atoms", "composition")),
@@ -103,14 +103,6 @@ def loss_curves(run, points:int=50)->dict: # column -> [[step, value], ...]
     return curves
 
 def _run_folder(runs, name)->Path: return Path(runs) / re.sub(r"[^\w.-]+", "-", name)
-
-def go_on(out:Path, head:dict, **begin)->dict:
-    "Read the results that are there already, which must have been made in the same way, or begin."
-    head = json.loads(json.dumps(head))
-    result = json.loads(out.read_text()) if out.exists() else head | begin
-    if differ := [k for k, v in head.items() if result.get(k) != v]: raise ValueError(f"{out} holds another comparison (what differs: {', '.join(differ)}): choose another file")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return result
 
 def compare(datas, variants:dict, # label -> (preset, changes of its fields)
             runs, out, seeds=(0,), readings=FREE_AND_FORCED, news={"new": dict()}, num:int=64, num_new:int=0, max_time:str|None=None, max_epochs:int=-1, steps:int|None=None)->dict:
@@ -206,9 +198,9 @@ def calls_table(result:dict, metric:str="match_rate")->str: # markdown
 def calls_plot(result:dict): # -> a plotly figure
     "Draw network calls against match rate and RMS, with 95 % intervals."
     from plotly.subplots import make_subplots
-    from dpcdvae.plot import paper
-    fig, colors = make_subplots(1, 2, subplot_titles=["match rate (%)", "RMS of the matches"]), ["#3366aa", "#cc6633", "#338855", "#885599", "#c92a2a", "#868e96"]
-    for way, color in zip(dict.fromkeys((w["sampler"], w["spacing"]) for w in result["ways"]), colors * 3):
+    from dpcdvae.plot import COLORS, paper
+    fig = make_subplots(1, 2, subplot_titles=["match rate (%)", "RMS of the matches"])
+    for way, color in zip(dict.fromkeys((w["sampler"], w["spacing"]) for w in result["ways"]), COLORS * 3):
         for col, (metric, factor) in enumerate((("match_rate", 100), ("rms", 1)), 1):
             at = sorted((w["calls"], *(factor * w[metric][k] for k in ("value", "low", "high"))) for w in result["ways"] if (w["sampler"], w["spacing"]) == way and w[metric]["value"] is not None)
             x, y, low, high = zip(*at)
@@ -505,7 +497,7 @@ def steering_table(result:dict)->str: # markdown
         rows += [f"| {says} | {energy(c['change'], '+')}; {lower(c['lower'])} |" for says, c in (("ends less starts", e), ("ends less starts as decoded without a walk", e.get("walked")), ("ends less starts, both relaxed", e.get("relaxed"))) if c and c.get("lower")]
         if gone := ", ".join(f"{k}: {n}" for k, n in e["reasons"].items()): rows.append(f"| ends without an energy | {gone} |")
         if e.get("relaxed"): rows.append("| not relaxed | " + ("; ".join(f"{k}: " + ", ".join(f"{w} {n}" for w, n in e["relaxed"][k]["reasons"].items()) for k in ("starts", "ends") if e["relaxed"][k]["reasons"]) or "–") + " |")
-    return "\n".join([*rows, "", f"{result['num']} starts, {result['rounds']} rounds, {result['property']} of {result['data']}, model {result['run']}{', ' + result['decoding'] if 'decoding' in result else ''}, seed {result['seed']}; {e['calculator'] + '; ' if e else ''}{result['made_on']['processor']}, {result['made_on']['date']}." + ("" if "walk" in result else " Made by an older walk, without a leash, decoded with 20 calls of ddim: the command makes a new one.")])
+    return "\n".join([*rows, "", f"{result['num']} starts, {result['rounds']} rounds, {result['property']} of {result['data']}, model {result['run']}, {result['decoding']}, seed {result['seed']}; {e['calculator'] + '; ' if e else ''}{result['made_on']['processor']}, {result['made_on']['date']}."])
 
 # %% ../nbs/53_bench.ipynb #7336ebd7
 LADDER = {"free": dict(), "free, sampled z": dict(z="sampled"), "number of atoms given": dict(force=("num_atoms",)), "composition given": dict(force=("num_atoms", "composition")),

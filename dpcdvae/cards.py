@@ -11,9 +11,9 @@ __all__ = ['DATA', 'DATA_LIMITS', 'EMBEDDED', 'PUBLISHED', 'PARTS', 'RATES', 'NE
 import json, shlex
 from importlib.resources import files
 from pathlib import Path
-from .data import atomic_write
+from .data import atomic_write, plain_name
 from .judgement import show
-from .model import DPCDVAE, ModelError, model_folder, num_trained, shipped
+from .model import DPCDVAE, ModelError, model_folder, shipped
 
 # %% ../nbs/45_cards.ipynb #6d1c6fae
 _STAND_IN = "the **stand-in split**: the official validation file, divided 90/10 into training and validation, and half of the official test file; the official training file ({}) was not used"
@@ -119,11 +119,11 @@ def page(card:dict)->str: # markdown
 def read_results(name:str, # of the model
                  paths)->dict: # entries of a card
     "Collect what files of results say of a model: its anatomy, its generation, its study before the weights were halved."
-    found, plain = {}, lambda n: n.replace("_", "-")
+    found = {}
     for path in map(Path, paths):
         r = json.loads(path.read_text())
         of = r["training"]["data"] if "training" in r else r.get("run", "")
-        if plain(of) != plain(name): raise ModelError(f"{path} tells of {of or 'no model'}, not of {name}: its figures do not belong on this card")
+        if plain_name(of) != plain_name(name): raise ModelError(f"{path} tells of {of or 'no model'}, not of {name}: its figures do not belong on this card")
         if r.get("name") == "anatomy":
             found |= dict(reconstruction={k: [{x: y for x, y in one.items() if x in ("seed", "metrics", "seconds_per_crystal")} for one in rs] for k, rs in r["readings"].items() if rs and "same_as" not in rs[0]},
                           as_free=[k for k, rs in r["readings"].items() if rs and rs[0].get("same_as") == "free"], failures=outcome_counts("".join(one["outcome"] for one in r["readings"]["free"])), measured={k: r[k] for k in ("num", "steps", "made_on")})
@@ -146,7 +146,6 @@ def pack(run, # folder of a finished training
     model = DPCDVAE.from_pretrained(run)
     model.save(folder, half=True, name=name, **{k: v for k, v in model.card.items() if k != "name"}, data=training["data"], trained=f"{training['seconds'] / 60:.0f} minutes, seed {training['seed']}")
     weights = folder / "model.safetensors"
-    training |= dict(parameters=num_trained(model))
     card = dict(name=name, command=train_command(training, f"runs/{name}"), training=training, max_atoms=model.config.max_atoms, bytes=weights.stat().st_size, sha256=json.loads((folder / "config.json").read_text())["sha256"], **found)
     return write_card(folder, card)
 
@@ -161,7 +160,6 @@ def add_results(name, # of a packed model: in the box, or a folder
                )->Path:
     "Bring the card of a packed model up to date; its weights stay as they are."
     card = read_card(name)
-    card["training"] |= dict(parameters=num_trained(DPCDVAE.from_pretrained(name)))
     return write_card(model_folder(name), card | read_results(card["name"], results))
 
 def read_card(name)->dict:

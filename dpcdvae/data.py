@@ -11,9 +11,9 @@ __all__ = ['LENGTH_FLOOR', 'ANGLE_FLOOR', 'MAX_ATOMS', 'MAX_Z', 'MIN_DISTANCE', 
            'crystalnn_edges', 'row_error', 'read_row', 'bonds_of', 'num_cores', 'quiet_worker', 'read_rows', 'join',
            'join_edges', 'pack', 'unpack', 'content_digest', 'save_crystals', 'open_crystals', 'cache_dir', 'cache_key',
            'read_cached', 'write_cache', 'git_blob_sha1', 'fetch', 'official_file', 'embedded_dir', 'folder_files',
-           'source_files', 'file_rows', 'all_rows', 'read_files', 'read_bytes', 'relocate', 'read_split', 'ready_made',
-           'read_source', 'same_properties', 'load_crystals', 'split_indices', 'load_splits', 'BucketBatchSampler',
-           'CrystalLoader', 'element_counts', 'composition_fractions', 'dataset_summary']
+           'plain_name', 'source_files', 'file_rows', 'all_rows', 'read_files', 'read_bytes', 'relocate', 'read_split',
+           'ready_made', 'read_source', 'same_properties', 'load_crystals', 'split_indices', 'load_splits',
+           'BucketBatchSampler', 'CrystalLoader', 'element_counts', 'composition_fractions', 'dataset_summary']
 
 # %% ../nbs/03_data.ipynb #ec11af6e
 import csv, gzip, hashlib, http.client, io, json, multiprocessing, os, re, signal, sys, urllib.error, urllib.request, warnings, zlib
@@ -525,9 +525,13 @@ def folder_files(folder:Path)->dict[str,list[Path]]: # split -> its files
     if cifs: return {"": cifs}
     raise DataError(f"the folder {folder} holds no split files (train, val, test), no crystals.csv and no .cif files; give a folder that does")
 
+def plain_name(name)->str:
+    "Write a name as the known ones are: MP_20 is mp-20."
+    return str(name).lower().replace("_", "-")
+
 def source_files(src:str|Path, split:str|None=None, progress:bool=True)->dict[str,list[Path]]: # split -> files
     "Find the files of a source, all splits or one."
-    name = str(src).lower().replace("_", "-")
+    name = plain_name(src)
     if name in OFFICIAL:
         if split not in (None, *SPLITS): raise DataError(f"{src} has no split {split!r}; it has train, val and test")
         return {s: [official_file(name, s, progress)] for s in ([split] if split else SPLITS)}

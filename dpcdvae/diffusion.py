@@ -154,7 +154,7 @@ def loss_weights(process, kind:str="eps")->Tensor: # (T+1,) float64, mean 1 over
     "Weigh the squared error of each time as if eps, x0 or v were predicted."
     if kind not in WEIGHTINGS: raise ValueError(f"no weighting {kind!r}: choose one of {', '.join(WEIGHTINGS)}")
     s = process.schedule
-    weight = torch.ones_like(s.sigma) if kind == "eps" else s.scale**-2 if kind == "v" else (process.error_in_x0()).square()
+    weight = torch.ones_like(s.sigma) if kind == "eps" else s.scale**-2 if kind == "v" else process.error_in_x0().square()
     return weight / weight[1:].mean()
 
 # %% ../nbs/11_diffusion.ipynb #b899108d

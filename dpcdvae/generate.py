@@ -56,7 +56,7 @@ class Sampling:
         if c.process == "score": check_langevin_steps(full.steps, c.num_steps)
         else: get_step(full.sampler), time_grid(full.time(c.num_steps), full.steps, full.spacing, model.process.schedule)
         check_proposals(full.arrange)
-        if full.arrange and not (c.surroundings_kinds and c.types == "fixed"): raise ValueError("this model's latent vectors do not say which elements surround which: arrange must be 0")
+        if full.arrange and not c.can_arrange: raise ValueError("this model's latent vectors do not say which elements surround which: arrange must be 0")
         if full.arrange and not model.readback.fitted:
             said = "this model's way back from z to the surroundings was never fitted, and atoms cannot be exchanged without it: call model.fit_prior with the training crystals, or resume a training that did not end"
             if self.arrange: raise ValueError(f"{said}; or let arrange be 0")
@@ -113,7 +113,7 @@ def arranger(model:DPCDVAE, z:Tensor, start:CrystalBatch, ids:Tensor, s:Sampling
     target, proposals = model.readback(z), min(PROPOSALS, s.arrange)
     def types(x0:Tensor, now:Tensor, i:int, of:int)->Tensor:
         if i * FIFTHS // of == (i - 1) * FIFTHS // of: return now
-        return arrange(model.surroundings, start.replace(frac_coords=x0, atomic_numbers=now), target, ids, s.seed, i, max(1, s.arrange // proposals), proposals)[0]
+        return arrange(model.surroundings, start.replace(frac_coords=x0, atomic_numbers=now), target, ids, s.seed, i, s.arrange // proposals, proposals)[0]
     return types
 
 @torch.no_grad()

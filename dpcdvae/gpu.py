@@ -16,7 +16,7 @@ from .data import atomic_write, load_crystals, save_crystals
 from .model import DPCDVAE, get_config
 from .neighbors import find_neighbors
 from .noise import Draws
-from .speed import circumstances, median_seconds, profile_step, reverse_step, rounded, take, training_step
+from .speed import circumstances, go_on, median_seconds, profile_step, reverse_step, rounded, take, training_step
 
 # %% ../nbs/47_gpu.ipynb #8ff6fa52
 def relative(a:torch.Tensor, b:torch.Tensor)->float: # ||a - b|| / ||b||
@@ -82,10 +82,8 @@ def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), m
     "Check, time and train on a graphics card, writing `out` after each part."
     from dpcdvae.train import is_finished, train
     out, device, sets = Path(out), device or ("cuda" if torch.cuda.is_available() else "cpu"), {k: load_crystals(data, split=k, progress=False) for k in ("train", "val", "test")}
-    head, on = dict(name="gpu", data=Path(data).name, preset=preset, seed=seed), circumstances() | ({} if device == "cuda" else dict(gpu=None))
-    result = json.loads(out.read_text()) if out.exists() else head | dict(made_on=on, parts={})
-    if differ := [k for k, v in (head | dict(gpu=on["gpu"])).items() if (result["made_on"] if k == "gpu" else result).get(k) != v]: raise ValueError(f"{out} holds the measurements of something else (what differs: {', '.join(differ)}): choose another file")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    on = circumstances() | ({} if device == "cuda" else dict(gpu=None))
+    result = go_on(out, dict(name="gpu", data=Path(data).name, preset=preset, seed=seed, gpu=on["gpu"]), made_on=on, parts={})
     def part(name, f):
         if name in result["parts"]: return
         start = time.perf_counter()

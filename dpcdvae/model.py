@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from .arrange import Readback, check_proposals
 from .crystal import CrystalBatch
-from .data import DataError, LatticeScaler, atomic_write, composition_fractions, element_counts
+from .data import DataError, LatticeScaler, atomic_write, composition_fractions, element_counts, plain_name
 from .denoiser import ATOMS, Denoiser, snr_clock
 from .diffusion import PROCESSES, WEIGHTINGS, loss_weights, corrupt_types, crystal_mean, type_noise_sigma
 from .encoder import Encoder
@@ -113,10 +113,15 @@ class Config:
         if self.cell_path and not self.short_path: raise ValueError("cell_path needs short_path: the heads' linear paths belong to both")
         if self.surroundings_kinds and not self.surroundings_path: raise ValueError("surroundings_kinds needs surroundings_path: it says more on the same way")
         check_proposals(self.arrange)
-        if self.arrange and not (self.surroundings_kinds and self.types == "fixed" and self.process != "score"): raise ValueError("arrange needs surroundings_kinds, which it reads, types that are fixed, and another process than score, whose sampler leaves atoms as they are")
+        if self.arrange and not self.can_arrange: raise ValueError("arrange needs surroundings_kinds, which it reads, types that are fixed, and another process than score, whose sampler leaves atoms as they are")
         if self.time == "log_snr" and self.atoms == "joined": raise ValueError("joined atoms are not told the time: leave time as it is")
         if self.weighting == "v" and self.process != "gaussian": raise ValueError(f"the {self.process} process keeps the whole signal at all times, and v is eps there: take eps or x0")
         if self.surroundings_path and self.atoms != "slim": raise ValueError(f"surroundings_path needs slim atoms, {self.atoms} ones do not read it")
+
+    @property
+    def can_arrange(self)->bool:
+        "Tell whether atoms can be exchanged: z says which elements surround which, types are fixed, and the sampler is not langevin, which leaves atoms as they are."
+        return self.surroundings_kinds and self.types == "fixed" and self.process != "score"
 
 _PAPER = dict(encoder_graph="crystalnn", encoder_neighbors=20, encoder_blocks=4, short_path=False, cell_path=False, surroundings_path=False, process="gaussian", schedule="sigmoid", recenter=True, atoms="wide",
               num_neighbors=20, num_radial=128, num_atom_residuals=3, num_output_residuals=3, frame="cartesian", mean_free=False, time_scale=1e-3, types="argmax", scaler="minmax",
@@ -325,9 +330,9 @@ def model_folder(name)->Path:
     "Find the model in a run folder, in a model folder, or in the box."
     for folder in (Path(name) / "best", Path(name)):
         if (folder / "config.json").exists() and (folder / "model.safetensors").exists(): return folder
-    plain, box = lambda n: str(n).lower().replace("_", "-"), shipped()
+    box = shipped()
     for known, folder in box.items():
-        if plain(known) == plain(name): return folder
+        if plain_name(known) == plain_name(name): return folder
     raise ModelError(f"no model in {name}: expected config.json and model.safetensors there or in its folder best" if Path(name).exists() else f"no model called {name}: it is no folder and none of the models in the box, {', '.join(box)}")
 
 def _read_config(path:Path)->dict: # config (a Config), card

@@ -6,7 +6,7 @@
 __all__ = ['CALLS_TIMED', 'REPEATS', 'COPIES', 'KINDS', 'BENCH_DATA', 'RELEASED', 'median_seconds', 'circumstances', 'disturbed',
            'take', 'training_step', 'reverse_step', 'peak_memory', 'measure_set', 'measure_sampling', 'shaken',
            'measure_reading', 'measure_matching', 'measure_relaxation', 'large_cell', 'power', 'line', 'measure_growth',
-           'kind_of', 'profile_step', 'measure_products', 'rounded', 'bench', 'bench_table', 'sampling_table',
+           'kind_of', 'profile_step', 'measure_products', 'go_on', 'rounded', 'bench', 'bench_table', 'sampling_table',
            'profile_table', 'growth_plot']
 
 # %% ../nbs/46_speed.ipynb #712092e0
@@ -216,6 +216,14 @@ def measure_products(bf16:bool, device="cpu", repeats:int=20)->dict: # shape -> 
     return {" × ".join(f"{x:,}" for x in shape): rate(*shape) for shape in ((2048, 2048, 2048), (3840, 128, 128))}  # the second: 64 perovskites of 5 atoms with 12 neighbours
 
 BENCH_DATA = ("perov_mini", "carbon_mini")
+
+def go_on(out:Path, head:dict, **begin)->dict:
+    "Read the results that are there already, which must have been made in the same way, or begin."
+    head = json.loads(json.dumps(head))
+    result = json.loads(out.read_text()) if out.exists() else head | begin
+    if differ := [k for k, v in head.items() if result.get(k) != v]: raise ValueError(f"{out} holds something else (what differs: {', '.join(differ)}): choose another file")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return result
 
 def rounded(x, digits:int=4):
     "Round the numbers of a tree to significant digits."

@@ -328,6 +328,8 @@ def test_atoms_are_exchanged_by_models_that_can_and_said_so_by_others():
     with pytest.warns(UserWarning, match="never fitted"): assert Sampling().fill(model).arrange == 0
     with pytest.raises(ValueError, match="never fitted"): Sampling(arrange=32).fill(model)
     with pytest.raises(ValueError, match="multiple of 16"): get_config("tiny", surroundings_kinds=True, arrange=20)
+    score = DPCDVAE(get_config("tiny", surroundings_kinds=True, process="score", schedule="geometric", frame="cartesian", num_steps=50, sampler="langevin")).eval()
+    with pytest.raises(ValueError, match="arrange must be 0"): Sampling(arrange=16).fill(score)
     model.prepare(toys(2))
     model.fit_prior(toys(2))
     assert Sampling().fill(model).arrange == 16
