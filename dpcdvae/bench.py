@@ -153,7 +153,7 @@ def switch_table(path="results/switches.json")->str: # markdown
     take = lambda label, reading, metric: [m["reconstruction"][reading][metric] for m in r["models"].values() if m["label"] == label]
     def spread(found, factor=100, digits=1, unit=" %"):
         v = [factor * f["value"] for f in found if f["value"] is not None]
-        return f"{sum(v) / len(v):.{digits}f}{unit}" + f" ({min(v):.{digits}f} to {max(v):.{digits}f})" * (len(v) > 1) if v else "–"
+        return f"{sum(v) / len(v):.{digits}f}{unit}" + f" ({min(v):.{digits}f} to {max(v):.{digits}f})" * (min(v) < max(v)) if v else "–"
     labels = list(dict.fromkeys(m["label"] for m in r["models"].values()))
     rows = ["| `default`, but | seeds | match, free | composition exact | match, composition given | its RMS |", "|---|---|---|---|---|---|"]
     for label in labels:
@@ -161,7 +161,7 @@ def switch_table(path="results/switches.json")->str: # markdown
         rows.append(f"| {label} | {len(free)} | {spread(free)} | {spread(take(label, 'free, mean', 'composition_exact'), digits=0)} | {spread(forced)} | {spread(take(label, 'composition forced', 'rms'), 1, 3, '')} |")
     one = next(iter(r["models"].values()))
     rows += ["", f"{one['data']}, {r['num_test']} held-out crystals, {r['max_epochs']} epochs each; atoms stay where they are put (arrange=0) except where the row says so. Means over seeds, with the least and the most: what lies within them is not decided."]
-    if left := [k for k in SWITCHES if k not in labels]: rows += ["", f"Not measured yet: {', '.join(left)}."]
+    if left := [k for k in SWITCHES if k not in labels] + ["other samplers"] * ("samplers" not in r): rows += ["", f"Not measured yet: {', '.join(left)}."]
     if "samplers" in r: rows += ["", "| sampler, composition given | match | RMS | seconds a crystal |", "|---|---|---|---|"]
     rows += [f"| {label} | {_rate(v['match_rate'])} | {_rms(v['rms'])} | {v['seconds_per_crystal']} |" for label, v in r.get("samplers", {}).items()]
     return "\n".join(rows)
