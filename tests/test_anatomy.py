@@ -89,7 +89,7 @@ def test_an_anatomy_goes_on_where_it_stopped(model, tmp_path, monkeypatch):
     assert called == [("lattice",)] and after["readings"]["free"] == before["readings"]["free"] and "cell given" in ladder_table(after)
     assert json.loads(out.read_text()) == json.loads(json.dumps(after))
     assert max(len(line) for line in out.read_text().splitlines()) < 400 and '"rms": [' in out.read_text()
-    with pytest.raises(ValueError, match="holds another comparison"): anatomy(**how | dict(num=3))
+    with pytest.raises(ValueError, match="holds something else"): anatomy(**how | dict(num=3))
 
 def test_results_are_those_of_the_models_in_the_box():
     for path in sorted((Path(__file__).parents[1] / "results").glob("anatomy-*.json")):
