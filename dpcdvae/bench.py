@@ -9,10 +9,10 @@ __all__ = ['READINGS', 'KEEP', 'PAPERS', 'FREE_AND_FORCED', 'DIFFUSION', 'SWITCH
            'switches', 'switch_table', 'calls', 'calls_table', 'calls_plot', 'priors', 'prior_table', 'generation',
            'generation_table', 'difference_of_means', 'ground', 'ground_table', 'regained', 'rested', 'relaxed_samples',
            'trust', 'agreement', 'trust_table', 'agreement_lines', 'parity', 'steering', 'compared', 'longest_walks',
-           'walk_film', 'steering_table', 'crystal_system', 'describe_truth', 'nearest_of', 'same_reading', 'anatomy',
-           'ladder_table', 'match_by', 'films_of', 'chromium', 'wandering', 'slider_latency', 'player_memory',
-           'player_bench', 'player_table', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer',
-           'made_by', 'results_page', 'main', 'measure']
+           'walk_film', 'steering_table', 'crystal_system', 'describe_truth', 'same_reading', 'anatomy', 'ladder_table',
+           'match_by', 'films_of', 'chromium', 'wandering', 'slider_latency', 'player_memory', 'player_bench',
+           'player_table', 'lab', 'study_lab', 'small_run', 'lab_rates', 'differences', 'lab_answer', 'made_by',
+           'results_page', 'main', 'measure']
 
 # %% ../nbs/53_bench.ipynb #2c067b6a
 import argparse, json, os, re, shutil, subprocess, sys, time, warnings
@@ -514,16 +514,6 @@ def describe_truth(crystals:CrystalBatch, twins)->dict: # column -> values
     found = crystals.to_structures()
     return dict(formula=[s.composition.reduced_formula for s in found], num_atoms=[len(s) for s in found], num_elements=[len(s.composition) for s in found], space_group=[space_group(s) for s in found], twin=list(twins))
 
-@torch.no_grad()
-def nearest_of(model:DPCDVAE, crystals:CrystalBatch, tries:int=1, seed:int=0, **options)->CrystalBatch:
-    "Reconstruct with several seeds and keep what is encoded nearest to the latent vector that it was decoded from; the truth is not looked at."
-    encode = lambda c: [torch.cat(x) for x in zip(*(model.encode(c[i:i + 256].to(model.device)) for i in range(0, len(c), 256)))]
-    made = [model.reconstruct(crystals, films=0, seed=seed + k, **options).crystals for k in range(tries)]
-    if tries == 1: return made[0]
-    mean, log_var = encode(crystals)
-    far = torch.stack([((encode(c)[0] - mean).square() / log_var.exp()).sum(-1) for c in made]).cpu()  # in units of the posterior's own width
-    return CrystalBatch.cat([made[k][i] for i, k in enumerate(far.argmin(0).tolist())])
-
 def same_reading(readings:dict, ladder:dict, label:str, seed:int)->str|None:
     "Find a reading that forces the same, but for parts that were decoded exactly."
     free = next((r["metrics"] for r in readings.get("free", []) if r["seed"] == seed), None)
@@ -548,7 +538,7 @@ def anatomy(data, run, out, num:int=256, seeds=(0, 1, 2), steps:int|None=None, l
             if same: one = next(r for r in result["readings"][same] if r["seed"] == seed) | dict(same_as=same)
             else:
                 start = time.time()
-                made = nearest_of(model, test, seed=seed, steps=steps, **options)
+                made = model.reconstruct(test, films=0, seed=seed, steps=steps, **options).crystals
                 seconds = time.time() - start
                 rows, summary = judge_reconstruction(made, test, reference=sets["train"], progress=False, workers=workers)
                 if "crystals" not in result: result["crystals"] = describe_truth(test, [r["twin"] for r in rows])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest, torch
 
 from dpcdvae import bench
-from dpcdvae.bench import LADDER, anatomy, crystal_system, describe_truth, films_of, ladder_table, match_by, nearest_of, same_reading
+from dpcdvae.bench import LADDER, anatomy, crystal_system, describe_truth, films_of, ladder_table, match_by, same_reading
 from dpcdvae.cards import PARTS, letters, outcome_counts
 from dpcdvae.crystal import CrystalBatch, toy
 from dpcdvae.generate import rows_of
@@ -62,16 +62,6 @@ def test_films_of_single_cases_end_where_the_job_did(model):
     for i, film in zip((4, 0), films_of(model, TOYS, [4, 0], seed=3, steps=6)):
         gap = film.frac_coords[-1] - made[i].frac_coords
         assert (gap - gap.round()).abs().max() < 1e-3 and film.meta["index"] == i and film.target is not None
-
-def test_the_nearest_of_several_is_the_nearest(model):
-    one = [model.reconstruct(TOYS, films=0, steps=4, seed=s).crystals for s in (7, 8, 9)]
-    with torch.no_grad():
-        mean, log_var = model.encode(TOYS)
-        far = torch.stack([((model.encode(c)[0] - mean).square() / log_var.exp()).sum(-1) for c in one])
-    best = nearest_of(model, TOYS, 3, seed=7, steps=4)
-    assert len(set(far.argmin(0).tolist())) > 1, "the tries must differ, or nothing is tested"
-    for i, k in enumerate(far.argmin(0).tolist()): assert torch.equal(best[i].frac_coords, one[k][i].frac_coords)
-    assert torch.equal(nearest_of(model, TOYS, 1, seed=7, steps=4).frac_coords, one[0].frac_coords)
 
 def test_an_anatomy_goes_on_where_it_stopped(model, tmp_path, monkeypatch):
     from dpcdvae.generate import csv_text
