@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CALLS_TIMED', 'REPEATS', 'COPIES', 'KINDS', 'BENCH_DATA', 'RELEASED', 'median_seconds', 'circumstances', 'disturbed',
-           'take', 'training_step', 'reverse_step', 'peak_memory', 'measure_set', 'measure_sampling', 'shaken',
-           'measure_reading', 'measure_matching', 'measure_relaxation', 'large_cell', 'power', 'line', 'measure_growth',
-           'kind_of', 'profile_step', 'measure_products', 'go_on', 'rounded', 'bench', 'bench_table', 'sampling_table',
-           'profile_table', 'growth_plot']
+           'take', 'training_step', 'reverse_step', 'peak_memory', 'measure_set', 'measure_paper', 'measure_sampling',
+           'shaken', 'measure_reading', 'measure_matching', 'measure_relaxation', 'large_cell', 'power', 'line',
+           'measure_growth', 'kind_of', 'profile_step', 'measure_products', 'go_on', 'rounded', 'bench', 'bench_table',
+           'sampling_table', 'profile_table', 'growth_plot']
 
 # %% ../nbs/46_speed.ipynb #712092e0
 import json, math, os, statistics, subprocess, sys, tempfile, time
@@ -94,6 +94,12 @@ def measure_set(data, preset:str, bf16:bool, sizes, repeats:int, device)->dict:
     found["reverse_step_64_ms"] = 1e3 * median_seconds(reverse_step(take(crystals, 64), preset, bf16), repeats)
     found["neighbors_512_ms"] = 1e3 * median_seconds(lambda: find_neighbors(take(crystals, 512), get_config(preset).num_neighbors), repeats)
     return found | dict(peak_gib=peak_memory(data, max(sizes), preset))
+
+def measure_paper(data, repeats:int, device, size:int=64)->dict:
+    "Measure the training step of the release's network in its precision: preset `paper`, its graph made beforehand, in float32."
+    crystals = take(load_crystals(data, split="train", graph="crystalnn", limit=size, progress=False), size).to(device)
+    seconds = median_seconds(training_step(crystals, "paper", False), repeats, 2)
+    return dict(data=Path(data).name, batch=size, seconds=seconds, crystals_per_s=size / seconds)
 
 # %% ../nbs/46_speed.ipynb #991264f8
 CALLS_TIMED = (20, 50, 100)
@@ -242,6 +248,7 @@ def bench(data=BENCH_DATA, preset:str="default", repeats:int=5, sizes=(16, 64, 2
         say(f"{name}: {time.perf_counter() - begun:.0f} s")
         return found
     for d in data: result["sets"][Path(d).name] = part(f"training on {Path(d).name}", lambda: measure_set(d, preset, bf16, sizes, repeats, device))
+    result["paper"] = part("the release's network", lambda: measure_paper(data[0], repeats, device))
     result["sampling"] = part("sampling", lambda: measure_sampling(data[0], preset, bf16, device, calls, long))
     for name, measure in dict(reading=measure_reading, matching=measure_matching).items(): result[name] = part(name, lambda: {Path(d).name: measure(d) for d in data})
     result["relaxation"] = part("relaxation", lambda: {Path(data[-1]).name: measure_relaxation(data[-1], relaxed)})
@@ -268,7 +275,12 @@ def bench_table(result:dict)->str: # markdown
     for name, m in result["reading"].items(): rows.append(f"| reading and checking, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {_against(m['crystals_per_s'], R['reading_per_s'], 'crystals/s') if result['sets'][name]['mean_atoms'] == 5 else none} |")
     for name, m in result["matching"].items(): rows.append(f"| matching, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {none} |")
     for name, m in result["relaxation"].items(): rows.append(f"| relaxing, all cores, {name} | {_relaxed(m)} | {none} |")
-    return "\n".join([*rows, "", sampling_table(result), "", _made_on(result), f"Released: {R['source']}; its reading includes a graph of bonds (CrystalNN), which the preset `default` does without."])
+    yardstick = []
+    if (p := result.get("paper")) and (own := result["sets"][p["data"]]["training"].get(str(p["batch"]))):
+        known = result["sets"][p["data"]]["mean_atoms"] == 5
+        rows.insert(rows.index(next(r for r in rows if r.startswith("| peak memory"))), f"| training, {p['data']}, batch {p['batch']}, the release's network (preset `paper`, float32) | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |")
+        yardstick = [f"In the same run a step of preset {result['preset']} is {own['crystals_per_s'] / p['crystals_per_s']:.1f} times as fast as one of the release's network in this package.", ""]
+    return "\n".join([*rows, "", *yardstick, sampling_table(result), "", _made_on(result), f"Released: {R['source']}; its reading includes a graph of bonds (CrystalNN), which the preset `default` does without."])
 
 def _relaxed(m)->str: return m.get("missing") or f"{m['crystals_per_hour']:.0f} crystals/h ({m['calculator']}; {m['at_rest']} of {m['crystals']} at rest, {m['mean_steps']:.0f} steps, {m['mean_atoms']:.1f} atoms each)"
 
