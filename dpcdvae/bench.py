@@ -728,7 +728,7 @@ def made_by(name:str, r:dict)->str: # command
     data = r.get("data") or list(r.get("sets", {})) or next(iter(r.get("models", {}).values()), {}).get("data") or "perov_mini"
     data = " ".join(d if d in EMBEDDED else f"DIR/{d}" for d in ([data.split(" (")[0]] if isinstance(data, str) else data))
     flags = [("run", "run"), ("num", "num"), ("num_new", "num-new"), ("property", "property"), ("steps", "steps"), ("seed", "seed")]
-    kind = r.get("name") if r.get("name") in SHOWN else "speed" if name == "bench" else "study"
+    kind = r.get("name") if r.get("name") in SHOWN else "speed" if name.split("-")[0] == "bench" else "study"
     if kind == "trust":
         folders = list(dict.fromkeys(c["source"] for c in r["crystals"]))
         return f"python -m dpcdvae.bench trust{'' if folders == list(TRUSTED) else ' --data ' + ' '.join(f'runs/trust/{f}' for f in folders)} --num {r['num'] // len(folders)} --max-atoms {r['max_atoms']} --seed {r['seed']} --out results/{name}.json"
