@@ -531,6 +531,7 @@ def anatomy(data, run, out, num:int=256, seeds=(0, 1, 2), steps:int|None=None, l
     test, keep = some(sets["test"], num), (*KEEP, "rms_valid", "rms_corrected", "space_group_exact", "match_rate_valid_twin_free", "rms_twin_free")
     for label, options in ladder.items():
         if "arrange" in options and not model.config.arrange: continue         # they never are
+        if "tries" in options and model.config.encoder_graph != "nearest": continue # they cannot be encoded again
         done = result["readings"].setdefault(label, [])
         for seed in seeds:
             if seed in [r["seed"] for r in done] or label not in ("free", "composition given", "free, atoms not exchanged") and seed != seeds[0]: continue
@@ -573,13 +574,12 @@ def match_by(result:dict, groups, reading:str="free")->dict: # group -> rate, la
 @torch.no_grad()
 def films_of(model:DPCDVAE, crystals:CrystalBatch, places, seed:int=0, **options)->list: # films
     "Film some crystals of a reconstruction, with the noise that they had there."
-    from dpcdvae.generate import Camera, Sampling, by_size, encode_block, force_stats
+    from dpcdvae.generate import Sampling, decode_block, encode_block, force_stats
     s, ids = Sampling(seed=seed, **options).fill(model), torch.as_tensor(places, device=model.device)
     part = crystals[ids.cpu()].to(model.device)
     z = encode_block(model, part, ids, s)
     stats = force_stats(model.decode_stats(z, part.num_atoms if {"num_atoms", "composition"} & set(s.force) else None), part, s.force)
-    camera = Camera(torch.ones_like(ids, dtype=torch.bool), stats)
-    made = by_size(model, z, stats, ids, s, camera)
+    made, camera = decode_block(model, z, stats, ids, s, torch.ones_like(ids, dtype=torch.bool))
     return [camera.film(i, model.process, made[i], part[i], index=int(ids[i]), id=crystals.name(int(ids[i]))) for i in range(len(ids))]
 
 # %% ../nbs/53_bench.ipynb #5e1c02ab

@@ -265,7 +265,7 @@ def scrub(self:Film,
 
 def facts(film:Film)->dict[str,str]: # name -> words
     "Collect what a reader wants to know of a film at a glance."
-    shown = {k: str(film.meta[k]) for k in ("id", "model", "sampler", "steps", "seed") if film.meta.get(k) is not None}
+    shown = {k: str(film.meta[k]) for k in ("id", "model", "sampler", "steps", "seed") if film.meta.get(k) is not None} | ({"tries": str(film.meta["tries"])} if film.meta.get("tries", 1) > 1 else {})
     if film.target is not None and film.num_atoms == int(film.target.num_atoms): shown["from target"] = f"{float(film[-1].distance_to_target()):.3f} Å RMS"
     return {"frames": str(len(film)), "atoms": str(film.num_atoms)} | shown
 

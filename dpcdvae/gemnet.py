@@ -100,7 +100,7 @@ class Geometry:
 
 # %% ../nbs/23_gemnet.ipynb #2ca32e88
 class _Exchange(torch.autograd.Function):
-    "Give every edge what its reverse holds, weighted by the envelope of the reverse; nothing where there is none."
+    "Give every edge what its reverse holds, weighted by the envelope of the reverse, which is taken as given; nothing where there is none."
     @staticmethod
     def forward(ctx, x, reverse, there, here):
         ctx.save_for_backward(reverse, here)
@@ -122,7 +122,7 @@ class Triplets(nn.Module):
         self.bilinear = dense(cbf_dim * trip_dim, trip_dim, False)
         self.up, self.up_reverse = dense(trip_dim, edge_dim), dense(trip_dim, edge_dim)
 
-    def forward(self, m:Tensor, rbf:Tensor, g:Geometry)->Tensor: # (N,K,H), times GAIN * HALF
+    def forward(self, m:Tensor, rbf:Tensor, g:Geometry)->Tensor: # (N,K,H), still to be multiplied by GAIN * HALF
         N, K, _ = m.shape
         S, C = self.num_spherical, self.cbf_dim
         x = bare(self.down, bare(self.from_edge, m) * self.from_rbf(rbf), GAIN)     # (N,K,P) zero where the envelope is
@@ -137,9 +137,9 @@ class EdgeEmbedding(nn.Module):
     def __init__(self, atom_dim:int, feature_dim:int, edge_dim:int):
         super().__init__()
         self.target, self.source, self.feature = (dense(d, edge_dim, False) for d in (atom_dim, atom_dim, feature_dim))
-    def forward(self, h:Tensor, feature:Tensor, index:Tensor)->Tensor: # (N,K,H), times GAIN
+    def forward(self, h:Tensor, feature:Tensor, index:Tensor)->Tensor: # (N,K,H), still to be multiplied by GAIN
         target, source, feature = (nn.functional.linear(x, layer.weight * 3**-0.5) for x, layer in ((h, self.target), (h, self.source), (feature, self.feature)))
-        return nn.functional.silu(feature.add_(target[:, None]).add_(nn.functional.embedding(index, source)), inplace=False)
+        return nn.functional.silu(feature.add_(target[:, None]).add_(nn.functional.embedding(index, source)))
 
 class AtomUpdate(nn.Module):
     "Sum an atom's edges, weighted by distance."

@@ -512,7 +512,7 @@ def report_html(rows:list, # one dict a crystal
     "Lay out a judgement as a page."
     kind, metrics, n = summary["kind"], summary["metrics"], summary["num_crystals"]
     word = dict(reconstruct="Reconstruction", generate="Generation")[kind]
-    run = " · ".join(f"{k} {v}" for k,v in (summary.get("run") or {}).items() if k in ("model","data","sampler","steps","seed") and v is not None)
+    run = " · ".join(f"{k} {v}" for k,v in (summary.get("run") or {}).items() if k in ("model","data","sampler","steps","seed") and v is not None or k == "tries" and v > 1)
     hists = "".join(f'<div class="card"><h3>{_e(t)}</h3>{svg}<p class="key">{_e(key)}</p></div>' for t,svg,key in histograms(rows,kind))
     titles = dict(match="Why there is no match", judgement="What could not be judged", composition="Why a composition is invalid", structure="Why a structure is invalid", fingerprint="Why there is no fingerprint")
     why = "".join(f'<div class="card"><h3>{titles[k]}</h3>{count_bars(c,n)}</div>' for k,c in summary["reasons"].items() if c or k!="fingerprint")

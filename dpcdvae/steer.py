@@ -168,6 +168,7 @@ def optimise(model:DPCDVAE, starts:CrystalBatch, # crystals to start from
     from tqdm.auto import tqdm
     check_size(model, starts)
     s = Sampling(**dict((dict(steps=CALLS) if model.config.process != "score" else {}) | sampling, seed=seed)).fill(model)
+    if s.tries > 1: raise ValueError("a walk looks at every crystal that it decodes: leave tries at 1")
     head, ground, said = survey(model, train, property, head_steps, seed)
     out, names, first, found = out and Path(out), [starts.name(i) if starts.ids else str(i) for i in range(len(starts))], 0, []
     if out:

@@ -333,3 +333,41 @@ def test_atoms_are_exchanged_by_models_that_can_and_said_so_by_others():
     model.prepare(toys(2))
     model.fit_prior(toys(2))
     assert Sampling().fill(model).arrange == 16
+
+def test_a_job_of_several_tries_goes_on_and_is_shared(model, model_folder, tmp_path, capsys):
+    crystals = toys(1)
+    how = dict(tries=3, steps=3, block=2)
+    reconstruct(model, crystals, out=tmp_path / "whole", films=1, **how)
+    for k in (1, 0): reconstruct(model, crystals, out=tmp_path / "shared", share=(k, 2), **how)
+    text = (tmp_path / "whole" / "crystals.csv").read_text()
+    assert (tmp_path / "shared" / "crystals.csv").read_text() == text
+    (tmp_path / "whole" / "crystals.csv").write_text(text[:len(text) // 2])
+    reconstruct(model, crystals, out=tmp_path / "whole", films=1, **how)
+    assert (tmp_path / "whole" / "crystals.csv").read_text() == text
+    with pytest.raises(ValueError, match="what differs: tries"): reconstruct(model, crystals, out=tmp_path / "whole", steps=3, block=2, films=1)
+    reconstruct(model, crystals, out=tmp_path / "one", steps=3, block=2)
+    assert (tmp_path / "one" / "crystals.csv").read_text() != text, "the tries must differ, or nothing is tested"
+    record = json.loads((tmp_path / "one" / "run.json").read_text())
+    assert record.pop("tries") == 1
+    (tmp_path / "one" / "run.json").write_text(json.dumps(record))                      # as it was before tries could be said
+    reconstruct(model, crystals, out=tmp_path / "one", steps=3, block=2)
+    code, _, err = cli(capsys, "generate", "--model", model_folder, "--num", 2, "--steps", 2, "--tries", 2, "--out", tmp_path / "new")
+    assert code == 0 and json.loads((tmp_path / "new" / "run.json").read_text())["tries"] == 2, err
+
+def test_tries_are_refused_where_they_would_do_nothing(model):
+    from dpcdvae.generate import Sampling
+    from dpcdvae.steer import optimise
+    with pytest.raises(ValueError, match="at least 1"): Sampling(tries=0).fill(model)
+    with pytest.raises(ValueError, match="crystalnn"): Sampling(tries=2).fill(DPCDVAE(get_config("tiny", encoder_graph="crystalnn")))
+    with pytest.raises(ValueError, match="leave tries at 1"): optimise(model, toys(1), toys(1), "volume", tries=2)
+
+def test_of_a_lost_try_and_a_found_one_the_found_one_is_kept(model, monkeypatch):
+    "A model whose encoder hears nothing of places that are not finite."
+    from dpcdvae import generate as made
+    honest = made.by_size
+    def first_is_lost(model, z, stats, ids, s, camera=None, **kw):
+        crystals = honest(model, z, stats, ids, s, camera, **kw)
+        return crystals.replace(frac_coords=crystals.frac_coords * torch.nan) if s.seed == 0 else crystals
+    monkeypatch.setattr(made, "by_size", first_is_lost)
+    assert torch.isfinite(reconstruct(model, toys(1), steps=2, tries=2).crystals.frac_coords).all()
+    assert not torch.isfinite(reconstruct(model, toys(1), steps=2).crystals.frac_coords).any()
