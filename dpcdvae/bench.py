@@ -501,7 +501,7 @@ def steering_table(result:dict)->str: # markdown
 
 # %% ../nbs/53_bench.ipynb #7336ebd7
 LADDER = {"free": dict(), "free, sampled z": dict(z="sampled"), "number of atoms given": dict(force=("num_atoms",)), "composition given": dict(force=("num_atoms", "composition")),
-          "cell given": dict(force=("lattice",)), "composition and cell given": dict(force=("num_atoms", "composition", "lattice")), "free, atoms not exchanged": dict(arrange=0), "free, nearest of 4": dict(tries=4)}
+          "cell given": dict(force=("lattice",)), "composition and cell given": dict(force=("num_atoms", "composition", "lattice")), "free, atoms not exchanged": dict(arrange=0), "free, likeliest of 4": dict(tries=4)}
 SYSTEMS = dict(triclinic=2, monoclinic=15, orthorhombic=74, tetragonal=142, trigonal=167, hexagonal=194, cubic=230) # last space group of each
 
 def crystal_system(number:int|None)->str:

@@ -60,7 +60,7 @@ def parser()->argparse.ArgumentParser:
     opt = lambda *flags, **kw: (flags, kw)
     model, data, out = opt("--model", required=True, help="run folder, model folder, or a model in the box (see dpcdvae models)"), opt("--data", required=True, help="split file, folder of splits, folder of CIFs, extxyz file, or a known name"), opt("--out", required=True, type=Path)
     sampling = [opt("--sampler", help="modified, ddpm, ddim, dpmpp_2m, dpmpp_2m_sde or heun"), opt("--steps", type=whole(1), help="network calls a crystal"), opt("--spacing", default="uniform", help="of the calls: uniform, quadratic or logsnr"), opt("--seed", type=whole(0), default=0), opt("--boundary", help="every, network or never"), opt("--arrange", type=whole(0), help="proposals to exchange atoms at each fifth of the way, 0 for none; the model's choice if not given"),
-                opt("--tries", type=whole(1), default=1, help="times to put the atoms in place; kept is what is encoded nearest to its latent vector"),
+                opt("--tries", type=whole(1), default=1, help="times to put the atoms in place; kept is what makes its latent vector likeliest"),
                 opt("--film", type=whole(0), nargs="?", const=4, default=0, metavar="N", help="film the first N crystals (4)"), opt("--threads", type=whole(1)),
                 opt("--share", type=share, help="R/W: this is process R of W, counted from 0, that work into the same folder; torchrun's own numbers if not given")]
     workers = opt("--workers", type=whole(1), help="processes; all cores if not given")

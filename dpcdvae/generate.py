@@ -37,7 +37,7 @@ class Sampling:
     spacing:str = "uniform"  # of the times of the network calls: uniform, quadratic or logsnr
     z:str = "mean"           # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force:tuple = ()         # reconstruction: take "num_atoms", "composition", "lattice" from the true crystal
-    tries:int = 1            # times to put the atoms in place, with other noise each; kept is what is encoded nearest to its latent vector
+    tries:int = 1            # times to put the atoms in place, with other noise each; kept is what makes its latent vector likeliest
     formula:str|None = None  # generation: the atoms of one cell, such as "SrTiO3"; None: the prior's choice
     start:float|None = None  # reconstruction: noise the given atoms to this share of the way and take the noise away, in their own cell; None: start from noise alone
 
