@@ -574,11 +574,10 @@ def match_by(result:dict, groups, reading:str="free")->dict: # group -> rate, la
 @torch.no_grad()
 def films_of(model:DPCDVAE, crystals:CrystalBatch, places, seed:int=0, **options)->list: # films
     "Film some crystals of a reconstruction, with the noise that they had there."
-    from dpcdvae.generate import Sampling, decode_block, encode_block, force_stats
+    from dpcdvae.generate import Sampling, decode_block, encode_stats
     s, ids = Sampling(seed=seed, **options).fill(model), torch.as_tensor(places, device=model.device)
     part = crystals[ids.cpu()].to(model.device)
-    z = encode_block(model, part, ids, s)
-    stats = force_stats(model.decode_stats(z, part.num_atoms if {"num_atoms", "composition"} & set(s.force) else None), part, s.force)
+    z, stats = encode_stats(model, part, ids, s)
     made, camera = decode_block(model, z, stats, ids, s, torch.ones_like(ids, dtype=torch.bool))
     return [camera.film(i, model.process, made[i], part[i], index=int(ids[i]), id=crystals.name(int(ids[i]))) for i in range(len(ids))]
 

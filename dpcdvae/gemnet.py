@@ -49,8 +49,9 @@ class _Residuals(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        num = (len(ctx.saved_tensors)) // 6
-        saved, weights, grads = ctx.saved_tensors[:4 * num], ctx.saved_tensors[4 * num:], []
+        tensors, grads = ctx.saved_tensors, []
+        num = len(tensors) // 6                                                     # a block: four of its steps, two weights
+        saved, weights = tensors[:4 * num], tensors[4 * num:]
         share, grad = ctx.before * HALF**num * ctx.after, grad.flatten(0, -2)        # share * grad is the gradient of what x stands for
         flat = lambda a: a.flatten(0, -2)
         for n in reversed(range(num)):

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ALL_OF_IT', 'FIFTHS', 'APART', 'HEADER', 'UNSAID', 'Sampling', 'latent_noise', 'encode_block', 'formula_counts',
-           'draw_block', 'force_stats', 'arranger', 'denoise', 'by_size', 'Camera', 'Films', 'misfit', 'decode_block',
-           'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'join_parts', 'reconstruct', 'generate']
+           'draw_block', 'force_stats', 'encode_stats', 'arranger', 'denoise', 'by_size', 'Camera', 'Films', 'misfit',
+           'decode_block', 'rows_of', 'csv_text', 'resume_at', 'open_job', 'run_job', 'join_parts', 'reconstruct',
+           'generate']
 
 # %% ../nbs/32_generate.ipynb #0f1c7d8c
 import contextlib, csv, dataclasses, io, json, math, time, warnings
@@ -16,6 +17,7 @@ from torch import Tensor
 from .arrange import PROPOSALS, arrange, check_proposals
 from .crystal import CrystalBatch, SYMBOLS, tensor_digest
 from .data import atomic_write, composition_fractions
+from .diffusion import crystal_mean
 from .film import Film
 from .heads import counts_to_types, whole_counts
 from .lattice import minimum_image
@@ -107,6 +109,12 @@ def force_stats(stats:Stats, truth:CrystalBatch, force:tuple)->Stats:
     if "lattice" in force: stats = dataclasses.replace(stats, lengths=truth.lengths, angles=truth.angles)
     return stats
 
+def encode_stats(model:DPCDVAE, crystals:CrystalBatch, ids:Tensor, s:Sampling)->tuple[Tensor, Stats]: # (B,D)
+    "Encode crystals and read from their latent vectors what a reconstruction begins with, or take it from the crystals where it is forced."
+    z = encode_block(model, crystals, ids, s)
+    known = crystals.num_atoms if {"num_atoms", "composition"} & set(s.force) else None
+    return z, force_stats(model.decode_stats(z, known), crystals, s.force)
+
 # %% ../nbs/32_generate.ipynb #06425a83
 FIFTHS = 5 # parts of the way after which atoms may be exchanged
 
@@ -186,8 +194,8 @@ APART = 2**32 # between the seeds of two tries
 def misfit(model:DPCDVAE, crystals:CrystalBatch, z:Tensor)->Tensor: # (B,) infinite where a crystal has no places or no encoding
     "Measure how unlikely crystals make latent vectors: -2 log q(z | x), but for a constant."
     mean, log_var = model.encode(crystals)
-    lost = torch.zeros(len(crystals), device=z.device).index_add(0, crystals.batch, (~crystals.frac_coords.isfinite()).any(-1).to(torch.float32)) > 0
-    return ((mean - z).square() / log_var.exp() + log_var).sum(-1).masked_fill(lost, torch.inf).nan_to_num(torch.inf, torch.inf)
+    placed = crystal_mean(crystals.frac_coords, crystals.batch, len(crystals)).isfinite().all(-1)
+    return ((mean - z).square() / log_var.exp() + log_var).sum(-1).masked_fill(~placed, torch.inf).nan_to_num(torch.inf, torch.inf)
 
 @torch.no_grad()
 def decode_block(model:DPCDVAE, z:Tensor, stats:Stats, ids:Tensor, s:Sampling,
@@ -332,9 +340,7 @@ def reconstruct(model:DPCDVAE, crystals:CrystalBatch,
     check_size(model, crystals)
     def inputs(ids):
         part = crystals[ids.cpu()].to(ids.device)
-        z = encode_block(model, part, ids, s)
-        known = part.num_atoms if {"num_atoms", "composition"} & set(s.force) else None
-        return z, force_stats(model.decode_stats(z, known), part, s.force), part, [part.name(i) if part.ids else str(int(ids[i])) for i in range(len(part))]
+        return *encode_stats(model, part, ids, s), part, [part.name(i) if part.ids else str(int(ids[i])) for i in range(len(part))]
     record = _record("reconstruct", model, s, len(crystals), data=data, crystals=crystals.digest())
     if out:
         open_job(Path(out), record)

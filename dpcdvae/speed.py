@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CALLS_TIMED', 'REPEATS', 'COPIES', 'KINDS', 'BENCH_DATA', 'RELEASED', 'median_seconds', 'circumstances', 'disturbed',
-           'take', 'training_step', 'reverse_step', 'peak_memory', 'measure_set', 'measure_paper', 'measure_sampling',
-           'shaken', 'measure_reading', 'measure_matching', 'measure_relaxation', 'large_cell', 'power', 'line',
-           'measure_growth', 'kind_of', 'profile_step', 'measure_products', 'go_on', 'rounded', 'bench', 'bench_table',
-           'sampling_table', 'profile_table', 'growth_plot']
+           'take', 'training_step', 'reverse_step', 'peak_memory', 'time_training', 'measure_set', 'measure_paper',
+           'measure_sampling', 'shaken', 'measure_reading', 'measure_matching', 'measure_relaxation', 'large_cell',
+           'power', 'line', 'measure_growth', 'kind_of', 'profile_step', 'measure_products', 'go_on', 'rounded',
+           'bench', 'bench_table', 'sampling_table', 'profile_table', 'growth_plot']
 
 # %% ../nbs/46_speed.ipynb #712092e0
 import json, math, os, statistics, subprocess, sys, tempfile, time
@@ -84,22 +84,24 @@ def peak_memory(data, batch_size:int, preset:str="default")->float: # GiB
             "for _ in range(3): s()\nprint(torch.cuda.max_memory_allocated() / 2**30 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)")
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads()))).stdout.split()[-1])
 
+def time_training(crystals:CrystalBatch, size:int, preset:str, bf16:bool, repeats:int)->dict:
+    "Time the training step of a batch; as long a look at every size."
+    seconds = median_seconds(training_step(take(crystals, size), preset, bf16), repeats * max(1, 256 // size), 2)
+    return dict(seconds=seconds, crystals_per_s=size / seconds)
+
 def measure_set(data, preset:str, bf16:bool, sizes, repeats:int, device)->dict:
     "Measure neighbour lists, training and reverse steps, and memory on one data set."
     crystals = load_crystals(data, split="train", progress=False).to(device)
     found = dict(crystals=len(crystals), mean_atoms=round(float(crystals.num_atoms.float().mean()), 2), training={}, largest_batch=max(sizes))
-    for size in sizes:
-        seconds = median_seconds(training_step(take(crystals, size), preset, bf16), repeats * max(1, 256 // size), 2)   # as long a look at every size
-        found["training"][str(size)] = dict(seconds=seconds, crystals_per_s=size / seconds)
+    for size in sizes: found["training"][str(size)] = time_training(crystals, size, preset, bf16, repeats)
     found["reverse_step_64_ms"] = 1e3 * median_seconds(reverse_step(take(crystals, 64), preset, bf16), repeats)
     found["neighbors_512_ms"] = 1e3 * median_seconds(lambda: find_neighbors(take(crystals, 512), get_config(preset).num_neighbors), repeats)
     return found | dict(peak_gib=peak_memory(data, max(sizes), preset))
 
 def measure_paper(data, repeats:int, device, size:int=64)->dict:
     "Measure the training step of the release's network in its precision: preset `paper`, its graph made beforehand, in float32."
-    crystals = take(load_crystals(data, split="train", graph="crystalnn", limit=size, progress=False), size).to(device)
-    seconds = median_seconds(training_step(crystals, "paper", False), repeats * max(1, 256 // size), 2)
-    return dict(data=Path(data).name, batch=size, seconds=seconds, crystals_per_s=size / seconds)
+    crystals = load_crystals(data, split="train", graph="crystalnn", limit=size, progress=False).to(device)
+    return dict(data=Path(data).name, batch=size, **time_training(crystals, size, "paper", False, repeats))
 
 # %% ../nbs/46_speed.ipynb #991264f8
 CALLS_TIMED = (20, 50, 100)
@@ -270,16 +272,14 @@ def bench_table(result:dict)->str: # markdown
     for name, s in result["sets"].items():
         known = s["mean_atoms"] == 5                                                 # the release was measured on perovskites
         for size, m in s["training"].items(): rows.append(f"| training, {name}, batch {size} | {m['crystals_per_s']:.0f} crystals/s | {_against(m['crystals_per_s'], R['training_64'], 'crystals/s') if known and size == '64' else none} |")
+        if (p := result.get("paper")) and p["data"] == name: rows.append(f"| training, {name}, batch {p['batch']}, the release's network (preset `paper`, float32) | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |")
         rows += [f"| peak memory, {name}, batch {s['largest_batch']} | {s['peak_gib']:.2f} GiB | {_against(s['peak_gib'], R['peak_gib_512'], 'GiB', False) if known and s['largest_batch'] == 512 else none} |",
                  f"| one reverse step of 64, {name} | {s['reverse_step_64_ms']:.0f} ms | {_against(s['reverse_step_64_ms'], R['reverse_step_64_ms'], 'ms', False) if known else none} |", f"| neighbours of 512, {name} | {s['neighbors_512_ms']:.1f} ms | {none} |"]
     for name, m in result["reading"].items(): rows.append(f"| reading and checking, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {_against(m['crystals_per_s'], R['reading_per_s'], 'crystals/s') if result['sets'][name]['mean_atoms'] == 5 else none} |")
     for name, m in result["matching"].items(): rows.append(f"| matching, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {none} |")
     for name, m in result["relaxation"].items(): rows.append(f"| relaxing, all cores, {name} | {_relaxed(m)} | {none} |")
     yardstick = []
-    if p := result.get("paper"):
-        known = result["sets"][p["data"]]["mean_atoms"] == 5
-        rows.insert(rows.index(next(r for r in rows if r.startswith("| peak memory"))), f"| training, {p['data']}, batch {p['batch']}, the release's network (preset `paper`, float32) | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |")
-        if own := result["sets"][p["data"]]["training"].get(str(p["batch"])): yardstick = [f"In the same run a step of preset {result['preset']} is {own['crystals_per_s'] / p['crystals_per_s']:.1f} times as fast as one of the release's network in this package.", ""]
+    if (p := result.get("paper")) and (own := result["sets"][p["data"]]["training"].get(str(p["batch"]))): yardstick = [f"In the same run a step of preset {result['preset']} is {own['crystals_per_s'] / p['crystals_per_s']:.1f} times as fast as one of the release's network in this package.", ""]
     return "\n".join([*rows, "", *yardstick, sampling_table(result), "", _made_on(result), f"Released: {R['source']}; its reading includes a graph of bonds (CrystalNN), which the preset `default` does without."])
 
 def _relaxed(m)->str: return m.get("missing") or f"{m['crystals_per_hour']:.0f} crystals/h ({m['calculator']}; {m['at_rest']} of {m['crystals']} at rest, {m['mean_steps']:.0f} steps, {m['mean_atoms']:.1f} atoms each)"
