@@ -68,7 +68,7 @@ def parser()->argparse.ArgumentParser:
     command("data", "Read, check and cache crystals; rejected rows are listed with a reason.", opt("source"), out, opt("--graph", default="none", choices=["none", "crystalnn"]), workers)
     command("train", "Train a model.", data, out, opt("--preset", default="default"), opt("--max-time", help="HH:MM:SS or DD:HH:MM:SS"), opt("--max-epochs", type=whole(-1), default=-1, help="-1: no end but --max-time"), opt("--seed", type=whole(0), default=0),
             opt("--resume", action="store_true"), opt("--limit", type=whole(1), help="train on the first N crystals"), opt("--devices", type=whole(1), default=1), opt("--num-nodes", type=whole(1), default=1),
-            opt("--no-bf16", action="store_true"), opt("--threads", type=whole(1)), workers, opt("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", help="change a field of the preset"))
+            opt("--no-bf16", action="store_true"), opt("--compile", action="store_true", help="compile the networks first: a minute or two at the start, faster steps from then on; needs a C++ compiler"), opt("--threads", type=whole(1)), workers, opt("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", help="change a field of the preset"))
     command("reconstruct", "Encode crystals and decode them again.", model, data, out, opt("--split", help="test by default, where there are splits"), opt("--limit", type=whole(1)), opt("--z", default="mean", choices=["mean", "sampled"]),
             opt("--force", default="", help="comma-separated: num_atoms, composition, lattice"), opt("--start", type=positive(1.), metavar="F", help="do not start from noise: noise the given atoms to this share of the way, in their own cell, and take the noise away"), workers, *sampling, *relaxing)
     command("generate", "Draw new crystals.", model, opt("--num", type=whole(1), required=True), opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"), out, workers, *sampling, *relaxing)
@@ -114,7 +114,7 @@ def cmd_train(a):
     from dpcdvae.model import get_config
     from dpcdvae.train import train
     get_config(a.preset, **dict(a.set))                                                   # refuse what is no setting before anything is read
-    train(a.data, a.out, a.preset, a.max_time, a.max_epochs, a.seed, a.resume, a.limit, a.devices, a.num_nodes, False if a.no_bf16 else None, workers=a.workers, **dict(a.set))
+    train(a.data, a.out, a.preset, a.max_time, a.max_epochs, a.seed, a.resume, a.limit, a.devices, a.num_nodes, False if a.no_bf16 else None, workers=a.workers, compile=a.compile, **dict(a.set))
     from lightning.pytorch.utilities import rank_zero_only
     if rank_zero_only.rank: return                                                        # the first process speaks for all
     record = json.loads((a.out / "run.json").read_text())

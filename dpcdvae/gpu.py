@@ -71,14 +71,21 @@ def protocol_minutes(crystals_per_s:float)->float:
     "Say how long the paper's whole training on Perov-5 would take."
     return PROTOCOL["crystals"] * PROTOCOL["epochs"] / crystals_per_s / 60
 
-def measure_training(crystals:CrystalBatch, size:int, preset:str="default", repeats:int=5)->dict:
-    "Time a training step, and set it beside the card's peak."
-    step = training_step(take(crystals, size), preset, True)
-    seconds, flops, peak = median_seconds(step, repeats), profile_step(step, 0)["flops"], peak_of(circumstances()["gpu"])
+def measure_training(crystals:CrystalBatch, size:int, preset:str="default", repeats:int=5, compiled:bool=False)->dict:
+    "Time a training step, and set it beside the card's peak; or say why its networks could not be compiled."
+    crystals = take(crystals, size)
+    step = training_step(crystals, preset, True)
+    flops, peak = profile_step(step)["flops"], peak_of(circumstances()["gpu"])
+    if compiled:
+        try:
+            step = training_step(crystals, preset, True, compiled=True)
+            step()                                                                   # which compiles
+        except (ValueError, RuntimeError) as e: return dict(missing=str(e).splitlines()[0][:300])
+    seconds = median_seconds(step, repeats)
     return dict(seconds=seconds, crystals_per_s=size / seconds, tflops=flops / seconds / 1e12, share_of_peak=peak and flops / seconds / peak, protocol_minutes=protocol_minutes(size / seconds))
 
 # %% ../nbs/47_gpu.ipynb #d8cba6f5
-def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), max_time:str|None=None, num:int=512, seed:int=0, repeats:int=5, device=None)->dict:
+def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), max_time:str|None=None, num:int=512, seed:int=0, repeats:int=5, device=None, compiled:bool|None=None)->dict: # compiled: time compiled networks, too; None: on a card
     "Check, time and train on a graphics card, writing `out` after each part."
     from dpcdvae.train import is_finished, train
     out, device, sets = Path(out), device or ("cuda" if torch.cuda.is_available() else "cpu"), {k: load_crystals(data, split=k, progress=False) for k in ("train", "val", "test")}
@@ -95,6 +102,8 @@ def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), m
     for size in sizes:
         part(f"training, batch {size}", lambda: measure_training(here, size, preset, repeats))
         part(f"reverse step, batch {size}", lambda: dict(seconds=(s := median_seconds(reverse_step(take(here, size), preset), repeats)), crystals_per_s=size / s))
+    if device == "cuda" if compiled is None else compiled:
+        for size in sizes: part(f"compiled, batch {size}", lambda: measure_training(here, size, preset, repeats, True))
     if max_time is None: return result
     if device == "cpu" and torch.cuda.is_available(): raise ValueError("training takes the card where there is one: leave max_time out to measure the processor, or hide the card with CUDA_VISIBLE_DEVICES=")
     run = out.with_name(f"{out.stem}-run")
@@ -116,8 +125,11 @@ def gpu_table(result:dict)->str: # markdown
     share = lambda m: "–" if not m.get("share_of_peak") else f"{100 * m['share_of_peak']:.1f} %"
     rows = [f"{card}, preset `{result['preset']}`, {result['data']}.", "", "| batch | training | matrix products | share of the peak | the paper's Perov-5 training | reverse step |", "|---|---|---|---|---|---|"]
     for name, m in p.items():
-        if not name.startswith("training, batch"): continue
-        size, back = name.split()[-1], p.get(name.replace("training", "reverse step"), {})
+        if not name.startswith(("training, batch", "compiled, batch")): continue
+        if "missing" in m:
+            rows.append(f"| {name.split()[-1]}, compiled | {m['missing']} | – | – | – | – |")
+            continue
+        size, back = name.split()[-1] + ", compiled" * name.startswith("compiled"), p.get(name.replace("training", "reverse step"), {})
         rows.append(f"| {size} | {m['crystals_per_s']:,.0f} crystals/s | {m['tflops']:.1f} TFLOP/s | {share(m)} | {m['protocol_minutes']:.0f} min | {1e3 * back['seconds']:.1f} ms |" if back else f"| {size} | {m['crystals_per_s']:,.0f} crystals/s | {m['tflops']:.1f} TFLOP/s | {share(m)} | {m['protocol_minutes']:.0f} min | – |")
     if a := p.get("agreement"): rows += ["", "Largest relative difference from double precision: " + ", ".join(f"{k} {v[w]:.0e} ({w})" for k, v in a.items() if isinstance(v, dict) for w in [max(v, key=lambda x: math.inf if math.isnan(v[x]) else v[x])]) + "."]
     if t := p.get("training"): rows += ["", f"Trained for {t['seconds'] / 60:.0f} min: {t['steps']:,} steps, {t['crystals_seen']:,} crystals, {t['crystals_per_second']:,.0f} a second."]

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CALLS_TIMED', 'REPEATS', 'COPIES', 'KINDS', 'BENCH_DATA', 'RELEASED', 'median_seconds', 'circumstances', 'disturbed',
-           'take', 'training_step', 'reverse_step', 'peak_memory', 'time_training', 'measure_set', 'measure_paper',
-           'measure_sampling', 'shaken', 'measure_reading', 'measure_matching', 'measure_relaxation', 'large_cell',
-           'power', 'line', 'measure_growth', 'kind_of', 'profile_step', 'measure_products', 'go_on', 'rounded',
-           'bench', 'bench_table', 'sampling_table', 'profile_table', 'growth_plot']
+           'take', 'training_step', 'reverse_step', 'peak_memory', 'time_training', 'measure_set', 'measure_compiled',
+           'measure_paper', 'measure_sampling', 'shaken', 'measure_reading', 'measure_matching', 'measure_relaxation',
+           'large_cell', 'power', 'line', 'measure_growth', 'kind_of', 'profile_step', 'measure_products', 'go_on',
+           'rounded', 'bench', 'bench_table', 'sampling_table', 'profile_table', 'growth_plot']
 
 # %% ../nbs/46_speed.ipynb #712092e0
 import json, math, os, statistics, subprocess, sys, tempfile, time
@@ -22,7 +22,7 @@ from .model import DPCDVAE, get_config, hold_memory
 from .neighbors import find_neighbors
 from .noise import Draws
 from .sampler import SAMPLERS
-from .train import has_bf16, machine, pieces
+from .train import fuse, has_bf16, machine, pieces
 
 # %% ../nbs/46_speed.ipynb #6b8c9182
 def median_seconds(f, repeats:int=9, warmup:int=2)->float:
@@ -53,13 +53,14 @@ def take(crystals:CrystalBatch, num:int)->CrystalBatch:
     "Take crystals in order, and again from the first where there are too few."
     return crystals[torch.arange(num) % len(crystals)]
 
-def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True, **changes):
+def training_step(crystals:CrystalBatch, preset:str="default", bf16:bool=True, compiled:bool=False, **changes):
     "Make a function that takes one optimiser step."
     hold_memory()
     torch.manual_seed(0)
     model = DPCDVAE(get_config(preset, **changes)).to(crystals.device)
     model.prepare(crystals)
     model.bf16 = bf16
+    if compiled: fuse(model)
     adam = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
     def step():
         adam.zero_grad()
@@ -97,6 +98,17 @@ def measure_set(data, preset:str, bf16:bool, sizes, repeats:int, device)->dict:
     found["reverse_step_64_ms"] = 1e3 * median_seconds(reverse_step(take(crystals, 64), preset, bf16), repeats)
     found["neighbors_512_ms"] = 1e3 * median_seconds(lambda: find_neighbors(take(crystals, 512), get_config(preset).num_neighbors), repeats)
     return found | dict(peak_gib=peak_memory(data, max(sizes), preset))
+
+def measure_compiled(data, preset:str, bf16:bool, repeats:int, device, size:int=64)->dict:
+    "Measure the training step with compiled networks, and what compiling takes; or say why it could not be done."
+    crystals = take(load_crystals(data, split="train", progress=False).to(device), size)
+    try: step = training_step(crystals, preset, bf16, compiled=True)
+    except ValueError as e: return dict(missing=str(e))
+    begun = time.perf_counter()
+    for _ in range(2): step()
+    start = time.perf_counter() - begun
+    seconds = median_seconds(step, repeats * max(1, 256 // size), 1)
+    return dict(data=Path(data).name, batch=size, start=start, seconds=seconds, crystals_per_s=size / seconds)
 
 def measure_paper(data, repeats:int, device, size:int=64)->dict:
     "Measure the training step of the release's network in its precision: preset `paper`, its graph made beforehand, in float32."
@@ -239,7 +251,7 @@ def rounded(x, digits:int=4):
     if isinstance(x, dict): return {k: rounded(v, digits) for k, v in x.items()}
     return [rounded(v, digits) for v in x] if isinstance(x, (list, tuple)) else x
 
-def bench(data=BENCH_DATA, preset:str="default", repeats:int=5, sizes=(16, 64, 256, 512), say=print, relaxed:int=12, calls=CALLS_TIMED, long=(("modified", 999),), growth:dict|None=None)->dict:
+def bench(data=BENCH_DATA, preset:str="default", repeats:int=5, sizes=(16, 64, 256, 512), say=print, relaxed:int=12, calls=CALLS_TIMED, long=(("modified", 999),), growth:dict|None=None, compiled:bool=True)->dict:
     "Measure training, sampling, neighbours, memory, reading, matching, relaxation, growth and profile; on the GPU where there is one."
     made_on, start, device, bf16 = circumstances(), time.perf_counter(), "cuda" if torch.cuda.is_available() else "cpu", has_bf16()
     if warning := disturbed(made_on["load"]): say(warning)
@@ -250,6 +262,7 @@ def bench(data=BENCH_DATA, preset:str="default", repeats:int=5, sizes=(16, 64, 2
         say(f"{name}: {time.perf_counter() - begun:.0f} s")
         return found
     for d in data: result["sets"][Path(d).name] = part(f"training on {Path(d).name}", lambda: measure_set(d, preset, bf16, sizes, repeats, device))
+    if compiled: result["compiled"] = part("compiled networks", lambda: measure_compiled(data[0], preset, bf16, repeats, device))
     result["paper"] = part("the release's network", lambda: measure_paper(data[0], repeats, device))
     result["sampling"] = part("sampling", lambda: measure_sampling(data[0], preset, bf16, device, calls, long))
     for name, measure in dict(reading=measure_reading, matching=measure_matching).items(): result[name] = part(name, lambda: {Path(d).name: measure(d) for d in data})
@@ -272,9 +285,11 @@ def bench_table(result:dict)->str: # markdown
     for name, s in result["sets"].items():
         known = s["mean_atoms"] == 5                                                 # the release was measured on perovskites
         for size, m in s["training"].items(): rows.append(f"| training, {name}, batch {size} | {m['crystals_per_s']:.0f} crystals/s | {_against(m['crystals_per_s'], R['training_64'], 'crystals/s') if known and size == '64' else none} |")
+        if (p := result.get("compiled", {})).get("data") == name: rows.append(f"| training, {name}, batch {p['batch']}, networks compiled (`--compile`, {p['start']:.0f} s at the start) | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |")
         if (p := result.get("paper")) and p["data"] == name: rows.append(f"| training, {name}, batch {p['batch']}, the release's network (preset `paper`, float32) | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |")
         rows += [f"| peak memory, {name}, batch {s['largest_batch']} | {s['peak_gib']:.2f} GiB | {_against(s['peak_gib'], R['peak_gib_512'], 'GiB', False) if known and s['largest_batch'] == 512 else none} |",
                  f"| one reverse step of 64, {name} | {s['reverse_step_64_ms']:.0f} ms | {_against(s['reverse_step_64_ms'], R['reverse_step_64_ms'], 'ms', False) if known else none} |", f"| neighbours of 512, {name} | {s['neighbors_512_ms']:.1f} ms | {none} |"]
+    if said := result.get("compiled", {}).get("missing"): rows.append(f"| training, networks compiled | {said} | {none} |")
     for name, m in result["reading"].items(): rows.append(f"| reading and checking, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {_against(m['crystals_per_s'], R['reading_per_s'], 'crystals/s') if result['sets'][name]['mean_atoms'] == 5 else none} |")
     for name, m in result["matching"].items(): rows.append(f"| matching, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {none} |")
     for name, m in result["relaxation"].items(): rows.append(f"| relaxing, all cores, {name} | {_relaxed(m)} | {none} |")

@@ -2,7 +2,7 @@
 import json
 import pytest, torch
 from dpcdvae.data import load_crystals
-from dpcdvae.gpu import agreement_with_double, gpu_table, measure_card, observe, relative
+from dpcdvae.gpu import agreement_with_double, gpu_table, measure_card, measure_training, observe, relative
 from dpcdvae.model import DPCDVAE, get_config
 from dpcdvae.train import train
 
@@ -46,6 +46,11 @@ def test_crystals_are_the_same_for_the_same_seed(few, device, changes):
     assert torch.equal(there.atomic_numbers, here.atomic_numbers) and far(there, here) < 1e-3
     assert torch.equal(there.frac_coords, make(model, few.to(device)).frac_coords)
     assert torch.equal(alone.atomic_numbers, there[:1].atomic_numbers) and far(alone, there[:1]) < 1e-3
+
+@pytest.mark.gpu
+@card
+def test_compiled_networks_on_a_card(few):
+    assert measure_training(few.to("cuda"), 16, "tiny", 2, compiled=True)["seconds"] > 0
 
 @pytest.mark.gpu
 @card
