@@ -227,13 +227,17 @@ def profile_step(step, warmup:int=2)->dict: # shares of the time, operations of 
     return dict(shares=dict(sorted(shares.items(), key=lambda kv: -kv[1])), top={k: own[k] / total for k in top}, flops=counter.get_total_flops())
 
 # %% ../nbs/46_speed.ipynb #9b231beb
-def measure_products(bf16:bool, device="cpu", repeats:int=20)->dict: # shape -> operations a second
-    "Measure what matrix products reach by themselves: large ones, and those of a step's own shape."
-    dtype = torch.bfloat16 if bf16 else torch.float32
-    def rate(n, k, m):
-        a, b = torch.randn(n, k, dtype=dtype, device=device), torch.randn(k, m, dtype=dtype, device=device)
-        return 2 * n * k * m / median_seconds(lambda: a @ b, repeats, 3)
-    return {" × ".join(f"{x:,}" for x in shape): rate(*shape) for shape in ((2048, 2048, 2048), (3840, 128, 128))}  # the second: 64 perovskites of 5 atoms with 12 neighbours
+def measure_products(bf16:bool, device="cpu", repeats:int=20, apart:int=128)->dict: # what -> operations a second
+    "Measure what matrix products reach by themselves: large ones, those of a step's own shape, and these again with operands that the cache has long forgotten, as in a step."
+    dtype, shape = torch.bfloat16 if bf16 else torch.float32, (3840, 128, 128)       # 64 perovskites of 5 atoms with 12 neighbours
+    n, k, m = shape
+    make = lambda n, k: torch.randn(n, k, dtype=dtype, device=device)
+    def rate(n, k, m, f): return 2 * n * k * m / median_seconds(f, repeats, 3)
+    far, weight, large = [(make(n, k), make(n, m)) for _ in range(apart)], make(k, m), make(2048, 2048)
+    def cold():
+        for a, out in far: torch.mm(a, weight, out=out)
+    named = lambda *shape: " × ".join(f"{x:,}" for x in shape)
+    return {named(2048, 2048, 2048): rate(2048, 2048, 2048, lambda: large @ large), named(*shape): rate(*shape, lambda: far[0][0] @ weight), f"{named(*shape)} from memory": rate(n * apart, k, m, cold)}
 
 BENCH_DATA = ("perov_mini", "carbon_mini")
 
@@ -315,7 +319,7 @@ def profile_table(result:dict)->str: # markdown
     step, said = times.get(64), []
     if step and "products" in result:
         alone = ", ".join(f"{v / 1e9:.0f} billion a second as {k}" for k, v in result["products"].items())
-        said.append(f"By themselves matrix products reach {alone}: at the rate of the last, the step's own would take {1e3 * p['flops'] / list(result['products'].values())[-1]:.0f} ms of its {1e3 * step:.0f} ms.")
+        said.append(f"By themselves matrix products reach {alone}: at the rate of the last, the step's own would take {1e3 * p['flops'] / list(result['products'].values())[-1]:.0f} ms of its {1e3 * step:.0f} ms" + ("; what lies between the last two is the way to memory, which every other operation goes, too." if len(result["products"]) > 2 else "."))
     if step and 16 in times: said.append(f"Read off the batches of 16 and 64, {1e3 * (times[16] - (step - times[16]) / 3):.0f} ms of every step do not depend on the batch: the thousands of small operations of which it is made.")
     rate = f"; {p['flops'] / 1e9:.1f} billion operations in matrix products a step of 64, {p['flops'] / step / 1e9:.0f} billion a second" if step else ""
     return "\n".join(["| share of a training step | |", "|---|---|", *(f"| {k} | {100 * v:.0f} % |" for k, v in p["shares"].items()), "", f"The largest single operations: {', '.join(f'`{k}` {100 * v:.0f} %' for k, v in list(p['top'].items())[:6])}{rate}.", *[x for s in said for x in ("", s)]])
