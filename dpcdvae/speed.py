@@ -310,7 +310,7 @@ def sampling_table(result:dict)->str: # markdown
     return "\n".join([f"Seconds a crystal of {next(iter(result['sets']))}, from crystal to CIF, and how many times as fast as the release's {RELEASED['seconds_per_crystal']} s with {RELEASED['calls']} calls:\n", "| sampler | " + " | ".join(f"{n} calls" for n in counts) + " |", "|---|" + "---|" * len(counts),
                       *(f"| {name} | " + " | ".join(show((name, n)) for n in counts) + " |" for name in dict.fromkeys(s["sampler"] for s in result["sampling"]))])
 
-def _made_on(r)->str: return f"{r['threads']} thread(s) of {r['processor']}{', ' + r['gpu'] if r['gpu'] else ''}; torch {r['torch']}, Python {r['python']}; preset {r['preset']}, {'bf16' if r['bf16'] else 'float32'}; medians of {r['repeats']}; load {r['load']:.2f} before; {r['date']}; {r['seconds']:.0f} s in all."
+def _made_on(r)->str: return f"{r['threads']} thread(s) of {r['processor']}{' with bf16 in ' + r['bf16_unit'] if r.get('bf16_unit') else ''}{', ' + r['gpu'] if r['gpu'] else ''}; torch {r['torch']}, Python {r['python']}; preset {r['preset']}, {'bf16' if r['bf16'] else 'float32'}; medians of {r['repeats']}; load {r['load']:.2f} before; {r['date']}; {r['seconds']:.0f} s in all."
 
 def profile_table(result:dict)->str: # markdown
     "Say what limits a training step."

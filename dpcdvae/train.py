@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['flatten', 'restore', 'SafeCheckpointIO', 'ema_average', 'stratified_times', 'cosine_rate', 'pieces', 'Training',
-           'Keeper', 'fuse', 'has_bf16', 'machine', 'train', 'is_finished']
+           'Keeper', 'fuse', 'bf16_unit', 'has_bf16', 'machine', 'train', 'is_finished']
 
 # %% ../nbs/31_train.ipynb #24755099
 import json, logging, math, os, platform, re, signal, sys, threading, time, warnings
@@ -254,15 +254,19 @@ def fuse(model:DPCDVAE)->DPCDVAE:
     return model
 
 # %% ../nbs/31_train.ipynb #b3a4b542
+def bf16_unit()->str|None: # AMX or AVX-512
+    "Name the part of the processor that multiplies in bfloat16; None if it has none."
+    units = dict(AMX="_is_amx_tile_supported", **{"AVX-512": "_is_avx512_bf16_supported"})
+    return next((unit for unit, name in units.items() if getattr(torch.cpu, name, lambda: False)()), None)
+
 def has_bf16()->bool:
     "Tell whether the processor or GPU multiplies in bfloat16 itself."
-    if torch.cuda.is_available(): return torch.cuda.is_bf16_supported(including_emulation=False)
-    return any(getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return torch.cuda.is_bf16_supported(including_emulation=False) if torch.cuda.is_available() else bf16_unit() is not None
 
 def machine()->dict:
     "Describe the machine, for records."
     model = next((l.split(":")[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), "") if Path("/proc/cpuinfo").exists() else platform.processor()
-    return dict(processor=model, cores=os.cpu_count(), threads=torch.get_num_threads(), python=platform.python_version(), torch=torch.__version__,
+    return dict(processor=model, bf16_unit=bf16_unit(), cores=os.cpu_count(), threads=torch.get_num_threads(), python=platform.python_version(), torch=torch.__version__,
                 gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
 
 def train(data,                 # a source of crystals, or {"train": CrystalBatch, "val": CrystalBatch}
