@@ -67,7 +67,7 @@ class _Residuals(torch.autograd.Function):
 def residuals(blocks, x:Tensor, before:float=1., after:float=1.)->Tensor:
     "Send before * x through residual blocks, and multiply by after: numbers that cost nothing here."
     if torch.compiler.is_compiling():                                               # which places the numbers well by itself
-        x = x * before
+        x = x.to(_compute_dtype(x)) * before
         for block in blocks: x = (x + block.layers(x)) * HALF
         return x * after
     weights = [layer[0].weight for block in blocks for layer in block.layers]
