@@ -246,11 +246,11 @@ class Keeper(Callback):
         trainer.save_checkpoint(self.out / "checkpoint.safetensors")
 
 # %% ../nbs/31_train.ipynb #c0de4fa5
-def fuse(model:DPCDVAE)->DPCDVAE:
+def fuse(model:DPCDVAE, backend:str="inductor")->DPCDVAE: # backend: of torch.compile
     "Compile the model's two networks on edges in place; where there is nothing to compile with, say so now and not at the first step."
-    try: torch.compile(torch.square)(torch.ones(8, device="cuda" if torch.cuda.is_available() else "cpu")) # where the model will train, and is perhaps not yet
+    try: torch.compile(torch.square, backend=backend)(torch.ones(8, device="cuda" if torch.cuda.is_available() else "cpu")) # where the model will train, and is perhaps not yet
     except Exception as e: raise ValueError(f"the networks cannot be compiled here: torch.compile needs a C++ compiler (for instance g++) on a processor, Triton on a graphics card ({(str(e) or type(e).__name__).splitlines()[0][:200]})") from None
-    for network in (model.denoiser.gemnet, model.encoder.dimenet): network.compile(dynamic=True)   # batches differ in atoms and bonds
+    for network in (model.denoiser.gemnet, model.encoder.dimenet): network.compile(dynamic=True, backend=backend)   # batches differ in atoms and bonds
     return model
 
 # %% ../nbs/31_train.ipynb #b3a4b542
