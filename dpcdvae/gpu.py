@@ -85,7 +85,7 @@ def measure_training(crystals:CrystalBatch, size:int, preset:str="default", repe
     return dict(seconds=seconds, crystals_per_s=size / seconds, tflops=flops / seconds / 1e12, share_of_peak=peak and flops / seconds / peak, protocol_minutes=protocol_minutes(size / seconds))
 
 # %% ../nbs/47_gpu.ipynb #d8cba6f5
-def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), max_time:str|None=None, num:int=512, seed:int=0, repeats:int=5, device=None, compiled:bool|None=None)->dict: # compiled: time compiled networks, too; None: on a card
+def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), max_time:str|None=None, num:int=512, seed:int=0, repeats:int=5, device=None)->dict:
     "Check, time and train on a graphics card, writing `out` after each part."
     from dpcdvae.train import is_finished, train
     out, device, sets = Path(out), device or ("cuda" if torch.cuda.is_available() else "cpu"), {k: load_crystals(data, split=k, progress=False) for k in ("train", "val", "test")}
@@ -102,7 +102,7 @@ def measure_card(data, out, preset:str="default", sizes=(64, 512, 2048, 8192), m
     for size in sizes:
         part(f"training, batch {size}", lambda: measure_training(here, size, preset, repeats))
         part(f"reverse step, batch {size}", lambda: dict(seconds=(s := median_seconds(reverse_step(take(here, size), preset), repeats)), crystals_per_s=size / s))
-    if device == "cuda" if compiled is None else compiled:
+    if device == "cuda":
         for size in sizes: part(f"compiled, batch {size}", lambda: measure_training(here, size, preset, repeats, True))
     if max_time is None: return result
     if device == "cpu" and torch.cuda.is_available(): raise ValueError("training takes the card where there is one: leave max_time out to measure the processor, or hide the card with CUDA_VISIBLE_DEVICES=")

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['CALLS_TIMED', 'REPEATS', 'COPIES', 'KINDS', 'BENCH_DATA', 'RELEASED', 'median_seconds', 'circumstances', 'disturbed',
-           'take', 'training_step', 'reverse_step', 'peak_memory', 'time_training', 'measure_set', 'measure_compiled',
-           'measure_paper', 'measure_sampling', 'shaken', 'measure_reading', 'measure_matching', 'measure_relaxation',
-           'large_cell', 'power', 'line', 'measure_growth', 'kind_of', 'profile_step', 'measure_products', 'go_on',
-           'rounded', 'bench', 'bench_table', 'sampling_table', 'profile_table', 'growth_plot']
+           'take', 'training_step', 'reverse_step', 'peak_memory', 'time_step', 'time_training', 'measure_set',
+           'measure_compiled', 'measure_paper', 'measure_sampling', 'shaken', 'measure_reading', 'measure_matching',
+           'measure_relaxation', 'large_cell', 'power', 'line', 'measure_growth', 'kind_of', 'profile_step',
+           'measure_products', 'go_on', 'rounded', 'bench', 'bench_table', 'sampling_table', 'profile_table',
+           'growth_plot']
 
 # %% ../nbs/46_speed.ipynb #712092e0
 import json, math, os, statistics, subprocess, sys, tempfile, time
@@ -85,10 +86,14 @@ def peak_memory(data, batch_size:int, preset:str="default")->float: # GiB
             "for _ in range(3): s()\nprint(torch.cuda.max_memory_allocated() / 2**30 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)")
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads()))).stdout.split()[-1])
 
-def time_training(crystals:CrystalBatch, size:int, preset:str, bf16:bool, repeats:int)->dict:
-    "Time the training step of a batch; as long a look at every size."
-    seconds = median_seconds(training_step(take(crystals, size), preset, bf16), repeats * max(1, 256 // size), 2)
+def time_step(step, size:int, repeats:int, warmup:int=2)->dict:
+    "Time the step of a batch; as long a look at every size."
+    seconds = median_seconds(step, repeats * max(1, 256 // size), warmup)
     return dict(seconds=seconds, crystals_per_s=size / seconds)
+
+def time_training(crystals:CrystalBatch, size:int, preset:str, bf16:bool, repeats:int)->dict:
+    "Time the training step of a batch."
+    return time_step(training_step(take(crystals, size), preset, bf16), size, repeats)
 
 def measure_set(data, preset:str, bf16:bool, sizes, repeats:int, device)->dict:
     "Measure neighbour lists, training and reverse steps, and memory on one data set."
@@ -107,8 +112,7 @@ def measure_compiled(data, preset:str, bf16:bool, repeats:int, device, size:int=
     begun = time.perf_counter()
     for _ in range(2): step()
     start = time.perf_counter() - begun
-    seconds = median_seconds(step, repeats * max(1, 256 // size), 1)
-    return dict(data=Path(data).name, batch=size, start=start, seconds=seconds, crystals_per_s=size / seconds)
+    return dict(data=Path(data).name, batch=size, start=start, **time_step(step, size, repeats, 1))
 
 def measure_paper(data, repeats:int, device, size:int=64)->dict:
     "Measure the training step of the release's network in its precision: preset `paper`, its graph made beforehand, in float32."
@@ -229,15 +233,13 @@ def profile_step(step, warmup:int=2)->dict: # shares of the time, operations of 
 # %% ../nbs/46_speed.ipynb #9b231beb
 def measure_products(bf16:bool, device="cpu", repeats:int=20, apart:int=128)->dict: # what -> operations a second
     "Measure what matrix products reach by themselves: large ones, those of a step's own shape, and these again with operands that the cache has long forgotten, as in a step."
-    dtype, shape = torch.bfloat16 if bf16 else torch.float32, (3840, 128, 128)       # 64 perovskites of 5 atoms with 12 neighbours
-    n, k, m = shape
-    make = lambda n, k: torch.randn(n, k, dtype=dtype, device=device)
-    def rate(n, k, m, f): return 2 * n * k * m / median_seconds(f, repeats, 3)
-    far, weight, large = [(make(n, k), make(n, m)) for _ in range(apart)], make(k, m), make(2048, 2048)
+    dtype, (n, k, m) = torch.bfloat16 if bf16 else torch.float32, (3840, 128, 128)   # 64 perovskites of 5 atoms with 12 neighbours
+    make = lambda *shape: torch.randn(*shape, dtype=dtype, device=device)
+    large, weight, far = make(2048, 2048), make(k, m), [(make(n, k), make(n, m)) for _ in range(apart)]
     def cold():
         for a, out in far: torch.mm(a, weight, out=out)
-    named = lambda *shape: " × ".join(f"{x:,}" for x in shape)
-    return {named(2048, 2048, 2048): rate(2048, 2048, 2048, lambda: large @ large), named(*shape): rate(*shape, lambda: far[0][0] @ weight), f"{named(*shape)} from memory": rate(n * apart, k, m, cold)}
+    rate, own = lambda f, ops: ops / median_seconds(f, repeats, 3), 2 * n * k * m
+    return {"2,048 × 2,048 × 2,048": rate(lambda: large @ large, 2 * 2048**3), f"{n:,} × {k} × {m}": rate(lambda: far[0][0] @ weight, own), f"{n:,} × {k} × {m} from memory": rate(cold, own * apart)}
 
 BENCH_DATA = ("perov_mini", "carbon_mini")
 
@@ -290,8 +292,8 @@ def bench_table(result:dict)->str: # markdown
     for name, s in result["sets"].items():
         known = s["mean_atoms"] == 5                                                 # the release was measured on perovskites
         for size, m in s["training"].items(): rows.append(f"| training, {name}, batch {size} | {m['crystals_per_s']:.0f} crystals/s | {_against(m['crystals_per_s'], R['training_64'], 'crystals/s') if known and size == '64' else none} |")
-        if (p := result.get("compiled", {})).get("data") == name: rows.append(f"| training, {name}, batch {p['batch']}, networks compiled (`--compile`, {p['start']:.0f} s at the start) | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |")
-        if (p := result.get("paper")) and p["data"] == name: rows.append(f"| training, {name}, batch {p['batch']}, the release's network (preset `paper`, float32) | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |")
+        for key, what in (("compiled", "networks compiled (`--compile`, {start:.0f} s at the start)"), ("paper", "the release's network (preset `paper`, float32)")):
+            if (p := result.get(key, {})).get("data") == name: rows.append(f"| training, {name}, batch {p['batch']}, {what.format_map(p)} | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |")
         rows += [f"| peak memory, {name}, batch {s['largest_batch']} | {s['peak_gib']:.2f} GiB | {_against(s['peak_gib'], R['peak_gib_512'], 'GiB', False) if known and s['largest_batch'] == 512 else none} |",
                  f"| one reverse step of 64, {name} | {s['reverse_step_64_ms']:.0f} ms | {_against(s['reverse_step_64_ms'], R['reverse_step_64_ms'], 'ms', False) if known else none} |", f"| neighbours of 512, {name} | {s['neighbors_512_ms']:.1f} ms | {none} |"]
     if said := result.get("compiled", {}).get("missing"): rows.append(f"| training, networks compiled | {said} | {none} |")
@@ -320,7 +322,8 @@ def profile_table(result:dict)->str: # markdown
     step, said = times.get(64), []
     if step and "products" in result:
         alone = ", ".join(f"{v / 1e9:.0f} billion a second as {k}" for k, v in result["products"].items())
-        said.append(f"By themselves matrix products reach {alone}: at the rate of the last, the step's own would take {1e3 * p['flops'] / list(result['products'].values())[-1]:.0f} ms of its {1e3 * step:.0f} ms, and with nothing else to do {64 * list(result['products'].values())[-1] / p['flops']:.0f} crystals a second would be the end" + ("; what lies between the last two is the way to memory, which every other operation goes, too." if len(result["products"]) > 2 else "."))
+        last = list(result["products"].values())[-1]
+        said.append(f"By themselves matrix products reach {alone}: at the rate of the last, the step's own would take {1e3 * p['flops'] / last:.0f} ms of its {1e3 * step:.0f} ms, and with nothing else to do {64 * last / p['flops']:.0f} crystals a second would be the end" + ("; what lies between the last two is the way to memory, which every other operation goes, too." if len(result["products"]) > 2 else "."))
     if step and 16 in times: said.append(f"Read off the batches of 16 and 64, {1e3 * (times[16] - (step - times[16]) / 3):.0f} ms of every step do not depend on the batch: the thousands of small operations of which it is made.")
     rate = f"; {p['flops'] / 1e9:.1f} billion operations in matrix products a step of 64, {p['flops'] / step / 1e9:.0f} billion a second" if step else ""
     return "\n".join(["| share of a training step | |", "|---|---|", *(f"| {k} | {100 * v:.0f} % |" for k, v in p["shares"].items()), "", f"The largest single operations: {', '.join(f'`{k}` {100 * v:.0f} %' for k, v in list(p['top'].items())[:6])}{rate}.", *[x for s in said for x in ("", s)]])
