@@ -113,10 +113,10 @@ EMBEDDED = ("perov-mini", "carbon-mini")  # they come with the package
 
 def embedded_dir(name: str = "perov_mini") -> Path:
     "Find the data set that comes with the package: under DPCDVAE_DATA, in the package, or beside it."
-    here = Path(__file__).parent
+    package = Path(__file__).parents[1]
     places = [
         Path(p) / name
-        for p in (os.environ.get("DPCDVAE_DATA"), here / "data", here / "datasets", here.parent / "data")
+        for p in (os.environ.get("DPCDVAE_DATA"), package / "datasets", package.parent / "data")
         if p
     ]
     for place in places:
