@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.anatomy import anatomy, ladder_table
+from benchmarks.cards import pack_or_update
 from benchmarks.energies import SMALL_GROUND, ground, ground_table, regained, trust, trust_table
 from benchmarks.gpu import gpu_table, measure_card
 from benchmarks.page import results_page
@@ -56,6 +57,7 @@ def main(argv=None):
             "gpu",
             "player",
             "page",
+            "pack",
         ],
     )
     p.add_argument("--data", nargs="+")
@@ -79,6 +81,8 @@ def main(argv=None):
     p.add_argument("--workers", type=int)
     p.add_argument("--samplers", nargs="+", default=SAMPLERS, help="calls: which")
     p.add_argument("--counts", nargs="+", type=int, default=CALLS, help="calls: how many")
+    p.add_argument("--name", help="pack: of the model")
+    p.add_argument("--results", nargs="*", default=[], help="pack: files of anatomy and generation")
     a = p.parse_args(argv)
     try:
         measure(p, a)
@@ -99,6 +103,7 @@ def measure(p: argparse.ArgumentParser, a) -> None:
         if a.what == "trust"
         else ["carbon_mini" if a.what == "ground" else "perov_mini"]
     )
+    packed = a.out
     a.out = (
         a.out
         or Path("results")
@@ -114,6 +119,10 @@ def measure(p: argparse.ArgumentParser, a) -> None:
         torch.set_num_threads(a.threads)
     warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # a crystal without symmetry is no news
+    if a.what == "pack":
+        folder = pack_or_update(a.run, a.name or p.error("pack needs --name"), a.results, packed)
+        size = (folder / "model.safetensors").stat().st_size / 1e6
+        return print(f"{folder}: {size:.1f} MB; its card is {folder / 'README.md'}")
     if a.what == "page":
         return print(atomic_write(Path("results/README.md"), results_page() + "\n"))
     if a.what == "trust":
@@ -263,6 +272,5 @@ def measure(p: argparse.ArgumentParser, a) -> None:
     print(a.out)
 
 
-#| exporti
-if __name__ == "__main__" and "__file__" in globals():
+if __name__ == "__main__":
     main()
