@@ -12,6 +12,7 @@ from benchmarks.anatomy import anatomy, ladder_table
 from benchmarks.cards import pack_or_update
 from benchmarks.energies import SMALL_GROUND, ground, ground_table, regained, trust, trust_table
 from benchmarks.gpu import gpu_table, measure_card
+from benchmarks.house import house, house_table
 from benchmarks.page import results_page
 from benchmarks.player import player_bench, player_table
 from benchmarks.speed import BENCH_DATA, bench
@@ -58,6 +59,7 @@ def main(argv=None):
             "player",
             "page",
             "pack",
+            "house",
         ],
     )
     p.add_argument("--data", nargs="+")
@@ -90,6 +92,13 @@ def main(argv=None):
         if os.environ.get("DPCDVAE_DEBUG"):
             raise
         p.exit(2, f"benchmarks {a.what}: {e}\n")
+
+
+def write_json(path: Path, result: dict) -> dict:  # the same
+    "Write a file of results."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def measure(p: argparse.ArgumentParser, a) -> None:
@@ -125,6 +134,8 @@ def measure(p: argparse.ArgumentParser, a) -> None:
         return print(f"{folder}: {size:.1f} MB; its card is {folder / 'README.md'}")
     if a.what == "page":
         return print(atomic_write(Path("results/README.md"), results_page() + "\n"))
+    if a.what == "house":
+        return print(house_table(write_json(a.out, house())))
     if a.what == "trust":
         return print(
             trust_table(
