@@ -12,6 +12,7 @@ __all__ = ['MAX_ATOMS', 'MAX_Z', 'MIN_DISTANCE', 'MIN_VOLUME', 'CRYSTAL_COLUMNS'
 import csv
 import gzip
 import io
+import json
 import os
 import re
 import zlib
@@ -193,8 +194,18 @@ class Row:
     kind: str  # cif, extxyz, poscar, structure, atoms
     content: object  # text; a dictionary; ASE atoms
 
+    def fingerprint(self) -> bytes:
+        "Return bytes that tell this content from another."
+        if isinstance(self.content, str):
+            return self.content.encode()
+        if isinstance(self.content, dict):
+            return json.dumps(self.content, sort_keys=True, default=str).encode()
+        a = self.content  # ASE atoms
+        return b"".join(x.tobytes() for x in (a.numbers, a.positions, a.cell.array))
+
     @property
     def text(self) -> str:
+        "The content where it is text."
         return self.content if isinstance(self.content, str) else ""
 
 
