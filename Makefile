@@ -23,7 +23,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest tests -q --durations=10
-	@printf '%s\n' nbs/labs/*.ipynb nbs/tutorials/*.ipynb nbs/*.ipynb | OMP_NUM_THREADS=1 xargs -P 2 -I BOOK sh -c 'said=$$($(BIN)/nbdev_test --path BOOK --n_workers 0 2>&1) && echo "BOOK passed" || { echo "$$said"; echo "BOOK failed"; exit 1; }'
+	@printf '%s\n' nbs/*/*.ipynb nbs/*.ipynb | OMP_NUM_THREADS=1 xargs -P 2 -I BOOK sh -c 'said=$$($(BIN)/nbdev_test --path BOOK --n_workers 0 2>&1) && echo "BOOK passed" || { echo "$$said"; echo "BOOK failed"; exit 1; }'
 
 lab: $(STAMP)
 	@$(BIN)/jupyter lab nbs/tutorials/00_tour.ipynb
@@ -32,14 +32,14 @@ voila: $(STAMP)
 	@JUPYTER_PATH=share/jupyter $(BIN)/voila --template=offline nbs/tutorials/00_tour.ipynb
 
 bench: $(STAMP)
-	@$(BIN)/python -m dpcdvae.bench --out results/bench.json
+	@$(BIN)/python -m benchmarks --out results/bench.json
 
 export: $(STAMP)
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean
 
 results: $(STAMP)
-	@$(BIN)/python -m dpcdvae.bench page
-	@for book in nbs/45_cards.ipynb nbs/46_speed.ipynb nbs/47_gpu.ipynb nbs/53_bench.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb nbs/index.ipynb; do echo $$book; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $$book >/dev/null 2>&1 && $(BIN)/nbdev_clean --fname $$book || exit 1; done
+	@$(BIN)/python -m benchmarks page
+	@for book in nbs/results/*.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb nbs/index.ipynb; do echo $$book; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $$book >/dev/null 2>&1 && $(BIN)/nbdev_clean --fname $$book || exit 1; done
 	@$(BIN)/python tests/readme.py
 
 readme: $(STAMP)

@@ -1,0 +1,1 @@
+"Programs of the maintainers: speed, studies, model cards, the page of results."

@@ -84,7 +84,11 @@ def formula_groups(data, name):  # formula -> rows, those with the most first
 def formula_block(data, name, block, blocks, rng, most=45):
     "Take all pairs of crystals of one formula, of several formulas where they are few."
     groups = formula_groups(data, name)[: 8 * blocks]
-    groups = [g.sample(most * most, replace=True, random_state=block)[:most] for g in groups] if len(groups) == 1 else groups[block::blocks]
+    groups = (
+        [g.sample(most * most, replace=True, random_state=block)[:most] for g in groups]
+        if len(groups) == 1
+        else groups[block::blocks]
+    )
     crystals, i, j = [], [], []
     for group in groups:
         some, at = group[:most], len(crystals)
@@ -123,7 +127,10 @@ def ask_ours(a, b, i, j, tolerances):
 
 def explain(a, b, theirs, tolerances):
     "Name the cause of a disagreement, by giving our matcher pymatgen's own reduced cells."
-    cells = [matching.reduce_crystals([StructureMatcher._get_reduced_structure(s)], primitive=False) for s in (a, b)]
+    cells = [
+        matching.reduce_crystals([StructureMatcher._get_reduced_structure(s)], primitive=False)
+        for s in (a, b)
+    ]
     ours = matching.match_pairs(*cells, [0], [0], tolerances).rms[0]
     if np.isfinite(ours) == np.isfinite(theirs) and (not np.isfinite(ours) or abs(ours - theirs) < CLOSE):
         return "the primitive cell differs: a group of atoms at the edge of 0.25 Å, or another of several equally good cells"
@@ -142,14 +149,20 @@ def judge_block(a, b, i, j, seed, tolerances=matching.FIELD):
     fits = {}
     for stol in (0.5, 0.3, 0.1):
         fit = ask_fit(a, b, i[some], j[some], tolerances._replace(stol=stol))
-        fits[f"{stol:g}"] = {"pairs": len(some), "differ": int((fit != ours.fits(stol)[some]).sum()), "fit": int(fit.sum())}
+        fits[f"{stol:g}"] = {
+            "pairs": len(some),
+            "differ": int((fit != ours.fits(stol)[some]).sum()),
+            "fit": int(fit.sum()),
+        }
     both = np.isfinite(theirs) & np.isfinite(ours.rms)
     with np.errstate(invalid="ignore"):
         gap = np.where(both, abs(theirs - ours.rms), 0)
     verdict = np.isfinite(theirs) != np.isfinite(ours.rms)
     causes = defaultdict(int)
     for k in np.flatnonzero(verdict | (gap > CLOSE)):
-        causes[("verdict: " if verdict[k] else "RMS: ") + explain(a[i[k]], b[j[k]], theirs[k], tolerances)] += 1
+        causes[
+            ("verdict: " if verdict[k] else "RMS: ") + explain(a[i[k]], b[j[k]], theirs[k], tolerances)
+        ] += 1
     return {
         "pairs": len(i), "matched": int(both.sum()), "verdict_differs": int(verdict.sum()), "rms_differs": int((gap > CLOSE).sum()),
         "largest_gap": float(gap.max()), "causes": dict(causes), "fit": fits, "seconds_pymatgen": slow, "seconds_ours": fast,
@@ -160,7 +173,20 @@ def summarise(blocks):
     "Add up the blocks of each set and kind."
     total = {}
     for key, r in blocks.items():
-        t = total.setdefault(key.rsplit("/", 1)[0], {"pairs": 0, "matched": 0, "verdict_differs": 0, "rms_differs": 0, "largest_gap": 0.0, "causes": {}, "fit": {}, "seconds_pymatgen": 0.0, "seconds_ours": 0.0})
+        t = total.setdefault(
+            key.rsplit("/", 1)[0],
+            {
+                "pairs": 0,
+                "matched": 0,
+                "verdict_differs": 0,
+                "rms_differs": 0,
+                "largest_gap": 0.0,
+                "causes": {},
+                "fit": {},
+                "seconds_pymatgen": 0.0,
+                "seconds_ours": 0.0,
+            },
+        )
         for k in ("pairs", "matched", "verdict_differs", "rms_differs", "seconds_pymatgen", "seconds_ours"):
             t[k] += r[k]
         t["largest_gap"] = max(t["largest_gap"], r["largest_gap"])
@@ -187,7 +213,9 @@ def main():
     blocks = json.loads(out.read_text())["blocks"] if out.exists() else {}
     about = {"seed": args.seed, "date": date.today().isoformat(), "processor": platform.processor() or platform.machine(), "threads": 1,
              "versions": {k: version(k) for k in ("pymatgen", "pymatgen-core", "numpy", "scipy")}, "tolerances": matching.FIELD._asdict()}  # fmt: skip
-    matching.match(*(Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [0.5, 0.4, 0.3]]) for _ in range(2)))  # imports are not timed
+    matching.match(
+        *(Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [0.5, 0.4, 0.3]]) for _ in range(2))
+    )  # imports are not timed
     for block in range(max(KINDS.values())):
         for kind, num in KINDS.items():
             for name in SETS:
@@ -195,13 +223,22 @@ def main():
                 if block >= max(1, round(num * args.scale)) or key in blocks:
                     continue
                 rng = np.random.default_rng((args.seed, block, SETS.index(name)))
-                make = formula_block(args.data, name, block, num, rng) if kind == "formula" else row_block(args.data, name, kind, block, rng)
+                make = (
+                    formula_block(args.data, name, block, num, rng)
+                    if kind == "formula"
+                    else row_block(args.data, name, kind, block, rng)
+                )
                 blocks[key] = judge_block(*make, args.seed)
                 total = summarise(blocks)
-                out.with_suffix(".part").write_text(json.dumps({"about": about, "total": total, "blocks": blocks}, indent=1))
+                out.with_suffix(".part").write_text(
+                    json.dumps({"about": about, "total": total, "blocks": blocks}, indent=1)
+                )
                 out.with_suffix(".part").replace(out)
                 r = blocks[key]
-                print(f"{key}: {r['pairs']} pairs, verdicts differ {r['verdict_differs']}, RMS {r['rms_differs']}, {r['seconds_pymatgen'] / r['seconds_ours']:.0f} times", flush=True)
+                print(
+                    f"{key}: {r['pairs']} pairs, verdicts differ {r['verdict_differs']}, RMS {r['rms_differs']}, {r['seconds_pymatgen'] / r['seconds_ours']:.0f} times",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,32 @@
 "Diffusion models of crystals: names load their module when first used, so that importing the package stays light."
+
+from dpcdvae import _aliases
+
 __version__ = "0.1.0"
 
-_HOME = dict(CrystalBatch="crystal", toy="crystal", load_crystals="data", NoiseSchedule="schedule", Film="film",
-             DPCDVAE="model", evaluate="judgement")
+_HOME = dict(
+    CrystalBatch="crystal.batch",
+    toy="crystal.batch",
+    load_crystals="data.datasets",
+    NoiseSchedule="diffusion.schedules",
+    Trajectory="diffusion.trajectory",
+    Film="diffusion.trajectory",
+    DPCDVAE="model.dpcdvae",
+    evaluate="evaluation.evaluate",
+)
 __all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name):
-    if name not in _HOME: raise AttributeError(f"module 'dpcdvae' has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'dpcdvae' has no attribute {name!r}")
     from importlib import import_module
+
     return getattr(import_module(f"dpcdvae.{_HOME[name]}"), name)
 
 
-def __dir__(): return __all__
+def __dir__():
+    return __all__
+
+
+_aliases.install()

@@ -1,39 +1,69 @@
 "What the browser tests share: a real Chromium, pages that may not reach the network, and a JupyterLab of their own."
-import ast, json, os, shutil, socket, subprocess, sys, time, urllib.request
+
+import ast
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
 @pytest.fixture(scope="module")
 def browser():
     "Chromium for one file of tests; its event loop ends with the file, so that other files find none running."
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    from dpcdvae.bench import chromium
-    if not chromium(): pytest.skip("no chromium on this machine: apt-get install chromium")
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
+    from benchmarks.player import chromium
+
+    if not chromium():
+        pytest.skip("no chromium on this machine: apt-get install chromium")
     with api.sync_playwright() as p:
         b = p.chromium.launch(**chromium())
         yield b
         b.close()
 
-CLOSED = "error Cannot send, from a button of ipywidgets"     # what its own Button says where a click meets a kernel that has just closed
-LATE = "error [anywidget] Failed to initialize model."      # what anywidget says where a page was too busy for two seconds
+
+CLOSED = "error Cannot send, from a button of ipywidgets"  # what its own Button says where a click meets a kernel that has just closed
+LATE = "error [anywidget] Failed to initialize model."  # what anywidget says where a page was too busy for two seconds
+
 
 def watch(page, allowed):
     "Note what must not happen on a page: errors, and requests to anywhere but `allowed`."
     page.wrong = []
-    page.on("pageerror", lambda e: page.wrong.append(CLOSED if str(e) == "Cannot send" and "_handle_click" in e.stack else f"error {e}"))
+    page.on(
+        "pageerror",
+        lambda e: page.wrong.append(
+            CLOSED if str(e) == "Cannot send" and "_handle_click" in e.stack else f"error {e}"
+        ),
+    )
     page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
-    page.on("request", lambda r: None if r.url.startswith(("data:", "blob:", *allowed)) else page.wrong.append(f"asks for {r.url}"))
+    page.on(
+        "request",
+        lambda r: (
+            None if r.url.startswith(("data:", "blob:", *allowed)) else page.wrong.append(f"asks for {r.url}")
+        ),
+    )
     return page
+
 
 def until(page, what, timeout=60000):
     "Wait until an expression is true on the page. (Playwright's own waiting needs eval, which the policy of a film's page forbids.)"
     deadline = time.time() + timeout / 1000
     while time.time() < deadline:
-        if page.evaluate(f"!!({what})"): return
+        if page.evaluate(f"!!({what})"):
+            return
         page.wait_for_timeout(40)
     raise AssertionError(f"never true: {what}; {page.wrong[:3]}")
+
 
 @pytest.fixture
 def page(browser):
@@ -45,42 +75,102 @@ def page(browser):
     context.close()
     assert page.wrong == []
 
+
 def notebook(cells):
     "A notebook of some pieces of code."
-    code = [dict(cell_type="code", execution_count=None, id=f"cell{i}", metadata={}, outputs=[], source=c) for i, c in enumerate(cells)]
-    return dict(cells=code, metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"), language_info=dict(name="python")), nbformat=4, nbformat_minor=5)
+    code = [
+        dict(cell_type="code", execution_count=None, id=f"cell{i}", metadata={}, outputs=[], source=c)
+        for i, c in enumerate(cells)
+    ]
+    return dict(
+        cells=code,
+        metadata=dict(
+            kernelspec=dict(name="python3", display_name="Python 3", language="python"),
+            language_info=dict(name="python"),
+        ),
+        nbformat=4,
+        nbformat_minor=5,
+    )
+
 
 def surroundings(folder):
     "The environment of a server that keeps everything in its folder and imports this copy of the package."
-    return dict(os.environ, JUPYTER_RUNTIME_DIR=str(folder/"runtime"), IPYTHONDIR=str(folder/"ipython"), PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), OMP_NUM_THREADS="1")
+    return dict(
+        os.environ,
+        JUPYTER_RUNTIME_DIR=str(folder / "runtime"),
+        IPYTHONDIR=str(folder / "ipython"),
+        PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        OMP_NUM_THREADS="1",
+    )
+
 
 def free_port():
-    with socket.socket() as s: s.bind(("127.0.0.1", 0)); return s.getsockname()[1]
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
 
 class Lab:
     "A JupyterLab server in a folder of its own."
+
     def __init__(self, folder):
         self.folder, self.token = Path(folder), "test"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        (folder/"work").mkdir()
-        quiet = folder/"settings/@jupyterlab/apputils-extension"; quiet.mkdir(parents=True)
-        (quiet/"notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
-        config = folder/"config/labconfig"; config.mkdir(parents=True)
-        (config/"page_config.json").write_text('{"buildCheck": false, "buildAvailable": false}')
-        env = surroundings(folder) | dict(JUPYTER_CONFIG_DIR=str(folder/"config"), JUPYTERLAB_SETTINGS_DIR=str(folder/"settings"), JUPYTERLAB_WORKSPACES_DIR=str(folder/"spaces"))
-        self.log = open(folder/"lab.log", "w")
-        self.process = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
-                                         f"--ServerApp.root_dir={folder/'work'}", "--LabApp.expose_app_in_browser=True"], cwd=folder, env=env, stdout=self.log, stderr=self.log)
+        (folder / "work").mkdir()
+        quiet = folder / "settings/@jupyterlab/apputils-extension"
+        quiet.mkdir(parents=True)
+        (quiet / "notification.jupyterlab-settings").write_text(
+            '{"fetchNews": "false", "checkForUpdates": false}'
+        )
+        config = folder / "config/labconfig"
+        config.mkdir(parents=True)
+        (config / "page_config.json").write_text('{"buildCheck": false, "buildAvailable": false}')
+        env = surroundings(folder) | dict(
+            JUPYTER_CONFIG_DIR=str(folder / "config"),
+            JUPYTERLAB_SETTINGS_DIR=str(folder / "settings"),
+            JUPYTERLAB_WORKSPACES_DIR=str(folder / "spaces"),
+        )
+        self.log = open(folder / "lab.log", "w")
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "jupyter",
+                "lab",
+                "--no-browser",
+                "--allow-root",
+                f"--ServerApp.port={self.port}",
+                "--ServerApp.port_retries=0",
+                f"--IdentityProvider.token={self.token}",
+                f"--ServerApp.root_dir={folder / 'work'}",
+                "--LabApp.expose_app_in_browser=True",
+            ],
+            cwd=folder,
+            env=env,
+            stdout=self.log,
+            stderr=self.log,
+        )
         deadline = time.time() + 180
         while True:
-            try: self.api("/api/status"); break
+            try:
+                self.api("/api/status")
+                break
             except OSError:
-                if self.process.poll() is not None or time.time() > deadline: raise RuntimeError("JupyterLab did not start: " + (folder/"lab.log").read_text()[-2000:])
+                if self.process.poll() is not None or time.time() > deadline:
+                    raise RuntimeError(
+                        "JupyterLab did not start: " + (folder / "lab.log").read_text()[-2000:]
+                    )
                 time.sleep(0.3)
 
     def api(self, path, method="GET"):
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, method=method, headers=dict(Authorization=f"token {self.token}")), timeout=30) as r: return r.read()
+        with urllib.request.urlopen(
+            urllib.request.Request(
+                self.url + path, method=method, headers=dict(Authorization=f"token {self.token}")
+            ),
+            timeout=30,
+        ) as r:
+            return r.read()
 
     def open(self, page, name, cells):
         "Open a notebook of these cells; nothing is run yet."
@@ -88,40 +178,59 @@ class Lab:
 
     def open_book(self, page, name, book):
         "Open a notebook as it is; nothing is run yet."
-        (self.folder/"work"/name).write_text(json.dumps(book))
+        (self.folder / "work" / name).write_text(json.dumps(book))
         page.goto(f"{self.url}/lab/tree/{name}?token={self.token}&reset")
         until(page, "window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 0", 180000)
-        until(page, "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'", 180000)
+        until(
+            page,
+            "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'",
+            180000,
+        )
 
     def run_all(self, page, timeout=600000):
         "Run all cells of the open notebook and wait for the last one."
-        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ranAll = true; })")
+        page.evaluate(
+            "void window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ranAll = true; })"
+        )
         until(page, "window.ranAll", timeout)
 
     def ask(self, page, expression):
         "What the kernel of the open notebook says an expression is; only values that JSON knows."
-        reply = page.evaluate("""code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code: "", silent: true, user_expressions: {answer: code}}).done.then(r => r.content.user_expressions.answer)""", f"__import__('json').dumps({expression})")
+        reply = page.evaluate(
+            """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code: "", silent: true, user_expressions: {answer: code}}).done.then(r => r.content.user_expressions.answer)""",
+            f"__import__('json').dumps({expression})",
+        )
         assert reply["status"] == "ok", reply
         return json.loads(ast.literal_eval(reply["data"]["text/plain"]))
 
     def run(self, page, cell):
         "Run one cell, counted from 0."
-        page.evaluate(f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {cell}; void window.jupyterapp.commands.execute('notebook:run-cell')")
+        page.evaluate(
+            f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {cell}; void window.jupyterapp.commands.execute('notebook:run-cell')"
+        )
 
     def errors(self, page):
         "Error outputs of the notebook that is open."
-        return page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.flatMap(c => (c.model.toJSON().outputs || []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue))")
+        return page.evaluate(
+            "window.jupyterapp.shell.currentWidget.content.widgets.flatMap(c => (c.model.toJSON().outputs || []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue))"
+        )
 
     def close_kernels(self):
-        for kernel in json.loads(self.api("/api/kernels")): self.api(f"/api/kernels/{kernel['id']}", "DELETE")
+        for kernel in json.loads(self.api("/api/kernels")):
+            self.api(f"/api/kernels/{kernel['id']}", "DELETE")
 
     def end(self):
-        try: self.close_kernels()
-        except OSError: pass
+        try:
+            self.close_kernels()
+        except OSError:
+            pass
         self.process.terminate()
-        try: self.process.wait(20)
-        except subprocess.TimeoutExpired: self.process.kill()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
         self.log.close()
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, browser):
@@ -129,6 +238,7 @@ def lab(tmp_path_factory, browser):
     server = Lab(tmp_path_factory.mktemp("lab"))
     yield server
     server.end()
+
 
 @pytest.fixture
 def lab_page(browser, lab):
@@ -139,23 +249,53 @@ def lab_page(browser, lab):
     yield page
     context.close()
 
+
 @pytest.fixture
 def voila(browser, tmp_path):
     "Serve a notebook by Voila, with the template that asks nobody for icons; gives a page that shows it, and the folder of its kernel."
     pytest.importorskip("voila", reason="voila is not installed: pip install voila")
     open_now = []
+
     def serve(book, width=1000):
-        port = free_port(); url = f"http://127.0.0.1:{port}/"
-        (tmp_path/"work").mkdir(); (tmp_path/"work/book.ipynb").write_text(json.dumps(book))
-        log = open(tmp_path/"voila.log", "w")      # (an editor's extension, where one is installed, does not know Voila)
-        server = subprocess.Popen([sys.executable, "-m", "voila", "book.ipynb", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", "--template=offline", "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext"],
-                                  cwd=tmp_path/"work", env=surroundings(tmp_path) | dict(JUPYTER_PATH=str(ROOT/"share/jupyter")), stdout=log, stderr=log)
-        context = browser.new_context(viewport=dict(width=width, height=800)); open_now.append((context, server, log))
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/"
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work/book.ipynb").write_text(json.dumps(book))
+        log = open(
+            tmp_path / "voila.log", "w"
+        )  # (an editor's extension, where one is installed, does not know Voila)
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "voila",
+                "book.ipynb",
+                "--no-browser",
+                f"--port={port}",
+                "--Voila.ip=127.0.0.1",
+                "--template=offline",
+                "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext",
+            ],
+            cwd=tmp_path / "work",
+            env=surroundings(tmp_path) | dict(JUPYTER_PATH=str(ROOT / "share/jupyter")),
+            stdout=log,
+            stderr=log,
+        )
+        context = browser.new_context(viewport=dict(width=width, height=800))
+        open_now.append((context, server, log))
         page = watch(context.new_page(), [url, url.replace("http", "ws")])
         page.set_default_timeout(300000)
         for _ in range(100):
-            try: page.goto(url); break
-            except Exception: page.wait_for_timeout(300)      # it is not up yet
+            try:
+                page.goto(url)
+                break
+            except Exception:
+                page.wait_for_timeout(300)  # it is not up yet
         return page, tmp_path
+
     yield serve
-    for context, server, log in open_now: context.close(); server.terminate(); server.wait(30); log.close()
+    for context, server, log in open_now:
+        context.close()
+        server.terminate()
+        server.wait(30)
+        log.close()

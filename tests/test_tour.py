@@ -1,13 +1,17 @@
 "The tour in a real JupyterLab and in Voila, from the first cell to the last, by mouse; and on a page without a kernel."
+
 import json
 from pathlib import Path
+
 import pytest
 from conftest import CLOSED, LATE, notebook, until, watch
-from dpcdvae.film import read_film
 from hand import agrees, atoms, crowded, drag, kernel, painted, pixels, player, settled, state
 
-TOUR = Path(__file__).resolve().parents[1]/"nbs/tutorials/00_tour.ipynb"
-DEAF = "document.addEventListener('input', e => e.target.matches('.dpv-slider') && e.stopImmediatePropagation(), true)"      # nobody hears the slider
+from dpcdvae.diffusion.trajectory import read_trajectory
+
+TOUR = Path(__file__).resolve().parents[1] / "nbs/tutorials/00_tour.ipynb"
+DEAF = "document.addEventListener('input', e => e.target.matches('.dpv-slider') && e.stopImmediatePropagation(), true)"  # nobody hears the slider
+
 
 def tour():
     "The notebook, with all its cells and no outputs; only its training is cut to three seconds, since this is about what is seen."
@@ -15,8 +19,10 @@ def tour():
     assert sum(long in "".join(c["source"]) for c in book["cells"]) == 1
     for c in book["cells"]:
         c["source"] = "".join(c["source"]).replace(long, 'max_time="00:00:03"')
-        if c["cell_type"] == "code": c["outputs"], c["execution_count"] = [], None
+        if c["cell_type"] == "code":
+            c["outputs"], c["execution_count"] = [], None
     return book
+
 
 @pytest.fixture(scope="module")
 def page(browser, lab):
@@ -29,25 +35,33 @@ def page(browser, lab):
     yield page
     context.close()
 
+
 def unharmed(lab, page):
     "No error output, no page error, no request to elsewhere. (A busy machine may make anywidget complain; the player bears it.)"
     assert (lab.errors(page), [w for w in page.wrong if w != LATE]) == ([], [])
 
+
 def cell(page, code, part=".dpv-stage"):
     "Bring a part of the output of the cell that holds some code into view; return a selector of the cell."
-    found = page.evaluate("""code => { const all = window.jupyterapp.shell.currentWidget.content.widgets, i = all.findIndex(w => w.model.type === 'code' && w.model.sharedModel.source.includes(code));
-      if (i >= 0) all[i].node.dataset.tour = i; return i; }""", code)
+    found = page.evaluate(
+        """code => { const all = window.jupyterapp.shell.currentWidget.content.widgets, i = all.findIndex(w => w.model.type === 'code' && w.model.sharedModel.source.includes(code));
+      if (i >= 0) all[i].node.dataset.tour = i; return i; }""",
+        code,
+    )
     assert found >= 0, f"no cell of the tour holds {code}"
-    at = f"[data-tour=\"{found}\"]"
+    at = f'[data-tour="{found}"]'
     page.locator(f"{at} {part}").first.evaluate("e => e.scrollIntoView({block: 'center'})")
     return at
+
 
 def ask_until(lab, page, expression, value, tries=200):
     "Wait until the kernel gives a value."
     for _ in range(tries):
-        if (got := lab.ask(page, expression)) == value: return
+        if (got := lab.ask(page, expression)) == value:
+            return
         page.wait_for_timeout(50)
     raise AssertionError(f"{expression} is {got}, not {value}")
+
 
 def slides(lab, page, root, film, part, wrapped=True, name="scrubber.player", timeout=30000, tries=200):
     "Drag the slider; picture, words, slider, film and kernel must agree on where it is."
@@ -57,82 +71,155 @@ def slides(lab, page, root, film, part, wrapped=True, name="scrubber.player", ti
     ask_until(lab, page, f"[{name}.frame, {name}.drawn.get('frame')]", [frame] * 2, tries)
     return agrees(page, film, frame, wrapped, root)
 
+
 @pytest.fixture(scope="module")
 def film(lab, page):
     "The film of the scrubber, as the kernel keeps it."
     lab.ask(page, "str(scrubber.film.save('film.safetensors'))")
-    return read_film(lab.folder/"work/film.safetensors")
+    return read_trajectory(lab.folder / "work/film.safetensors")
+
 
 def test_run_all_reaches_the_end(lab, page):
-    counts = page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').map(c => [c.model.executionCount, c.model.outputs.length])")
-    assert [n for n, _ in counts] == list(range(1, len(counts) + 1)) and all(outputs for _, outputs in counts[1:])
-    for root in ("forward = ", "SchedulePlayground(picker", "sampler = LiveSampler", "FilmCompare(films", "scrubber = ", "LatentExplorer(model"):
-        at = cell(page, root) + " .dpv"; until(page, f"{player(at)}.session.drawn.atoms > 0 && !{player(at)}.dirty")
-        kinds, share = painted(pixels(page, f"{at} .dpv-stage")); assert kinds > 25 and 0.01 < share < 0.95, (root, kinds, share)
+    counts = page.evaluate(
+        "window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').map(c => [c.model.executionCount, c.model.outputs.length])"
+    )
+    assert [n for n, _ in counts] == list(range(1, len(counts) + 1)) and all(
+        outputs for _, outputs in counts[1:]
+    )
+    for root in (
+        "forward = ",
+        "SchedulePlayground(picker",
+        "sampler = LiveSampler",
+        "FilmCompare(films",
+        "scrubber = ",
+        "LatentExplorer(model",
+    ):
+        at = cell(page, root) + " .dpv"
+        until(page, f"{player(at)}.session.drawn.atoms > 0 && !{player(at)}.dirty")
+        kinds, share = painted(pixels(page, f"{at} .dpv-stage"))
+        assert kinds > 25 and 0.01 < share < 0.95, (root, kinds, share)
     unharmed(lab, page)
+
 
 def test_slider_picture_words_and_kernel_agree(lab, page, film):
     root = cell(page, "scrubber = ") + " .dpv"
-    settled(page, 30, root=root); agrees(page, film, 30, root=root)
+    settled(page, 30, root=root)
+    agrees(page, film, 30, root=root)
     seen = set()
-    for part in (0., 0.6, 1., 0.35): slides(lab, page, root, film, part); seen.add(pixels(page, f"{root} .dpv-canvas").tobytes())
-    assert len(seen) == 4      # four moments, four pictures
+    for part in (0.0, 0.6, 1.0, 0.35):
+        slides(lab, page, root, film, part)
+        seen.add(pixels(page, f"{root} .dpv-canvas").tobytes())
+    assert len(seen) == 4  # four moments, four pictures
     unharmed(lab, page)
+
 
 def test_atoms_wrap_when_the_toggle_says_so(lab, page, film):
     root = cell(page, "scrubber = ") + " .dpv"
-    outside = lambda: [a for a in atoms(page, root) if a["home"] and (min(a["frac"]) < 0 or max(a["frac"]) >= 1)]
+    outside = lambda: [
+        a for a in atoms(page, root) if a["home"] and (min(a["frac"]) < 0 or max(a["frac"]) >= 1)
+    ]
     away = [i for i, x in enumerate(film.frac_unwrapped) if (x < 0).any() or (x >= 1).any()]
     part = away[len(away) // 2] / (len(film) - 1)
     page.click(f"{root} [data-toggle=ghosts]")
-    slides(lab, page, root, film, part); assert not outside()
-    page.click(f"{root} [data-toggle=wrapped]"); ask_until(lab, page, "scrubber.player.wrapped", False)
-    agrees(page, film, round(part * (len(film) - 1)), False, root); assert outside()
-    page.click(f"{root} [data-toggle=wrapped]"); ask_until(lab, page, "scrubber.player.wrapped", True)
-    slides(lab, page, root, film, part); assert not outside()
+    slides(lab, page, root, film, part)
+    assert not outside()
+    page.click(f"{root} [data-toggle=wrapped]")
+    ask_until(lab, page, "scrubber.player.wrapped", False)
+    agrees(page, film, round(part * (len(film) - 1)), False, root)
+    assert outside()
+    page.click(f"{root} [data-toggle=wrapped]")
+    ask_until(lab, page, "scrubber.player.wrapped", True)
+    slides(lab, page, root, film, part)
+    assert not outside()
     page.click(f"{root} [data-toggle=ghosts]")
     unharmed(lab, page)
 
+
 def test_sampler_starts_and_stops_by_its_buttons(lab, page):
-    at = cell(page, "sampler = LiveSampler"); root, press = f"{at} .dpv", lambda name: page.click(f"{at} button:has-text('{name}')")
+    at = cell(page, "sampler = LiveSampler")
+    root, press = f"{at} .dpv", lambda name: page.click(f"{at} button:has-text('{name}')")
     assert page.is_disabled(f"{at} button:has-text('Stop')") and lab.ask(page, "sampler.state") == "idle"
-    press("Start"); until(page, f"{player(root)}.session.drawn.frame >= 2", 60000)      # the crystal moves while it forms
-    press("Pause"); ask_until(lab, page, "sampler.state", "paused")
-    page.wait_for_timeout(400); held = lab.ask(page, "len(sampler.rows)"); page.wait_for_timeout(600); assert lab.ask(page, "len(sampler.rows)") == held
-    press("Step"); ask_until(lab, page, "len(sampler.rows)", held + 1); settled(page, held, root=root)
-    press("Resume"); ask_until(lab, page, f"len(sampler.rows) > {held + 2}", True)
-    press("Stop"); ask_until(lab, page, "sampler.state", "idle")
-    made = lab.ask(page, "len(sampler.film)"); assert held + 2 < made < 61 and "stopped" in page.locator(at).inner_text()
-    settled(page, made - 1, root=root); assert state(page, root)["count"] == f"{made} / {made}" and page.is_enabled(f"{at} button:has-text('Start')")
+    press("Start")
+    until(page, f"{player(root)}.session.drawn.frame >= 2", 60000)  # the crystal moves while it forms
+    press("Pause")
+    ask_until(lab, page, "sampler.state", "paused")
+    page.wait_for_timeout(400)
+    held = lab.ask(page, "len(sampler.rows)")
+    page.wait_for_timeout(600)
+    assert lab.ask(page, "len(sampler.rows)") == held
+    press("Step")
+    ask_until(lab, page, "len(sampler.rows)", held + 1)
+    settled(page, held, root=root)
+    press("Resume")
+    ask_until(lab, page, f"len(sampler.rows) > {held + 2}", True)
+    press("Stop")
+    ask_until(lab, page, "sampler.state", "idle")
+    made = lab.ask(page, "len(sampler.film)")
+    assert held + 2 < made < 61 and "stopped" in page.locator(at).inner_text()
+    settled(page, made - 1, root=root)
+    assert state(page, root)["count"] == f"{made} / {made}" and page.is_enabled(
+        f"{at} button:has-text('Start')"
+    )
     unharmed(lab, page)
+
 
 def test_a_slider_that_nobody_hears_is_found_out(lab, page, film):
     "The check above fails where the slider is broken, and holds again once it is mended."
     root = cell(page, "scrubber = ") + " .dpv"
     slides(lab, page, root, film, 0.5)
     page.evaluate(f"() => {{ {DEAF.replace('e =>', 'window.deaf = e =>', 1)} }}")
-    with pytest.raises(AssertionError, match="never true"): slides(lab, page, root, film, 0.8, timeout=1500)
+    with pytest.raises(AssertionError, match="never true"):
+        slides(lab, page, root, film, 0.8, timeout=1500)
     page.evaluate("() => document.removeEventListener('input', window.deaf, true)")
     slides(lab, page, root, film, 0.2)
     unharmed(lab, page)
 
-LIES = dict(picture=("const p = v.picture, update = p.update; p.update = function (theme) { const s = v.session, { position } = s; s.position = 0; update.call(p, theme); s.position = position; };", "delete v.picture.update", r"\(0, \["),
-            words=("Object.defineProperty(v.controls.read, 'textContent', { get: () => 't = 59', set() {}, configurable: true })", "delete v.controls.read.textContent", "t = 59"),
-            kernel=("", "", r"is \[600, 600\], not"))
+
+LIES = dict(
+    picture=(
+        "const p = v.picture, update = p.update; p.update = function (theme) { const s = v.session, { position } = s; s.position = 0; update.call(p, theme); s.position = position; };",
+        "delete v.picture.update",
+        r"\(0, \[",
+    ),
+    words=(
+        "Object.defineProperty(v.controls.read, 'textContent', { get: () => 't = 59', set() {}, configurable: true })",
+        "delete v.controls.read.textContent",
+        "t = 59",
+    ),
+    kernel=("", "", r"is \[600, 600\], not"),
+)
+
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_picture_words_or_a_kernel_that_lag_are_found_out(lab, page, film, lie):
     "Each of them alone; the kernel's lie is to speak of a player that nobody moved."
     root, (tell, mend, said) = cell(page, "scrubber = ") + " .dpv", LIES[lie]
     page.evaluate(f"() => {{ const v = {player(root)}; {tell} }}")
-    with pytest.raises(AssertionError, match=said): slides(lab, page, root, film, 0.7, name="forward.player" if lie == "kernel" else "scrubber.player", tries=30)
+    with pytest.raises(AssertionError, match=said):
+        slides(
+            lab,
+            page,
+            root,
+            film,
+            0.7,
+            name="forward.player" if lie == "kernel" else "scrubber.player",
+            tries=30,
+        )
     page.evaluate(f"() => {{ const v = {player(root)}; {mend} }}")
     slides(lab, page, root, film, 0.4)
 
+
 # ---- haste, a small window, no kernel
 
-CONTROLS = {"picker = ": "button text", "forward = ": "button select time number checkbox", "SchedulePlayground(picker": "button select time slider number checkbox", "sampler = LiveSampler": "button select time number checkbox",
-            "FilmCompare(films": "button slider", "scrubber = ": "button select time", "LatentExplorer(model": "button select time slider number"}
+CONTROLS = {
+    "picker = ": "button text",
+    "forward = ": "button select time number checkbox",
+    "SchedulePlayground(picker": "button select time slider number checkbox",
+    "sampler = LiveSampler": "button select time number checkbox",
+    "FilmCompare(films": "button slider",
+    "scrubber = ": "button select time",
+    "LatentExplorer(model": "button select time slider number",
+}
 HASTE = """at => { const done = {}, note = k => { done[k] = (done[k] ?? 0) + 1; }, tell = (e, ...kinds) => kinds.forEach(k => e.dispatchEvent(new Event(k, { bubbles: true })));
   const outputs = document.querySelector(at).querySelector('.jp-OutputArea'), leave = e => ['Save a picture', 'Full screen'].includes(e.getAttribute('aria-label')) || e.closest('.modebar');
   for (let i = 0; i < 10; i++) {
@@ -146,47 +233,60 @@ HASTE = """at => { const done = {}, note = k => { done[k] = (done[k] ?? 0) + 1; 
   }
   return done; }"""
 
+
 @pytest.mark.parametrize("code", CONTROLS)
 def test_ten_rapid_changes_of_every_control(lab, page, film, code):
     "All at once, as fast as the page can; then whatever runs is stopped, and the kernel and the slider answer as before."
     at, wanted = cell(page, code, ".jp-OutputArea-output"), CONTROLS[code].split()
     done = page.evaluate(HASTE, at)
     assert set(done) >= set(wanted) and all(done[k] >= 10 for k in wanted), done
-    lab.ask(page, "None if sampler.stop() else None"); ask_until(lab, page, "sampler.state", "idle", 1200)
+    lab.ask(page, "None if sampler.stop() else None")
+    ask_until(lab, page, "sampler.state", "idle", 1200)
     for i in range(page.locator(f"{at} .dpv").count()):
         view = f"document.querySelectorAll('{at} .dpv')[{i}].player"
-        page.evaluate(f"{view}.session.set({{playing: false, supercell: 1, theme: 'auto'}})"); page.locator(f"{at} .dpv-stage").nth(i).scroll_into_view_if_needed()
+        page.evaluate(f"{view}.session.set({{playing: false, supercell: 1, theme: 'auto'}})")
+        page.locator(f"{at} .dpv-stage").nth(i).scroll_into_view_if_needed()
         until(page, f"!{view}.dirty && {view}.session.drawn.frame === {view}.session.state.frame")
     unharmed(lab, page)
     root = cell(page, "scrubber = ") + " .dpv"
     lab.ask(page, "[scrubber.set_trait('frame', 3)] and scrubber.player.set_trait('wrapped', True)")
     slides(lab, page, root, film, 0.35, tries=1200)
 
+
 def test_resized_windows(lab, page, film):
     try:
         for width, height in ((620, 700), (420, 900), (1600, 500), (1250, 1000)):
             page.set_viewport_size(dict(width=width, height=height))
             root = cell(page, "scrubber = ", ".dpv-slider") + " .dpv"
-            page.wait_for_timeout(600)      # JupyterLab lays its panels out
+            page.wait_for_timeout(600)  # JupyterLab lays its panels out
             slides(lab, page, root, film, 0.35 if width > 1000 else 0.8, tries=600)
             assert crowded(page, root) == []
-    finally: page.set_viewport_size(dict(width=1250, height=1000))
+    finally:
+        page.set_viewport_size(dict(width=1250, height=1000))
     unharmed(lab, page)
+
 
 def test_a_closed_kernel_leaves_no_exception_and_no_frozen_player(lab, page, film):
     "The last on this page."
     unharmed(lab, page)
-    lab.close_kernels(); page.wait_for_timeout(1500)
-    for code in CONTROLS: page.evaluate(HASTE, cell(page, code, ".jp-OutputArea-output"))
+    lab.close_kernels()
+    page.wait_for_timeout(1500)
+    for code in CONTROLS:
+        page.evaluate(HASTE, cell(page, code, ".jp-OutputArea-output"))
     root = cell(page, "scrubber = ", ".dpv-slider") + " .dpv"
-    page.evaluate(f"{player(root)}.session.set({{playing: false, supercell: 1, wrapped: true, ghosts: false}})")
-    for part in (0.9, 0.25): drag(page, part, root); settled(page, round(part * (len(film) - 1)), root=root)
+    page.evaluate(
+        f"{player(root)}.session.set({{playing: false, supercell: 1, wrapped: true, ghosts: false}})"
+    )
+    for part in (0.9, 0.25):
+        drag(page, part, root)
+        settled(page, round(part * (len(film) - 1)), root=root)
     agrees(page, film, round(0.25 * (len(film) - 1)), root=root)
     assert [w for w in page.wrong if w.startswith(("error", "asks")) and w not in (CLOSED, LATE)] == []
 
+
 # ---- Voila
 
-NO_MODEL = "error r.setData is not a function"      # plotly's extension would keep a picture of a static figure in the notebook, and Voila has none; the figure is drawn
+NO_MODEL = "error r.setData is not a function"  # plotly's extension would keep a picture of a static figure in the notebook, and Voila has none; the figure is drawn
 TELL = """import json
 scrubber.film.save("film.safetensors")
 def tell(_=None):
@@ -194,35 +294,78 @@ def tell(_=None):
 scrubber.add_class("the-scrubber"); sampler.add_class("the-sampler")
 scrubber.player.observe(tell); sampler.player.observe(tell); sampler.observe(tell); tell()"""
 
+
 def test_tour_in_voila(voila):
-    book = tour(); book["cells"] += notebook([TELL])["cells"]
+    book = tour()
+    book["cells"] += notebook([TELL])["cells"]
     page, folder = voila(book, 1250)
-    page.wait_for_selector(".the-scrubber .dpv"); film, root, live = read_film(folder/"work/film.safetensors"), ".the-scrubber .dpv", ".the-sampler"
-    page.locator(f"{root} .dpv-stage").evaluate("e => e.scrollIntoView({block: 'center'})"); settled(page, 30, root=root)
+    page.wait_for_selector(".the-scrubber .dpv")
+    film, root, live = read_trajectory(folder / "work/film.safetensors"), ".the-scrubber .dpv", ".the-sampler"
+    page.locator(f"{root} .dpv-stage").evaluate("e => e.scrollIntoView({block: 'center'})")
+    settled(page, 30, root=root)
     for part in (0.6, 0.2):
-        frame = round(part * (len(film) - 1)); drag(page, part, root); settled(page, frame, root=root)
-        kernel(folder, lambda s: s["frame"] == frame == s["drawn"].get("frame")); agrees(page, film, frame, root=root)
-    page.click(f"{root} [data-toggle=wrapped]"); kernel(folder, lambda s: not s["wrapped"]); until(page, f"!{player(root)}.dirty"); agrees(page, film, frame, False, root)
-    kinds, share = painted(pixels(page, f"{root} .dpv-stage")); assert kinds > 25 and 0.01 < share < 0.95
+        frame = round(part * (len(film) - 1))
+        drag(page, part, root)
+        settled(page, frame, root=root)
+        kernel(folder, lambda s: s["frame"] == frame == s["drawn"].get("frame"))
+        agrees(page, film, frame, root=root)
+    page.click(f"{root} [data-toggle=wrapped]")
+    kernel(folder, lambda s: not s["wrapped"])
+    until(page, f"!{player(root)}.dirty")
+    agrees(page, film, frame, False, root)
+    kinds, share = painted(pixels(page, f"{root} .dpv-stage"))
+    assert kinds > 25 and 0.01 < share < 0.95
     press = lambda name: page.click(f"{live} button:has-text('{name}')")
     page.locator(f"{live} .dpv-stage").evaluate("e => e.scrollIntoView({block: 'center'})")
-    press("Start"); until(page, f"{player(live + ' .dpv')}.session.drawn.frame >= 2"); press("Pause"); kernel(folder, lambda s: s["state"] == "paused")
-    press("Stop"); made = kernel(folder, lambda s: s["state"] == "idle" and s["made"])["made"]
-    assert 2 < made < 61; settled(page, made - 1, root=f"{live} .dpv")
-    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-error").count() == 0 and page.locator(".js-plotly-plot .main-svg").count() >= 7
+    press("Start")
+    until(page, f"{player(live + ' .dpv')}.session.drawn.frame >= 2")
+    press("Pause")
+    kernel(folder, lambda s: s["state"] == "paused")
+    press("Stop")
+    made = kernel(folder, lambda s: s["state"] == "idle" and s["made"])["made"]
+    assert 2 < made < 61
+    settled(page, made - 1, root=f"{live} .dpv")
+    assert (
+        page.locator(
+            ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-error"
+        ).count()
+        == 0
+        and page.locator(".js-plotly-plot .main-svg").count() >= 7
+    )
     assert [w for w in page.wrong if w not in (LATE, NO_MODEL)] == []
 
+
 # ---- read only
+
 
 def test_page_without_a_kernel_shows_still_pictures(browser, tmp_path):
     "The tour as it is kept, as HTML: every explorer has left a picture, and nothing is an error."
     from nbconvert import HTMLExporter
-    html = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url="").from_filename(str(TOUR))[0]
-    (tmp_path/"tour.html").write_text(html)
-    context = browser.new_context(offline=True, viewport=dict(width=1000, height=900)); page = watch(context.new_page(), ["file:"])
-    page.goto((tmp_path/"tour.html").as_uri())
+
+    html = HTMLExporter(
+        require_js_url="", mathjax_url="", jquery_url="", widget_renderer_url=""
+    ).from_filename(str(TOUR))[0]
+    (tmp_path / "tour.html").write_text(html)
+    context = browser.new_context(offline=True, viewport=dict(width=1000, height=900))
+    page = watch(context.new_page(), ["file:"])
+    page.goto((tmp_path / "tour.html").as_uri())
     found = page.locator(".jp-OutputArea-output").all_inner_texts()
-    for name in ("CrystalPicker", "ForwardExplorer", "SchedulePlayground", "LiveSampler", "FilmCompare", "TimestepScrubber", "LatentExplorer"): assert any(name in t and "still picture" in t for t in found), name
-    assert page.evaluate("[...document.querySelectorAll('.jp-OutputArea-output svg')].filter(e => e.getBoundingClientRect().width > 60).length") >= 14
+    for name in (
+        "CrystalPicker",
+        "ForwardExplorer",
+        "SchedulePlayground",
+        "LiveSampler",
+        "FilmCompare",
+        "TimestepScrubber",
+        "LatentExplorer",
+    ):
+        assert any(name in t and "still picture" in t for t in found), name
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('.jp-OutputArea-output svg')].filter(e => e.getBoundingClientRect().width > 60).length"
+        )
+        >= 14
+    )
     assert page.locator(".jp-OutputArea-output:has-text('Traceback')").count() == 0
-    context.close(); assert page.wrong == []
+    context.close()
+    assert page.wrong == []

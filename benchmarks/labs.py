@@ -1,0 +1,161 @@
+"""The commands behind every number that this project states"""
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+from benchmarks.studies import compare
+
+SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,))  # enough to see that an experiment runs
+
+
+def lab(
+    name: str, variants: dict, data="perov_mini", path=None, home="../..", trial: dict | None = None, **full
+) -> tuple[dict, str]:  # results, one sentence about them
+    "Run an experiment in small, or in full with DPCDVAE_LAB=full; return the full results where they are there."
+    import contextlib
+    import io
+    import tempfile
+
+    path = Path(home) / (path or f"results/labs/{name}.json")
+    if os.environ.get("DPCDVAE_LAB") == "full":
+        result = compare(
+            os.environ.get("DPCDVAE_LAB_DATA", data).split(","),
+            variants,
+            Path(home) / "runs" / "labs" / name,
+            path,
+            **full,
+        )
+    else:
+        small = {
+            label: (preset, changes | dict(limit=64, prior="standard"))
+            for label, (preset, changes) in (
+                trial or {k: ("tiny", v) for k, (_, v) in variants.items()}
+            ).items()
+        }
+        with (
+            tempfile.TemporaryDirectory() as d,
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            result = compare(
+                ["perov_mini"], small, d, Path(d) / f"{name}.json", **full | SMALL | dict(max_time=None)
+            )
+        if not path.exists():
+            return result | dict(
+                trial=True
+            ), "These figures come from a trial of seconds and mean nothing yet: run the experiment in full."
+        result = json.loads(path.read_text())
+    one, sets = (
+        next(iter(result["models"].values())),
+        list(dict.fromkeys(m["data"] for m in result["models"].values())),
+    )
+    return (
+        result,
+        f"{len(result['models'])} models, {result['num_test']} held-out crystals each; trained {'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} on {' and '.join(sets)}; {one['made_on']['threads']} thread(s) of {one['made_on']['processor']}, {one['made_on']['date']}; {sum(m['training']['seconds'] for m in result['models'].values()) / 60:.0f} minutes of training in all.",
+    )
+
+
+def study_lab(
+    path, study, trial: dict, full: dict, home="../.."
+) -> tuple[dict, str]:  # results, one sentence about them
+    "Run a study in small, in full with DPCDVAE_LAB=full; return what the file of results holds where there is one."
+    import contextlib
+    import io
+    import tempfile
+
+    path = Path(home) / path
+    if os.environ.get("DPCDVAE_LAB") == "full":
+        study(out=path, **full)
+    else:
+        with (
+            tempfile.TemporaryDirectory() as d,
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            result = study(
+                out=Path(d) / "trial.json", **{k: v(Path(d)) if callable(v) else v for k, v in trial.items()}
+            )
+        if not path.exists():
+            return result | dict(
+                trial=True
+            ), "These figures come from a trial of seconds and mean nothing yet: run the study in full."
+    result = json.loads(path.read_text())
+    return (
+        result,
+        f"{result['num']} crystals; {result.get('calculator', result.get('run'))}; {result['made_on']['threads']} thread(s) of {result['made_on']['processor']}, {result['made_on']['date']}"
+        + (f"; seed {result['seed']}" if "seed" in result else "")
+        + (f"; {result['seconds'] / 60:.0f} minutes." if result.get("seconds") else "."),
+    )
+
+
+def small_run(folder, data="carbon_mini", preset: str = "tiny", limit: int = 32) -> Path:
+    "Train a model for one epoch on a few crystals, to see that a study runs."
+    from dpcdvae.model.training import train
+
+    run = Path(folder) / "run"
+    train(data, run, preset, max_epochs=1, limit=limit)
+    return run
+
+
+def lab_rates(
+    result: dict, reading: str, metric: str = "match_rate", of: str = "reconstruction"
+) -> dict:  # label -> scores, one a seed
+    "Gather one metric of a comparison, for `dpcdvae.viz.curves.rates`."
+    found = {}
+    for m in result["models"].values():
+        if metric in m.get(of, {}).get(reading, {}):
+            found.setdefault(m["label"], []).append(m[of][reading][metric])
+    return found
+
+
+def differences(
+    rates: dict,  # label -> scores with count and total, one a seed
+    base: str,
+) -> list[str]:  # one sentence a label
+    "Compare rates with one of them, by Fisher's exact test over all seeds."
+    from scipy.stats import fisher_exact
+
+    pooled = {k: (sum(m["count"] for m in v), sum(m["total"] for m in v)) for k, v in rates.items()}
+    if base not in pooled:
+        return [f"{base}, which the others are to be compared with, is not measured yet."]
+    hits, total = pooled.pop(base)
+    out, share = [f"{base}: {100 * hits / total:.1f} % of {total}."], hits / total
+    for k, (c, n) in pooled.items():
+        p = fisher_exact([[c, n - c], [hits, total - hits]]).pvalue
+        middle = (c + hits) / (n + total)
+        visible = (
+            2.8 * (middle * (1 - middle) * (1 / n + 1 / total)) ** 0.5
+        )  # seen in four of five trials at the level of 5 %
+        verdict = (
+            f"**{'more' if c / n > share else 'less'}** (p = {p:.1g})"
+            if p < 0.05 / len(pooled)
+            else f"undecided (p = {p:.2f}; these counts would show a difference of about {100 * visible:.0f} points)"
+        )
+        out.append(f"{k}: {100 * c / n:.1f} % of {n}: {verdict}.")
+    return out
+
+
+def lab_answer(
+    result: dict, notebook: str, comparisons: dict
+) -> str:  # title -> (rates, label to compare with); markdown
+    "Answer a lab's question with its figures, or say how to get them."
+    command = f"`DPCDVAE_LAB=full jupyter execute nbs/labs/{notebook}.ipynb`"
+    if result.get("trial"):
+        return f"## Answer\nNone yet: a trial of seconds decides nothing. In full: {command}."
+    lines = [
+        f"*{title}*\n" + "\n".join(f"- {s}" for s in differences(rates, base)) + "\n"
+        for title, (rates, base) in comparisons.items()
+        if rates
+    ]
+    return "\n".join(
+        [
+            "## Answer",
+            "Fisher's exact test over all seeds, level 5 % shared among a list's comparisons; the crystals are the same for all, which the test does not use.\n",
+            *lines,
+            f"Models that are missing here are not measured yet; {command} goes on where it stopped.",
+        ]
+    )

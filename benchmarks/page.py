@@ -1,0 +1,133 @@
+"""The commands behind every number that this project states"""
+
+import json
+from pathlib import Path
+
+from benchmarks.anatomy import ladder_table
+from benchmarks.energies import TRUSTED, _energy, ground_table, trust_table
+from benchmarks.gpu import gpu_table
+from benchmarks.player import player_table
+from benchmarks.speed_tables import bench_table
+from benchmarks.steering import steering_table
+from benchmarks.studies import (
+    calls_table,
+    compare_table,
+    generation_table,
+    prior_table,
+    study_table,
+    switch_table,
+)
+
+EMBEDDED = ("perov_mini", "carbon_mini")
+
+
+def made_by(name: str, r: dict) -> str:  # command
+    "Name the command that makes a file of results again."
+    if r.get("name") == "player":
+        return f"python -m benchmarks player --seed {r['seed']} --out results/{name}.json"
+    data = (
+        r.get("data")
+        or list(r.get("sets", {}))
+        or next(iter(r.get("models", {}).values()), {}).get("data")
+        or "perov_mini"
+    )
+    data = " ".join(
+        d if d in EMBEDDED else f"DIR/{d}" for d in ([data.split(" (")[0]] if isinstance(data, str) else data)
+    )
+    flags = [
+        ("run", "run"),
+        ("num", "num"),
+        ("num_new", "num-new"),
+        ("property", "property"),
+        ("steps", "steps"),
+        ("seed", "seed"),
+    ]
+    kind = r.get("name") if r.get("name") in SHOWN else "speed" if name.split("-")[0] == "bench" else "study"
+    if kind == "trust":
+        folders = list(dict.fromkeys(c["source"] for c in r["crystals"]))
+        return f"python -m benchmarks trust{'' if folders == list(TRUSTED) else ' --data ' + ' '.join(f'runs/trust/{f}' for f in folders)} --num {r['num'] // len(folders)} --max-atoms {r['max_atoms']} --seed {r['seed']} --out results/{name}.json"
+    if kind == "presets":
+        return f"python -m benchmarks presets --data DIR/perov_5 DIR/carbon_24 --num {r['num_test']} --max-time {r['max_time']} --steps {r['steps']} --out results/{name}.json"
+    if kind == "study":
+        return f"python -m benchmarks study --data {data} --preset {name.split('-', 1)[1]} --max-time {r['training']['max_time']} --num {r['num_test']} --seed {r['seed']} --out results/{name}.json"
+    more = (
+        ["--run RUN"] * (kind == "priors" and "run" not in r)
+        + [f"--{flag} {r[key]}" for key, flag in flags if r.get(key) is not None]
+        + ([f"--max-time {r['models']['paper']['training']['max_time']}"] if kind == "ground" else [])
+        + (
+            [f"--max-steps {r['settings']['max_steps']}"]
+            if kind == "ground" and r["settings"]["max_steps"] != 300
+            else []
+        )
+        + ([f"--calculator {r['energies']['calculator'].split(',')[0]}"] if "energies" in r else [])
+        + (
+            [f"--max-steps {r['energies']['relaxed']['max_steps']}"]
+            if "relaxed" in r.get("energies", {})
+            else []
+        )
+    )
+    return " ".join([f"python -m benchmarks {kind} --data {data}", *more, f"--out results/{name}.json"])
+
+
+def _calls(r):
+    return calls_table(r) + "\n\nRMS of the matches:\n\n" + calls_table(r, "rms")
+
+
+def _regained(r):
+    m = r["metrics"]
+    return f"{m['back']['count']} of {m['back']['total']} held-out crystals relax back to where they came from; they begin {_energy(m['above'])} above the known ground state and end {_energy(m['left'])} from it ({m['left']['count']} crystals). {r['calculator']}."
+
+
+SHOWN = {
+    "gpu": gpu_table,
+    "anatomy": ladder_table,
+    "calls": _calls,
+    "ground": ground_table,
+    "trust": trust_table,
+    "steering": steering_table,
+    "presets": compare_table,
+    "regained": _regained,
+    "player": player_table,
+    "priors": lambda r: prior_table(r),
+    "switches": lambda r: switch_table(r),
+    "generation": lambda r: generation_table(r),
+}  # kind -> table
+
+
+def results_page(folder="results") -> str:  # markdown
+    "Gather what the files of results say."
+    folder, out = (
+        Path(folder),
+        [
+            "# Results",
+            "> Every figure of this project, from the files that its commands made",
+            "",
+            "`DIR` holds the stand-in splits (chapter `03_data`). Rates come with Wilson's interval, means with a bootstrap interval, both of 95 %. The comparisons of the labs stand in `nbs/labs`.",
+            "",
+        ],
+    )
+    for path in sorted(folder.glob("*.json")):
+        r = json.loads(path.read_text())
+        kind, on = (
+            r.get("name"),
+            r.get("made_on")
+            or next((m["made_on"] for m in r.get("models", {}).values() if "made_on" in m), r),
+        )
+        table = (
+            SHOWN[kind](path if kind in ("priors", "switches", "generation") else r)
+            if kind in SHOWN
+            else study_table(path)
+            if "reconstruction" in r
+            else bench_table(r)
+        )
+        out += [
+            f"## {path.stem}",
+            "",
+            f"`{made_by(path.stem, r)}`",
+            "",
+            table,
+            "",
+            f"Made on {on['date']}, {on['threads']} of {on['cores']} cores of {on['gpu'] or on['processor']}, torch {on['torch']}.",
+            "",
+        ]
+    return "\n".join(out)

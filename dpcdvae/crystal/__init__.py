@@ -1,0 +1,5 @@
+"Old names of this folder, for one release (see `dpcdvae._aliases`)."
+
+from dpcdvae._aliases import getter
+
+__getattr__ = getter("crystal")

@@ -1,0 +1,53 @@
+"""Losses, gradients and crystals of fixed seeds, to see that a change of the code's form leaves the numbers alone.
+
+`python tests/reference_numbers.py FILE` writes them; `tests/test_reference_numbers.py` compares."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+
+from dpcdvae import DPCDVAE, load_crystals
+
+MODELS = ("perov_mini", "carbon_mini", "mp-20")
+
+
+def gradient_norms(model, crystals) -> dict:
+    "Norm of the loss's gradient in each part of the model."
+    model.zero_grad()
+    model.losses(crystals, torch.Generator().manual_seed(1)).total.mean().backward()
+    return {
+        name: float(
+            sum(p.grad.double().square().sum() for p in part.parameters() if p.grad is not None) ** 0.5
+        )
+        for name, part in model.named_children()
+    }
+
+
+def numbers_of(name: str) -> dict:
+    "Numbers of one pretrained model."
+    model = DPCDVAE.from_pretrained(name)
+    crystals = load_crystals("carbon_mini" if name.startswith("carbon") else "perov_mini", "test")[:6]
+    losses = model.losses(crystals, torch.Generator().manual_seed(0))
+    rebuilt = model.reconstruct(crystals, seed=0, steps=6)
+    new = model.generate(6, seed=3, steps=6)
+    place = lambda t: [round(float(x), 5) for x in t.frac_unwrapped[-1].double().flatten()]
+    cell = lambda t: [round(float(x), 4) for x in (*t.lengths, *t.angles)]
+    return dict(
+        losses={k: float(v) for k, v in losses.means().items()},
+        gradients=gradient_norms(model.train().requires_grad_(True), crystals),
+        reconstructed=[place(t) for t in rebuilt],
+        generated=[dict(formula=t.formula, cell=cell(t), places=place(t)) for t in new],
+    )
+
+
+def main(path: str) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    Path(path).write_text(json.dumps({name: numbers_of(name) for name in MODELS}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
