@@ -23,10 +23,10 @@ from pymatgen.core import Lattice, Structure
 from dpcdvae.evaluation import matching
 
 SETS = ("perov_5", "mp_20", "carbon_24")
-KINDS = {"copies": 12, "random": 12, "formula": 16}  # blocks of each set at scale 1
+KINDS = {"copies": 5, "random": 5, "formula": 30}  # blocks of each set at scale 1
 ROWS = 500  # pairs in a block of copies or random coordinates
 SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)  # Å, normal displacement of each atom along each axis
-FIT_EVERY = 5  # `fit` is asked for one pair in so many: it costs pymatgen a second search
+FIT_EVERY = 20  # `fit` is asked for one pair in so many: it costs pymatgen a second search
 CLOSE = 1e-6  # equal RMS
 
 

@@ -9,7 +9,7 @@ __all__ = ['FIELD', 'STRICT_STOL', 'PYMATGEN', 'PRIMITIVE_TOL', 'MIN_SHAPE', 'IM
            'MeanLattices', 'mean_lattices', 'Candidates', 'Matches', 'match_pairs', 'RowMatches', 'match_rows', 'match',
            'composition_pairs', 'best_matches', 'first_matches', 'random_placement', 'match_rates']
 
-# %% ../../nbs/evaluation/00_matching.ipynb #89875a91
+# %% ../../nbs/evaluation/00_matching.ipynb #03c8bbc5
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..crystal.batch import SYMBOLS
 
-# %% ../../nbs/evaluation/00_matching.ipynb #6067e1db
+# %% ../../nbs/evaluation/00_matching.ipynb #e47d9c08
 class Tolerances(NamedTuple):
     "How far two crystals may differ and still be called the same."
 
@@ -31,7 +31,7 @@ FIELD = Tolerances()  # reconstruction: CDVAE and all that follow it
 STRICT_STOL = 0.1  # what this package calls a strict match, by the largest displacement
 PYMATGEN = Tolerances(0.3, 0.2, 5.0)  # pymatgen's defaults: uniqueness and novelty
 
-# %% ../../nbs/evaluation/00_matching.ipynb #19e2741e
+# %% ../../nbs/evaluation/00_matching.ipynb #5861d071
 def ragged(
     counts: np.ndarray,  # (G,) members of each group
 ) -> tuple:  # group (N,) and place within the group (N,) of each of the N members
@@ -50,7 +50,7 @@ def _join(
     owner, place = ragged(counts[left])
     return owner, (np.cumsum(counts) - counts)[left[owner]] + place
 
-# %% ../../nbs/evaluation/00_matching.ipynb #251a7cac
+# %% ../../nbs/evaluation/00_matching.ipynb #b393a40c
 def _gram_schmidt(
     rows: np.ndarray,  # (B,3,3) basis vectors
 ) -> tuple:  # coefficients (B,3,3), squared lengths of the orthogonal parts (B,3)
@@ -92,7 +92,7 @@ def lll_transform(
     lattice: np.ndarray,  # (B,3,3) rows a, b, c in Å
     max_steps: int = 1000,
 ) -> np.ndarray:  # (B,3,3) whole numbers U: the rows of U @ lattice are reduced
-    "Find reduced bases of lattices."  # Lenstra 1982, delta 3/4
+    "Find reduced bases of lattices." # Lenstra 1982, delta 3/4
     rows = np.array(lattice, dtype=float)
     transform = np.tile(np.eye(3), (len(rows), 1, 1))
     k, active = np.ones(len(rows), dtype=int), np.arange(len(rows))
@@ -105,7 +105,7 @@ def lll_transform(
         active, k = active[k < 3], k[k < 3]
     return transform
 
-# %% ../../nbs/evaluation/00_matching.ipynb #27ada75d
+# %% ../../nbs/evaluation/00_matching.ipynb #d05783c3
 _SWAP_AB = np.array([[0.0, -1, 0], [-1, 0, 0], [0, 0, -1]])
 _SWAP_BC = np.array([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]])
 
@@ -177,7 +177,7 @@ def niggli_transform(
     tol: float = 1e-5,  # relative to the cube root of the volume
     max_steps: int = 100,
 ) -> np.ndarray:  # (B,3,3) whole numbers T: T @ lattice is the right-handed Niggli cell
-    "Find the Niggli cells of lattices."  # Grosse-Kunstleve 2004
+    "Find the Niggli cells of lattices." # Grosse-Kunstleve 2004
     transform = lll_transform(lattice)
     rows = transform @ lattice
     metric = rows @ np.swapaxes(rows, 1, 2)
@@ -193,7 +193,7 @@ def niggli_transform(
     transform *= np.sign(np.linalg.det(transform @ lattice))[:, None, None]
     return np.rint(transform)
 
-# %% ../../nbs/evaluation/00_matching.ipynb #da71c756
+# %% ../../nbs/evaluation/00_matching.ipynb #9160659d
 PRIMITIVE_TOL = 0.25  # Å along each axis: pymatgen's
 
 
@@ -211,9 +211,7 @@ def hermite_matrices(
     det: int,  # cells in a supercell
 ) -> tuple:  # (M,3,3) supercell matrices and their inverses
     "List the distinct supercells of one size."
-    divisors = [
-        (a, e, det // a // e) for a in range(1, det + 1) if det % a == 0 for e in range(1, det // a + 1)
-    ]
+    divisors = [(a, e, det // a // e) for a in range(1, det + 1) if det % a == 0 for e in range(1, det // a + 1)]
     rows = [
         ((a, b, c), (0, e, f), (0, 0, g))
         for a, e, g in divisors
@@ -252,7 +250,7 @@ def approximate_periods(
         near = near & (abs(off) < limit[k])
     return vectors[near.any(1).all(1)]
 
-# %% ../../nbs/evaluation/00_matching.ipynb #29ecd501
+# %% ../../nbs/evaluation/00_matching.ipynb #2923da8c
 def _partners(lattice, frac_coords, species, matrix, inverse, tol) -> np.ndarray:  # (n,n) bool
     "Tell which atoms fall on each other in a smaller cell, neighbours in the large one excluded."
     limit = tol / _lengths(inverse @ lattice)
@@ -313,7 +311,7 @@ def primitive_cell(
         lattice, frac_coords = turn @ lattice, frac_coords @ np.linalg.inv(turn)
     return lattice, frac_coords % 1, species
 
-# %% ../../nbs/evaluation/00_matching.ipynb #718977a3
+# %% ../../nbs/evaluation/00_matching.ipynb #21dcecb6
 def may_repeat(
     lattice: np.ndarray,  # (B,3,3) Å
     frac_coords: np.ndarray,  # (B,n,3)
@@ -335,7 +333,7 @@ def may_repeat(
         owner, vectors = owner[alive], vectors[alive]
     return np.bincount(owner, minlength=len(lattice)) > 0
 
-# %% ../../nbs/evaluation/00_matching.ipynb #01453f96
+# %% ../../nbs/evaluation/00_matching.ipynb #133688e4
 MIN_SHAPE = 1e-4  # volume over the product of the lengths: flatter cells are not reduced
 _ORDER = {symbol: code for code, symbol in enumerate(sorted([*SYMBOLS, "D", "T"]))}
 _BY_NUMBER = np.array([_ORDER[s] for s in SYMBOLS])
@@ -350,9 +348,7 @@ class ReducedCrystals:
     species: np.ndarray  # (N,) codes, in alphabetical order of the symbols
     start: np.ndarray  # (B+1,) first atom of each crystal
     anchor: np.ndarray  # (B,) an atom of the rarest species
-    composition: (
-        np.ndarray
-    )  # (B,) the same number for the same atoms in the cell, -1 for a crystal that cannot be used
+    composition: np.ndarray  # (B,) the same number for the same atoms in the cell, -1 for a crystal that cannot be used
     num_given: np.ndarray  # (B,) atoms in the cell as it was given
 
     def __len__(self):
@@ -362,7 +358,7 @@ class ReducedCrystals:
     def num_atoms(self):
         return np.diff(self.start)  # (B,)
 
-# %% ../../nbs/evaluation/00_matching.ipynb #3d36bd58
+# %% ../../nbs/evaluation/00_matching.ipynb #58075ed3
 def _site_arrays(
     crystals,  # CrystalBatch, or pymatgen Structures
 ) -> tuple:  # lattices (B,3,3), list of (n,3) fractional coordinates, list of (n,) codes
@@ -370,11 +366,7 @@ def _site_arrays(
     if hasattr(crystals, "atomic_numbers"):
         splits = np.cumsum(crystals.num_atoms.numpy())[:-1]
         numbers = np.split(_BY_NUMBER[crystals.atomic_numbers.numpy()], splits)
-        return (
-            crystals.lattice.numpy().astype(float),
-            np.split(crystals.frac_coords.numpy().astype(float), splits),
-            numbers,
-        )
+        return crystals.lattice.numpy().astype(float), np.split(crystals.frac_coords.numpy().astype(float), splits), numbers
     lattices = np.array([s.lattice.matrix for s in crystals]).reshape(-1, 3, 3)
     return lattices, [s.frac_coords for s in crystals], [_codes(s, i) for i, s in enumerate(crystals)]
 
@@ -384,13 +376,9 @@ def _codes(structure, index) -> np.ndarray:  # (n,)
     try:
         codes = [_ORDER[element.symbol] for site in structure for element in site.species]
     except KeyError as e:
-        raise ValueError(
-            f"Crystal {index} has a site {e}, which is no element: remove it, or name the element."
-        ) from None
+        raise ValueError(f"Crystal {index} has a site {e}, which is no element: remove it, or name the element.") from None
     if len(codes) != len(structure) or any(site.species.num_atoms != 1 for site in structure):
-        raise ValueError(
-            f"Crystal {index} ({structure.formula}) has disordered sites: only ordered crystals can be matched; order its sites first."
-        )
+        raise ValueError(f"Crystal {index} ({structure.formula}) has disordered sites: only ordered crystals can be matched; order its sites first.")
     return np.array(codes, dtype=int)
 
 
@@ -399,15 +387,13 @@ def _usable(
     coords: list,  # (n,3) each
 ) -> np.ndarray:  # (B,) bool
     "Tell which crystals have a cell with a volume and numbers for coordinates."
-    finite = np.isfinite(lattices).all((1, 2)) & np.array(
-        [bool(np.isfinite(c).all()) and len(c) > 0 for c in coords], bool
-    )
+    finite = np.isfinite(lattices).all((1, 2)) & np.array([bool(np.isfinite(c).all()) and len(c) > 0 for c in coords], bool)
     lengths = np.linalg.norm(lattices, axis=-1)
     with np.errstate(all="ignore"):
         shape = abs(np.linalg.det(np.where(finite[:, None, None], lattices, 0))) / lengths.prod(-1)
     return finite & (lengths.min(-1, initial=np.inf) > 1e-3) & (shape > MIN_SHAPE)
 
-# %% ../../nbs/evaluation/00_matching.ipynb #504f54b4
+# %% ../../nbs/evaluation/00_matching.ipynb #bdce105a
 _compositions = {}  # sorted species of a cell -> number: equal across calls
 
 
@@ -439,10 +425,7 @@ def reduce_crystals(
     cells = [(lattices[k], (x @ inverse[k]) % 1, kinds[k]) for k, x in enumerate(coords)]
     if primitive:
         _divide(cells, usable)
-    names = [
-        _compositions.setdefault(np.sort(c[2]).tobytes(), len(_compositions)) if u else -1
-        for c, u in zip(cells, usable)
-    ]
+    names = [_compositions.setdefault(np.sort(c[2]).tobytes(), len(_compositions)) if u else -1 for c, u in zip(cells, usable)]
     start = np.cumsum([0, *(len(c[2]) for c in cells)])
     anchors = np.array([_kinds(c[2]).argmin() if len(c[2]) else 0 for c in cells], dtype=int)
     frac = np.concatenate([np.zeros((0, 3)), *(c[1] for c in cells)])
@@ -450,7 +433,7 @@ def reduce_crystals(
     lattices = np.array([c[0] for c in cells]).reshape(-1, 3, 3)
     return ReducedCrystals(lattices, frac, flat, start, anchors, np.array(names, dtype=int), given)
 
-# %% ../../nbs/evaluation/00_matching.ipynb #b03f226c
+# %% ../../nbs/evaluation/00_matching.ipynb #75d0b748
 def _cosines(lattice):
     "Measure the cosines of alpha, beta, gamma."
     unit = lattice / _lengths(lattice)[..., None]
@@ -480,32 +463,23 @@ def _lattice_vectors(
     size = 2 * reach + 1
     pair, place = ragged(size.prod(-1))
     side = size[pair]
-    steps = (
-        np.stack(
-            [place // (side[:, 1] * side[:, 2]), place // side[:, 2] % side[:, 1], place % side[:, 2]], -1
-        )
-        - reach[pair]
-    )
+    steps = np.stack([place // (side[:, 1] * side[:, 2]), place // side[:, 2] % side[:, 1], place % side[:, 2]], -1) - reach[pair]
     vectors = (steps[:, None] @ lattice[pair])[:, 0]
     length = np.sqrt((vectors**2).sum(-1))
     keep = (length < longest[pair]) & (length > shortest[pair])
     keep[keep] = np.gcd.reduce(steps[keep], axis=-1) == 1
     return pair[keep], steps[keep], vectors[keep] / length[keep, None], length[keep]
 
-# %% ../../nbs/evaluation/00_matching.ipynb #cb2d7728
+# %% ../../nbs/evaluation/00_matching.ipynb #de1ab9e1
 def lattice_mappings(
     first: np.ndarray,  # (P,3,3) Å
     second: np.ndarray,  # (P,3,3) Å, of the same volume
     ltol: float,  # relative
     angle_tol: float,  # degrees
-) -> (
-    tuple
-):  # pair (M,), whole numbers (M,3,3): rows of matrix @ first look like second; the opposites are left out
+) -> tuple:  # pair (M,), whole numbers (M,3,3): rows of matrix @ first look like second; the opposites are left out
     "Find the bases of the first lattices that look like the second ones."
     lengths, angles = _lengths(second), _angles(second)
-    pair, steps, unit, length = _lattice_vectors(
-        first, lengths.min(-1) / (1 + ltol), lengths.max(-1) * (1 + ltol)
-    )
+    pair, steps, unit, length = _lattice_vectors(first, lengths.min(-1) / (1 + ltol), lengths.max(-1) * (1 + ltol))
     ratio = length[:, None] / lengths[pair]
     fits = (ratio < 1 + ltol) & (ratio > 1 / (1 + ltol))
     high = np.cos(np.radians((angles - angle_tol).clip(0)))[pair] + 1e-12
@@ -520,9 +494,7 @@ def lattice_mappings(
         ok = close(x[owner], rows[place], axis)
         return owner[ok], rows[place[ok]]
 
-    a = np.flatnonzero(
-        fits[:, 0] & ((steps @ (1_000_000, 1000, 1)) > 0)
-    )  # one of each vector and its opposite
+    a = np.flatnonzero(fits[:, 0] & ((steps @ (1_000_000, 1000, 1)) > 0))  # one of each vector and its opposite
     with_b, b = partners(a, np.flatnonzero(fits[:, 1]), 2)
     with_c, c = partners(a, np.flatnonzero(fits[:, 2]), 1)
     owner, place = _join(with_b, with_c, len(a))
@@ -531,10 +503,8 @@ def lattice_mappings(
     whole = abs((matrix[:, 0] * np.cross(matrix[:, 1], matrix[:, 2])).sum(-1)) == 1
     return pair[a[with_b[owner[ok]]]][whole], matrix[whole].astype(float)
 
-# %% ../../nbs/evaluation/00_matching.ipynb #9ccaa328
-IMAGES = np.array(
-    [(i, j, k) for i in (0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) > (0, 0, 0)], dtype=float
-)
+# %% ../../nbs/evaluation/00_matching.ipynb #e0925dcc
+IMAGES = np.array([(i, j, k) for i in (0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) > (0, 0, 0)], dtype=float)
 
 
 class MeanLattices(NamedTuple):
@@ -571,7 +541,7 @@ def mean_lattices(
     needed = 2 * (abs(pulls) @ reach.clip(max=0.5)[:, :, None])[..., 0] > squares * (1 - 1e-9)
     return MeanLattices(transform, metric, squares, needed, reach, scale)
 
-# %% ../../nbs/evaluation/00_matching.ipynb #02eb743c
+# %% ../../nbs/evaluation/00_matching.ipynb #289ad03d
 class Candidates(NamedTuple):
     "Ways to lay one crystal over another: a lattice mapping, its sign, and the atom on which the anchor falls."
 
@@ -620,7 +590,7 @@ def _square_distances(
         np.minimum(gain, along, out=gain)
     return square + gain
 
-# %% ../../nbs/evaluation/00_matching.ipynb #cee47a7a
+# %% ../../nbs/evaluation/00_matching.ipynb #9e536181
 _FORBIDDEN = 1e20  # Å^2
 
 
@@ -658,7 +628,7 @@ def _residuals(
     vectors = vectors - vectors.mean(1, keepdims=True)
     return np.sqrt(((vectors @ metric) * vectors).sum(-1).clip(0)) * scale[:, None]
 
-# %% ../../nbs/evaluation/00_matching.ipynb #fcf63569
+# %% ../../nbs/evaluation/00_matching.ipynb #5383d606
 @dataclass
 class Matches:
     "What the matching of pairs found; infinite where nothing fits."
@@ -671,9 +641,7 @@ class Matches:
     @classmethod
     def empty(cls, num: int):
         "Begin with no match at all."
-        return cls(
-            np.full(num, np.inf), np.full(num, np.inf), np.zeros(num, dtype=int), np.zeros(num, dtype=bool)
-        )
+        return cls(np.full(num, np.inf), np.full(num, np.inf), np.zeros(num, dtype=int), np.zeros(num, dtype=bool))
 
     def matched(self, stol: float = FIELD.stol):
         "Tell which pairs match as the field counts: root mean square below the tolerance."
@@ -690,10 +658,8 @@ class Matches:
             mine = getattr(self, f.name)
             mine[where] = better(mine[where], getattr(other, f.name))
 
-# %% ../../nbs/evaluation/00_matching.ipynb #e826f222
-def _lay_over(
-    pair, first, second, mapping, mean
-) -> tuple:  # two (3,n,M): fractional in the reduced mean lattice
+# %% ../../nbs/evaluation/00_matching.ipynb #e1d59005
+def _lay_over(pair, first, second, mapping, mean) -> tuple:  # two (3,n,M): fractional in the reduced mean lattice
     "Write both crystals in the basis in which they are compared."
     turn = np.rint(np.linalg.inv(mean.transform))
     one = first[pair] @ np.rint(np.linalg.inv(mapping)) @ turn
@@ -701,31 +667,25 @@ def _lay_over(
     return np.ascontiguousarray(one.transpose(2, 1, 0)), np.ascontiguousarray(two.transpose(2, 1, 0))
 
 
-def _measure(
-    some: Candidates, first, second, anchor, allowed, mean
-) -> tuple:  # candidates (K,), displacements (K,n)
+def _measure(some: Candidates, first, second, anchor, allowed, mean) -> tuple:  # candidates (K,), displacements (K,n)
     "Measure the displacements of some candidates; those that cannot be paired are left out."
     m, here = some.mapping, np.arange(len(some.mapping))
     one, two = first[:, :, m] * some.sign, second[:, :, m]
     one, two = one - one[:, None, some.atom, here], two - two[:, None, anchor, here]
-    rough = (
-        x.astype(np.float32) for x in (one, two, mean.reach[m].T)
-    )  # enough to choose partners; measured in full below
+    rough = (x.astype(np.float32) for x in (one, two, mean.reach[m].T))  # enough to choose partners; measured in full below
     difference, allowed = _differences(*rough, allowed)
     good = np.flatnonzero(allowed.any(1).all(0) & allowed.any(0).all(0))
     if len(good) < len(m):
         difference, allowed, m, here = difference[..., good], allowed[..., good], m[good], here[: len(good)]
     metric, images = mean.metric[m], mean.images[m]
-    square = _square_distances(
-        difference, metric.astype(np.float32), images.astype(np.float32), mean.needed[m].any(0)
-    )
+    square = _square_distances(difference, metric.astype(np.float32), images.astype(np.float32), mean.needed[m].any(0))
     choice = _assign(np.where(allowed, square, np.float32(_FORBIDDEN)))
     paired = allowed[np.arange(len(choice))[:, None], choice, here].all(0)
     vectors = one[:, choice, good] - two[:, :, good]
     vectors = _nearest(vectors[..., paired]).transpose(2, 1, 0)
     return good[paired], _residuals(vectors, metric[paired], images[paired], mean.scale[m[paired]])
 
-# %% ../../nbs/evaluation/00_matching.ipynb #b3885f3c
+# %% ../../nbs/evaluation/00_matching.ipynb #cd6e7471
 def _scaled(a, b, i, j) -> tuple:  # two (P,3,3) Å
     "Bring both lattices of each pair to the geometric mean of their volumes."
     first, second = a.lattice[i], b.lattice[j]
@@ -758,7 +718,7 @@ def _match_equal(a, b, i, j, tolerances, block) -> Matches:
         np.minimum.at(found.max_dist, owner[good], dist.max(1))
     return found
 
-# %% ../../nbs/evaluation/00_matching.ipynb #e1715c42
+# %% ../../nbs/evaluation/00_matching.ipynb #91df8492
 def _same_cells(a, b, i, j) -> np.ndarray:  # (P,) bool
     "Tell which pairs hold the same atoms in their reduced cells."
     return (a.composition[i] == b.composition[j]) & (a.composition[i] >= 0)
@@ -790,7 +750,7 @@ def match_pairs(
     found.max_dist[found.max_dist >= tolerances.stol] = np.inf
     return found
 
-# %% ../../nbs/evaluation/00_matching.ipynb #546d3f04
+# %% ../../nbs/evaluation/00_matching.ipynb #4c6462ea
 class RowMatches(NamedTuple):
     "The matches of predictions with their targets, row by row."
 
@@ -805,13 +765,13 @@ REASONS = (
     "composition differs",
     "lattice out of tolerance",
     "atoms out of place",
-)
+)  # in the order in which they are looked for
 
 
 def _failure(matches, a, b, stol) -> list:
     "Name the first thing in which each pair differs; empty for a match."
-    unusable = (a.composition < 0) | (b.composition < 0)
-    tests = [unusable, a.num_given != b.num_given, ~matches.same_composition, matches.num_mappings == 0]
+    unusable, other = (a.composition < 0) | (b.composition < 0), ~matches.same_composition
+    tests = [unusable, other & (a.num_given != b.num_given), other, matches.num_mappings == 0]
     which = np.where(np.any(tests, 0), np.argmax(tests, 0), 4)
     return ["" if ok else REASONS[k] for ok, k in zip(matches.matched(stol), which)]
 
@@ -825,9 +785,7 @@ def match_rows(
     "Match each prediction with its target, in either direction, in the given cells where reduction splits them."
     a, b = (reduce_crystals(x, species=species) for x in (pred, truth))
     if len(a) != len(b):
-        raise ValueError(
-            f"{len(a)} predictions cannot be matched with {len(b)} targets: give one of each for every row."
-        )
+        raise ValueError(f"{len(a)} predictions cannot be matched with {len(b)} targets: give one of each for every row.")
     rows = np.arange(len(a))
     matches = match_pairs(a, b, rows, rows, tolerances, symmetric=True)
     x, y = (reduce_crystals(z, primitive=False, species=species) for z in (pred, truth))
@@ -847,7 +805,7 @@ def match(
     rms = match_rows([a], [b], tolerances).matches.rms[0]
     return float(rms) if np.isfinite(rms) else None
 
-# %% ../../nbs/evaluation/00_matching.ipynb #030d89db
+# %% ../../nbs/evaluation/00_matching.ipynb #b896c9ae
 def composition_pairs(
     a: ReducedCrystals,
     b: ReducedCrystals,
@@ -868,12 +826,13 @@ def best_matches(
     truth,  # ReducedCrystals
     candidates,  # ReducedCrystals
     tolerances: Tolerances = FIELD,
+    symmetric: bool = False,  # match in either direction
     progress=None,  # called with the number of pairs done
 ) -> tuple:  # smallest RMS (B,) infinite without a match, its candidate (B,) or -1, number of pairs compared
     "Find the best of all candidates for each true crystal."  # METRe: arXiv 2509.12178
     rms, best, num = np.full(len(truth), np.inf), np.full(len(truth), -1), 0
     for i, j in composition_pairs(truth, candidates):
-        found = match_pairs(candidates, truth, j, i, tolerances)
+        found = match_pairs(candidates, truth, j, i, tolerances, symmetric)
         order = np.argsort(found.rms, kind="stable")
         rows, first = np.unique(i[order], return_index=True)
         closer = found.rms[order][first] < rms[rows]
@@ -883,7 +842,7 @@ def best_matches(
             progress(len(i))
     return rms, best, num
 
-# %% ../../nbs/evaluation/00_matching.ipynb #1331e570
+# %% ../../nbs/evaluation/00_matching.ipynb #e566c7af
 def first_matches(
     crystals: ReducedCrystals,
     known: ReducedCrystals | None = None,  # None: the earlier ones of `crystals` themselves
@@ -893,9 +852,7 @@ def first_matches(
     "Find for each crystal the first known one that is the same, in either direction."
     other, result = crystals if known is None else known, np.full(len(crystals), -1)
     order = np.argsort(other.composition, kind="stable")
-    low, high = (
-        np.searchsorted(other.composition[order], crystals.composition, side) for side in ("left", "right")
-    )
+    low, high = (np.searchsorted(other.composition[order], crystals.composition, side) for side in ("left", "right"))
     if known is None:
         high = low + _rank(crystals.composition)
     todo, done = np.flatnonzero((crystals.composition >= 0) & (high > low)), 0
@@ -919,7 +876,7 @@ def _rank(keys: np.ndarray) -> np.ndarray:  # (B,) how many equal keys come earl
     rank[order] = np.arange(len(keys)) - np.searchsorted(ordered, ordered, "left")
     return rank
 
-# %% ../../nbs/evaluation/00_matching.ipynb #58618696
+# %% ../../nbs/evaluation/00_matching.ipynb #36430d57
 def random_placement(
     crystals,  # pymatgen Structures
     seed: int = 0,
