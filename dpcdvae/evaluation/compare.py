@@ -16,11 +16,16 @@ from ..data.files import MIN_VOLUME
 from .entries import structure_of
 from .matching import FIELD, Matches, Tolerances, match_rows, random_placement
 from .parallel import time_limit
-from .validity import composition_validity, min_distance, structure_validity
+from .validity import SETTINGS, composition_validity, min_distance, structure_validity
 
 # %% ../../nbs/evaluation/05_compare.ipynb #135064fa
 STOL, LTOL, ANGLE_TOL = FIELD  # site tolerance in units of (V/n)^(1/3), relative, degrees
-STOLS = (0.5, 0.3, 0.2, 0.1)  # tolerances at which the largest displacement is looked at; the last is the strict one
+STOLS = (
+    0.5,
+    0.3,
+    0.2,
+    0.1,
+)  # tolerances at which the largest displacement is looked at; the last is the strict one
 
 
 @lru_cache(maxsize=8)
@@ -112,6 +117,7 @@ def describe(
         composition_reason=c.reason,
         composition_kind=c.kind,
         valid=s.ok and c.ok,
+        **{f"composition_valid_{k}": composition_validity(structure, k).ok for k in SETTINGS if k != "icsd24"},
     )
     if s.ok:
         row.update(

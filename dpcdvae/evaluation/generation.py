@@ -39,7 +39,12 @@ def _measured(task) -> tuple:  # (formula, density, number of elements, structur
         with time_limit(seconds):
             s = structure_of(entry)
             f = s.composition.reduced_formula
-            return f, float(s.density), len(s.composition.elements), s if wanted is None or f in wanted else None
+            return (
+                f,
+                float(s.density),
+                len(s.composition.elements),
+                s if wanted is None or f in wanted else None,
+            )
     except Exception:
         return None  # unreadable: already a row with its reason, or no part of the reference
 
@@ -86,7 +91,9 @@ def _first_fits(structures, others=None) -> np.ndarray:
     "Ask pymatgen for the first fit of each crystal."
     judge = matcher(*PYMATGEN[::2], ltol=PYMATGEN.ltol)
     search = lambda s, known: next((k for k, o in enumerate(known) if judge.fit(o, s)), -1)
-    return np.array([search(s, structures[:i] if others is None else others) for i, s in enumerate(structures)], dtype=int)
+    return np.array(
+        [search(s, structures[:i] if others is None else others) for i, s in enumerate(structures)], dtype=int
+    )
 
 # %% ../../nbs/evaluation/09_generation.ipynb #c93646fc
 def summarise_generation(rows: list, novelty: bool = False, test=None, seed: int = 0) -> dict:
@@ -100,7 +107,8 @@ def summarise_generation(rows: list, novelty: bool = False, test=None, seed: int
     novel = ["novel", "valid_unique_novel"] if novelty else []
     out = {
         k: rate(rows, k)
-        for k in ["valid", "composition_valid", "structure_valid", "unique", "valid_unique", "symmetric"]
+        for k in ["valid", "composition_valid", "composition_valid_smact", "composition_valid_field"]
+        + ["structure_valid", "unique", "valid_unique", "symmetric"]
         + novel
     }
     out |= dict(min_dist=mean([r.get("min_dist") for r in rows], seed)) | {

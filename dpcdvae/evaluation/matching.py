@@ -92,7 +92,7 @@ def lll_transform(
     lattice: np.ndarray,  # (B,3,3) rows a, b, c in Å
     max_steps: int = 1000,
 ) -> np.ndarray:  # (B,3,3) whole numbers U: the rows of U @ lattice are reduced
-    "Find reduced bases of lattices." # Lenstra 1982, delta 3/4
+    "Find reduced bases of lattices."  # Lenstra 1982, delta 3/4
     rows = np.array(lattice, dtype=float)
     transform = np.tile(np.eye(3), (len(rows), 1, 1))
     k, active = np.ones(len(rows), dtype=int), np.arange(len(rows))
@@ -177,7 +177,7 @@ def niggli_transform(
     tol: float = 1e-5,  # relative to the cube root of the volume
     max_steps: int = 100,
 ) -> np.ndarray:  # (B,3,3) whole numbers T: T @ lattice is the right-handed Niggli cell
-    "Find the Niggli cells of lattices." # Grosse-Kunstleve 2004
+    "Find the Niggli cells of lattices."  # Grosse-Kunstleve 2004
     transform = lll_transform(lattice)
     rows = transform @ lattice
     metric = rows @ np.swapaxes(rows, 1, 2)
@@ -211,7 +211,9 @@ def hermite_matrices(
     det: int,  # cells in a supercell
 ) -> tuple:  # (M,3,3) supercell matrices and their inverses
     "List the distinct supercells of one size."
-    divisors = [(a, e, det // a // e) for a in range(1, det + 1) if det % a == 0 for e in range(1, det // a + 1)]
+    divisors = [
+        (a, e, det // a // e) for a in range(1, det + 1) if det % a == 0 for e in range(1, det // a + 1)
+    ]
     rows = [
         ((a, b, c), (0, e, f), (0, 0, g))
         for a, e, g in divisors
@@ -348,7 +350,9 @@ class ReducedCrystals:
     species: np.ndarray  # (N,) codes, in alphabetical order of the symbols
     start: np.ndarray  # (B+1,) first atom of each crystal
     anchor: np.ndarray  # (B,) an atom of the rarest species
-    composition: np.ndarray  # (B,) the same number for the same atoms in the cell, -1 for a crystal that cannot be used
+    composition: (
+        np.ndarray
+    )  # (B,) the same number for the same atoms in the cell, -1 for a crystal that cannot be used
     num_given: np.ndarray  # (B,) atoms in the cell as it was given
 
     def __len__(self):
@@ -366,7 +370,11 @@ def _site_arrays(
     if hasattr(crystals, "atomic_numbers"):
         splits = np.cumsum(crystals.num_atoms.numpy())[:-1]
         numbers = np.split(_BY_NUMBER[crystals.atomic_numbers.numpy()], splits)
-        return crystals.lattice.numpy().astype(float), np.split(crystals.frac_coords.numpy().astype(float), splits), numbers
+        return (
+            crystals.lattice.numpy().astype(float),
+            np.split(crystals.frac_coords.numpy().astype(float), splits),
+            numbers,
+        )
     lattices = np.array([s.lattice.matrix for s in crystals]).reshape(-1, 3, 3)
     return lattices, [s.frac_coords for s in crystals], [_codes(s, i) for i, s in enumerate(crystals)]
 
@@ -376,9 +384,13 @@ def _codes(structure, index) -> np.ndarray:  # (n,)
     try:
         codes = [_ORDER[element.symbol] for site in structure for element in site.species]
     except KeyError as e:
-        raise ValueError(f"Crystal {index} has a site {e}, which is no element: remove it, or name the element.") from None
+        raise ValueError(
+            f"Crystal {index} has a site {e}, which is no element: remove it, or name the element."
+        ) from None
     if len(codes) != len(structure) or any(site.species.num_atoms != 1 for site in structure):
-        raise ValueError(f"Crystal {index} ({structure.formula}) has disordered sites: only ordered crystals can be matched; order its sites first.")
+        raise ValueError(
+            f"Crystal {index} ({structure.formula}) has disordered sites: only ordered crystals can be matched; order its sites first."
+        )
     return np.array(codes, dtype=int)
 
 
@@ -387,7 +399,9 @@ def _usable(
     coords: list,  # (n,3) each
 ) -> np.ndarray:  # (B,) bool
     "Tell which crystals have a cell with a volume and numbers for coordinates."
-    finite = np.isfinite(lattices).all((1, 2)) & np.array([bool(np.isfinite(c).all()) and len(c) > 0 for c in coords], bool)
+    finite = np.isfinite(lattices).all((1, 2)) & np.array(
+        [bool(np.isfinite(c).all()) and len(c) > 0 for c in coords], bool
+    )
     lengths = np.linalg.norm(lattices, axis=-1)
     with np.errstate(all="ignore"):
         shape = abs(np.linalg.det(np.where(finite[:, None, None], lattices, 0))) / lengths.prod(-1)
@@ -425,7 +439,10 @@ def reduce_crystals(
     cells = [(lattices[k], (x @ inverse[k]) % 1, kinds[k]) for k, x in enumerate(coords)]
     if primitive:
         _divide(cells, usable)
-    names = [_compositions.setdefault(np.sort(c[2]).tobytes(), len(_compositions)) if u else -1 for c, u in zip(cells, usable)]
+    names = [
+        _compositions.setdefault(np.sort(c[2]).tobytes(), len(_compositions)) if u else -1
+        for c, u in zip(cells, usable)
+    ]
     start = np.cumsum([0, *(len(c[2]) for c in cells)])
     anchors = np.array([_kinds(c[2]).argmin() if len(c[2]) else 0 for c in cells], dtype=int)
     frac = np.concatenate([np.zeros((0, 3)), *(c[1] for c in cells)])
@@ -463,7 +480,12 @@ def _lattice_vectors(
     size = 2 * reach + 1
     pair, place = ragged(size.prod(-1))
     side = size[pair]
-    steps = np.stack([place // (side[:, 1] * side[:, 2]), place // side[:, 2] % side[:, 1], place % side[:, 2]], -1) - reach[pair]
+    steps = (
+        np.stack(
+            [place // (side[:, 1] * side[:, 2]), place // side[:, 2] % side[:, 1], place % side[:, 2]], -1
+        )
+        - reach[pair]
+    )
     vectors = (steps[:, None] @ lattice[pair])[:, 0]
     length = np.sqrt((vectors**2).sum(-1))
     keep = (length < longest[pair]) & (length > shortest[pair])
@@ -476,10 +498,14 @@ def lattice_mappings(
     second: np.ndarray,  # (P,3,3) Å, of the same volume
     ltol: float,  # relative
     angle_tol: float,  # degrees
-) -> tuple:  # pair (M,), whole numbers (M,3,3): rows of matrix @ first look like second; the opposites are left out
+) -> (
+    tuple
+):  # pair (M,), whole numbers (M,3,3): rows of matrix @ first look like second; the opposites are left out
     "Find the bases of the first lattices that look like the second ones."
     lengths, angles = _lengths(second), _angles(second)
-    pair, steps, unit, length = _lattice_vectors(first, lengths.min(-1) / (1 + ltol), lengths.max(-1) * (1 + ltol))
+    pair, steps, unit, length = _lattice_vectors(
+        first, lengths.min(-1) / (1 + ltol), lengths.max(-1) * (1 + ltol)
+    )
     ratio = length[:, None] / lengths[pair]
     fits = (ratio < 1 + ltol) & (ratio > 1 / (1 + ltol))
     high = np.cos(np.radians((angles - angle_tol).clip(0)))[pair] + 1e-12
@@ -494,7 +520,9 @@ def lattice_mappings(
         ok = close(x[owner], rows[place], axis)
         return owner[ok], rows[place[ok]]
 
-    a = np.flatnonzero(fits[:, 0] & ((steps @ (1_000_000, 1000, 1)) > 0))  # one of each vector and its opposite
+    a = np.flatnonzero(
+        fits[:, 0] & ((steps @ (1_000_000, 1000, 1)) > 0)
+    )  # one of each vector and its opposite
     with_b, b = partners(a, np.flatnonzero(fits[:, 1]), 2)
     with_c, c = partners(a, np.flatnonzero(fits[:, 2]), 1)
     owner, place = _join(with_b, with_c, len(a))
@@ -504,7 +532,9 @@ def lattice_mappings(
     return pair[a[with_b[owner[ok]]]][whole], matrix[whole].astype(float)
 
 # %% ../../nbs/evaluation/00_matching.ipynb #e0925dcc
-IMAGES = np.array([(i, j, k) for i in (0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) > (0, 0, 0)], dtype=float)
+IMAGES = np.array(
+    [(i, j, k) for i in (0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) > (0, 0, 0)], dtype=float
+)
 
 
 class MeanLattices(NamedTuple):
@@ -641,7 +671,9 @@ class Matches:
     @classmethod
     def empty(cls, num: int):
         "Begin with no match at all."
-        return cls(np.full(num, np.inf), np.full(num, np.inf), np.zeros(num, dtype=int), np.zeros(num, dtype=bool))
+        return cls(
+            np.full(num, np.inf), np.full(num, np.inf), np.zeros(num, dtype=int), np.zeros(num, dtype=bool)
+        )
 
     def matched(self, stol: float = FIELD.stol):
         "Tell which pairs match as the field counts: root mean square below the tolerance."
@@ -659,7 +691,9 @@ class Matches:
             mine[where] = better(mine[where], getattr(other, f.name))
 
 # %% ../../nbs/evaluation/00_matching.ipynb #e1d59005
-def _lay_over(pair, first, second, mapping, mean) -> tuple:  # two (3,n,M): fractional in the reduced mean lattice
+def _lay_over(
+    pair, first, second, mapping, mean
+) -> tuple:  # two (3,n,M): fractional in the reduced mean lattice
     "Write both crystals in the basis in which they are compared."
     turn = np.rint(np.linalg.inv(mean.transform))
     one = first[pair] @ np.rint(np.linalg.inv(mapping)) @ turn
@@ -667,18 +701,24 @@ def _lay_over(pair, first, second, mapping, mean) -> tuple:  # two (3,n,M): frac
     return np.ascontiguousarray(one.transpose(2, 1, 0)), np.ascontiguousarray(two.transpose(2, 1, 0))
 
 
-def _measure(some: Candidates, first, second, anchor, allowed, mean) -> tuple:  # candidates (K,), displacements (K,n)
+def _measure(
+    some: Candidates, first, second, anchor, allowed, mean
+) -> tuple:  # candidates (K,), displacements (K,n)
     "Measure the displacements of some candidates; those that cannot be paired are left out."
     m, here = some.mapping, np.arange(len(some.mapping))
     one, two = first[:, :, m] * some.sign, second[:, :, m]
     one, two = one - one[:, None, some.atom, here], two - two[:, None, anchor, here]
-    rough = (x.astype(np.float32) for x in (one, two, mean.reach[m].T))  # enough to choose partners; measured in full below
+    rough = (
+        x.astype(np.float32) for x in (one, two, mean.reach[m].T)
+    )  # enough to choose partners; measured in full below
     difference, allowed = _differences(*rough, allowed)
     good = np.flatnonzero(allowed.any(1).all(0) & allowed.any(0).all(0))
     if len(good) < len(m):
         difference, allowed, m, here = difference[..., good], allowed[..., good], m[good], here[: len(good)]
     metric, images = mean.metric[m], mean.images[m]
-    square = _square_distances(difference, metric.astype(np.float32), images.astype(np.float32), mean.needed[m].any(0))
+    square = _square_distances(
+        difference, metric.astype(np.float32), images.astype(np.float32), mean.needed[m].any(0)
+    )
     choice = _assign(np.where(allowed, square, np.float32(_FORBIDDEN)))
     paired = allowed[np.arange(len(choice))[:, None], choice, here].all(0)
     vectors = one[:, choice, good] - two[:, :, good]
@@ -785,7 +825,9 @@ def match_rows(
     "Match each prediction with its target, in either direction, in the given cells where reduction splits them."
     a, b = (reduce_crystals(x, species=species) for x in (pred, truth))
     if len(a) != len(b):
-        raise ValueError(f"{len(a)} predictions cannot be matched with {len(b)} targets: give one of each for every row.")
+        raise ValueError(
+            f"{len(a)} predictions cannot be matched with {len(b)} targets: give one of each for every row."
+        )
     rows = np.arange(len(a))
     matches = match_pairs(a, b, rows, rows, tolerances, symmetric=True)
     x, y = (reduce_crystals(z, primitive=False, species=species) for z in (pred, truth))
@@ -852,7 +894,9 @@ def first_matches(
     "Find for each crystal the first known one that is the same, in either direction."
     other, result = crystals if known is None else known, np.full(len(crystals), -1)
     order = np.argsort(other.composition, kind="stable")
-    low, high = (np.searchsorted(other.composition[order], crystals.composition, side) for side in ("left", "right"))
+    low, high = (
+        np.searchsorted(other.composition[order], crystals.composition, side) for side in ("left", "right")
+    )
     if known is None:
         high = low + _rank(crystals.composition)
     todo, done = np.flatnonzero((crystals.composition >= 0) & (high > low)), 0

@@ -218,10 +218,22 @@ METRICS = dict(
         "valid", "%", "Share valid in both composition and structure.", "Says nothing about stability."
     ),
     composition_valid=Metric(
-        "composition valid",
+        "composition valid (icsd24)",
         "%",
-        "Share with a charge-neutral combination of SMACT's oxidation states, anions more electronegative; elements and alloys pass; without a readable crystal it is not valid.",
-        "One oxidation state an element: mixed valence fails; depends on SMACT's tables (version 4 takes ICSD24's states, the field's older figures took others).",
+        "Share with a charge-neutral combination of the oxidation states in SMACT's list icsd24, anions more electronegative; elements and alloys pass; without a readable crystal it is not valid.",
+        "One oxidation state an element: mixed valence fails; the list decides (see the other two settings).",
+    ),
+    composition_valid_smact=Metric(
+        "composition valid (SMACT 4 default)",
+        "%",
+        "The same with the states that SMACT 4 takes by default: reported at least three times (consensus 3, commonality low).",
+        "One oxidation state an element: mixed valence fails.",
+    ),
+    composition_valid_field=Metric(
+        "composition valid (field's older tables)",
+        "%",
+        "The same with every state ever reported (consensus 1, commonality low): the line that published tables lie on.",
+        "Rare states let nearly every composition pass.",
     ),
     structure_valid=Metric(
         "structure valid",
@@ -421,6 +433,8 @@ def summarise_reconstruction(
             space_group_exact="same_space_group",
             valid="valid",
             composition_valid="composition_valid",
+            composition_valid_smact="composition_valid_smact",
+            composition_valid_field="composition_valid_field",
             structure_valid="structure_valid",
             truth_valid="truth_valid",
         ).items()

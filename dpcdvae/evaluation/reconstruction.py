@@ -46,7 +46,9 @@ def metre(
         rms, _, num = best_matches(a, b, symmetric=True, progress=bar.update)
     best[rows] = np.minimum(best[rows], rms)
     found = rate([dict(hit=bool(np.isfinite(b))) for b in best], "hit")
-    return dict(metre=found | dict(pairs=num), crmse=mean(np.where(np.isfinite(best), best, STOL).tolist(), seed))
+    return dict(
+        metre=found | dict(pairs=num), crmse=mean(np.where(np.isfinite(best), best, STOL).tolist(), seed)
+    )
 
 # %% ../../nbs/evaluation/08_reconstruction.ipynb #b15aed28
 def _pair(preds, truths, pred_name, truth_name) -> list:
@@ -74,7 +76,11 @@ def _structure(entry):  # pymatgen Structure, or None
 
 def _match_readable(rows, preds, truths, seed) -> None:
     "Match the pairs of which both crystals can be read; a pair without a crystal matches nothing, in the true cell chance still does."
-    both = [i for i, r in enumerate(rows) if preds[i] is not None and truths[i] is not None and not r.get("reason")]
+    both = [
+        i
+        for i, r in enumerate(rows)
+        if preds[i] is not None and truths[i] is not None and not r.get("reason")
+    ]
     pick = lambda values: [values[i] for i in both]
     match_crystals(pick(rows), pick(preds), pick(truths), chance=False)
     have = [i for i, t in enumerate(truths) if t is not None]
