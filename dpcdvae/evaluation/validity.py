@@ -111,7 +111,7 @@ def _why_not(symbols, states, counts) -> Check:
         "electronegativity order",
     )
 
-# %% ../../nbs/evaluation/02_validity.ipynb #192bbab4
+# %% ../../nbs/evaluation/02_validity.ipynb #f7817c5b
 SETTINGS = {  # name -> (what it means, options of SMACT's filter of the ICSD's states, or its own list)
     "icsd24": ("SMACT's list icsd24", None),
     "smact": ("SMACT's default: consensus 3, commonality low", dict(consensus=3, commonality="low")),
@@ -135,8 +135,6 @@ def allowed_states(
     "List the oxidation states that a setting allows."
     import smact
 
-    if setting not in SETTINGS:
-        raise MetricsError(f"There is no setting {setting!r} of composition validity; choose one of {', '.join(SETTINGS)}.")
     if SETTINGS[setting][1] is None:
         return [smact.Element(s).oxidation_states or [] for s in symbols]
     return [_filtered_states(setting).get(s, []) for s in symbols]
@@ -164,6 +162,10 @@ def composition_validity(
     setting: str = "icsd24",  # name in SETTINGS
 ) -> Check:
     "Check by SMACT that a composition can be charge neutral."
+    if setting not in SETTINGS:
+        raise MetricsError(
+            f"There is no setting {setting!r} of composition validity; choose one of {', '.join(SETTINGS)}."
+        )
     try:
         return _smact(*reduced_counts(composition), setting)
     except ValueError as e:
