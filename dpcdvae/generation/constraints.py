@@ -8,7 +8,7 @@ __all__ = ['SYMMETRIES', 'CANDIDATES', 'Constraints', 'element_number', 'orbit_o
            'fix_sites', 'free_inputs', 'constrained_inputs', 'symmetry_prior_for', 'check_constraints', 'satisfied',
            'has_group']
 
-# %% ../../nbs/generation/01_constraints.ipynb #b9c5b8bc
+# %% ../../nbs/generation/01_constraints.ipynb #7bfcd5c8
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..crystal.batch import SYMBOLS, ragged_index
-from ..crystal.lattice import lattice_from_parameters, minimum_image, parameters_from_lattice, wrap
+from ..crystal.lattice import lattice_from_parameters, minimum_image, wrap
 from ..crystal.rng import counter_normal, counter_uniform
 from dpcdvae.crystal.symmetry import (
     Symmetry,
@@ -42,7 +42,7 @@ from dpcdvae.model.symmetry_prior import (
     possible_mask,
 )
 
-# %% ../../nbs/generation/01_constraints.ipynb #87306f59
+# %% ../../nbs/generation/01_constraints.ipynb #883ce43d
 SYMMETRIES = ("free", "draw", "given")
 
 
@@ -86,7 +86,7 @@ class Constraints:
             else (self.num_atoms, self.num_atoms)
         )
 
-# %% ../../nbs/generation/01_constraints.ipynb #eb6660c5
+# %% ../../nbs/generation/01_constraints.ipynb #47f0734b
 def element_number(symbol: str, where: str) -> int:  # Z
     "Look up an element."
     if symbol not in SYMBOLS[1:101]:
@@ -162,7 +162,7 @@ def _check_cell(c: Constraints) -> None:
     ):
         raise ValueError(f"cell is {c.cell}: it has no volume")
 
-# %% ../../nbs/generation/01_constraints.ipynb #c9b4fc29
+# %% ../../nbs/generation/01_constraints.ipynb #842927c5
 def merge_constraints(
     c: Constraints, words: dict
 ) -> tuple[Constraints, dict]:  # constraints, and the words that are none
@@ -173,7 +173,7 @@ def merge_constraints(
         raise ValueError(f"give constraints, or {', '.join(own)}, not both")
     return Constraints(**own) if own else c, {k: v for k, v in words.items() if k not in names}
 
-# %% ../../nbs/generation/01_constraints.ipynb #411b20af
+# %% ../../nbs/generation/01_constraints.ipynb #48b6b56d
 @dataclass(frozen=True)
 class FormulaRules:
     "Which formulas may be drawn."
@@ -229,7 +229,7 @@ def draw_formulas(formulas, rules: FormulaRules, u: Tensor) -> Tensor:  # (B,1+2
         )
     return done
 
-# %% ../../nbs/generation/01_constraints.ipynb #c8325566
+# %% ../../nbs/generation/01_constraints.ipynb #806fb5f5
 @torch.no_grad()
 def formula_units(
     formulas, c: Constraints, number: int | None = None
@@ -252,7 +252,7 @@ def formula_units(
     log_weight = (formulas.sizes[cells.sum(-1)] + 1e-3).log() - torch.stack(draws).mean(0)
     return cells, log_weight.softmax(0)
 
-# %% ../../nbs/generation/01_constraints.ipynb #ee0228ab
+# %% ../../nbs/generation/01_constraints.ipynb #e1ff0ea3
 @dataclass(frozen=True, eq=False)
 class SiteConstraint:
     "The atoms of a block of crystals, and what holds for their coordinates at every step."
@@ -304,7 +304,7 @@ class SiteConstraint:
             x if self.fixed is None or time else torch.where(self.fixed[:, None], self.coords.to(x.dtype), x)
         )
 
-# %% ../../nbs/generation/01_constraints.ipynb #bb8b2ba5
+# %% ../../nbs/generation/01_constraints.ipynb #a78b2695
 CANDIDATES = 8  # latent vectors for each crystal of a given symmetry
 
 
@@ -334,7 +334,7 @@ def symmetric_cells(
     candidate, choice, strain = zip(*best)
     return torch.tensor(candidate), torch.tensor(choice), torch.tensor(strain)
 
-# %% ../../nbs/generation/01_constraints.ipynb #2aa77cdc
+# %% ../../nbs/generation/01_constraints.ipynb #73db9760
 def uniform_rows(ids: Tensor, width: int, seed: int, key: int) -> Tensor:  # (B,width) float64 in (0,1)
     "Draw uniform numbers that belong to each crystal's number."
     return counter_uniform(
@@ -402,7 +402,7 @@ def draw_for_group(
         )
     return drawn[torch.arange(len(ids)), choose(weight, uniform_rows(ids, 1, seed, -12)[:, 0])]
 
-# %% ../../nbs/generation/01_constraints.ipynb #df5712e1
+# %% ../../nbs/generation/01_constraints.ipynb #96c22bd3
 def draw_symbols(
     prior: SymmetryPrior | None, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
 ) -> tuple[Tensor, list]:  # (B,), orbits (Z, letter number) of each crystal
@@ -457,7 +457,7 @@ def draw_latents(
 
 def symmetric_inputs(
     model: DPCDVAE, prior: SymmetryPrior | None, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
-) -> tuple[Tensor, Stats, SiteConstraint]:  # (B,D)
+) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw everything that a symmetric crystal starts from."
     number, sites = draw_symbols(prior, counts, ids, s, c)
     z = draw_latents(model, prior, counts, number, letters_tensor(sites), ids, s, CANDIDATES)
@@ -478,8 +478,8 @@ def symmetric_inputs(
     symmetry, Z = Symmetry.cat(m[0] for m in made), torch.cat([m[1] for m in made])
     lengths, angles = symmetry.project_lattice(stats.lengths[row].cpu(), stats.angles[row].cpu())
     device = z.device
-    new = Stats(size, lengths.to(device), angles.to(device), counts / size[:, None])
-    return z[row], new, SiteConstraint(Z.to(device), size, symmetry.to(device))
+    constraint = SiteConstraint(Z.to(device), size, symmetry.to(device))
+    return z[row], Stats(size, lengths.to(device), angles.to(device), counts / size[:, None], constraint)
 
 
 def _with_cell(stats: Stats, cell: tuple) -> Stats:
@@ -488,7 +488,7 @@ def _with_cell(stats: Stats, cell: tuple) -> Stats:
     )
     return dataclasses.replace(stats, lengths=cell[:, :3], angles=cell[:, 3:])
 
-# %% ../../nbs/generation/01_constraints.ipynb #8be9ea4e
+# %% ../../nbs/generation/01_constraints.ipynb #0c710559
 def fix_sites(c: Constraints, atomic_numbers: Tensor, num_atoms: Tensor) -> SiteConstraint:
     "Assign each fixed site to an atom of its element, the same way in every crystal."
     batch = torch.repeat_interleave(torch.arange(len(num_atoms)), num_atoms.cpu())
@@ -504,7 +504,7 @@ def fix_sites(c: Constraints, atomic_numbers: Tensor, num_atoms: Tensor) -> Site
 
 def free_inputs(
     model: DPCDVAE, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
-) -> tuple[Tensor, Stats, SiteConstraint | None]:  # (B,D)
+) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw what a crystal without imposed symmetry starts from."
     z = model.prior(latent_noise(ids, model.prior.noise_dim, s.seed), counts)
     stats = dataclasses.replace(
@@ -512,13 +512,15 @@ def free_inputs(
     )
     if c.cell:
         stats = _with_cell(stats, c.cell)
-    return z, stats, fix_sites(c, stats.types(), stats.num_atoms) if c.fixed_sites else None
+    if c.fixed_sites:
+        stats = dataclasses.replace(stats, constraint=fix_sites(c, stats.types(), stats.num_atoms))
+    return z, stats
 
 
 @torch.no_grad()
 def constrained_inputs(
     model: DPCDVAE, ids: Tensor, s: Sampling, c: Constraints
-) -> tuple[Tensor, Stats, SiteConstraint | None]:  # (B,D)
+) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw latent vectors, what is decoded from them, and what the sampler obeys, under constraints."
     prior = symmetry_prior_for(model, c)
     counts = draw_counts(model, prior, ids, s, c)
@@ -526,7 +528,7 @@ def constrained_inputs(
         return free_inputs(model, counts, ids, s, c)
     return symmetric_inputs(model, prior, counts, ids, s, c)
 
-# %% ../../nbs/generation/01_constraints.ipynb #c0e1f91d
+# %% ../../nbs/generation/01_constraints.ipynb #c294210b
 def symmetry_prior_for(model: DPCDVAE, c: Constraints) -> SymmetryPrior | None:
     "Load the model's symmetry prior if these constraints need it."
     if c.symmetry == "free":
@@ -595,7 +597,7 @@ def _check_reduced(c: Constraints) -> None:
     if bad := there & set(c.forbidden) or (c.allowed and there - set(c.allowed)):
         raise ValueError(f"{c.reduced_formula} has {', '.join(sorted(bad))}, which may not be there")
 
-# %% ../../nbs/generation/01_constraints.ipynb #335e9e78
+# %% ../../nbs/generation/01_constraints.ipynb #b9a2983f
 def satisfied(crystals, c: Constraints, symprec: float = 0.01) -> Tensor:  # (B,) bool
     "Tell which crystals obey the constraints."
     return torch.tensor([_obeys(crystal, c, symprec) for crystal in crystals])

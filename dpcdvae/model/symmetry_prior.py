@@ -7,7 +7,7 @@ __all__ = ['LETTERS', 'MOST', 'WyckoffLabels', 'make_labels', 'site_symbols', 'c
            'possible_mask', 'fit_symbols', 'fit_latents', 'draw_groups', 'draw_sites', 'save_symmetry_prior',
            'read_symmetry_prior', 'load_symmetry_prior', 'fit_symmetry_prior']
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #a4101af9
+# %% ../../nbs/model/08_symmetry_prior.ipynb #f135f537
 import functools
 import json
 from dataclasses import dataclass, fields
@@ -24,7 +24,7 @@ from .prior import choose, learn
 from ..nn.basis import sinusoidal_embedding
 from ..nn.heads import log_fractions
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #5a22071d
+# %% ../../nbs/model/08_symmetry_prior.ipynb #61cf5605
 LETTERS = "abcdefghijklmnopqrstuvwxyzA"
 MOST = len(LETTERS)  # positions of a space group
 
@@ -103,7 +103,7 @@ def pick_labels(labels: WyckoffLabels, idx: Tensor) -> WyckoffLabels:
         labels.letter[orbit],
     )
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #835329b2
+# %% ../../nbs/model/08_symmetry_prior.ipynb #d85844be
 @functools.cache
 def _tables() -> (
     dict
@@ -131,7 +131,7 @@ def site_table() -> Tensor:  # (231,27) atoms in the primitive cell, 0 where the
         size[number, : len(group_sites(number)[0])] = torch.tensor(group_sites(number)[0])
     return size
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #1ca3919f
+# %% ../../nbs/model/08_symmetry_prior.ipynb #094dce2e
 @functools.lru_cache(2**20)
 def fits(
     number: int,  # space group
@@ -173,7 +173,7 @@ def possible_groups(counts: tuple) -> tuple[int, ...]:  # atoms of each element,
     "List the space groups whose positions can hold so many atoms of each element."
     return tuple(number for number in range(1, 231) if fits(number, 0, 0, 0, counts))
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #b3308b96
+# %% ../../nbs/model/08_symmetry_prior.ipynb #b9268a04
 @dataclass
 class Steps:
     "The state before each orbit is placed."
@@ -224,7 +224,7 @@ class Walk:
         if self.rest == 0 and self.todo:
             self._next_element()
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #42854a2c
+# %% ../../nbs/model/08_symmetry_prior.ipynb #42cba664
 def stack_walks(walks: list[Walk], crystal: list[int] | None = None) -> Steps:
     "Write the state of several walks as tensors."
     allowed = torch.zeros(len(walks), MOST, dtype=torch.bool)
@@ -250,7 +250,7 @@ def read_steps(labels: WyckoffLabels) -> Steps:
             walk.place(LETTERS.index(letter))
     return Steps(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Steps)))
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #cc020801
+# %% ../../nbs/model/08_symmetry_prior.ipynb #3a68559c
 class ResidualMLP(nn.Module):
     "A perceptron with residual blocks and dropout."
 
@@ -304,7 +304,7 @@ def letter_counts(labels: WyckoffLabels) -> Tensor:  # (B,27)
     flat = torch.bincount(labels.crystal * MOST + labels.letter, minlength=len(labels) * MOST)
     return flat.view(len(labels), MOST)
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #0d3999be
+# %% ../../nbs/model/08_symmetry_prior.ipynb #8a5f9391
 class SymmetryPrior(nn.Module):
     "p(space group | formula), p(Wyckoff letters | space group, formula), p(z | all of them)."
 
@@ -375,7 +375,7 @@ class SymmetryPrior(nn.Module):
 def _with_one(x: Tensor) -> Tensor:
     return torch.cat([x, x.new_ones(len(x), 1)], -1)
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #b44d64a7
+# %% ../../nbs/model/08_symmetry_prior.ipynb #d4c9f349
 def possible_mask(counts: Tensor) -> Tensor:  # (B,100) -> (B,231) bool
     "Mark the space groups that can hold each formula."
     mask = torch.zeros(len(counts), 231, dtype=torch.bool)
@@ -456,7 +456,7 @@ def fit_latents(
     prior.fitted.fill_(True)
     return found
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #fa38a7d4
+# %% ../../nbs/model/08_symmetry_prior.ipynb #ca476e51
 @torch.no_grad()
 def draw_groups(
     prior: SymmetryPrior, counts: Tensor, u: Tensor
@@ -486,7 +486,7 @@ def draw_sites(
             walks[i].place(letter)
     return [w.sites for w in walks]
 
-# %% ../../nbs/model/08_symmetry_prior.ipynb #39d4b5b9
+# %% ../../nbs/model/08_symmetry_prior.ipynb #9c57ddf2
 def save_symmetry_prior(prior: SymmetryPrior, path) -> None:
     "Write a prior, in half precision, atomically."
     from safetensors.torch import save
