@@ -182,11 +182,16 @@ def main():
         )
     atomic_write(a.out / "rejected.csv", table(["material_id", "num_atoms", "reason", "detail"], rejected))
     print(
-        f"tried {len(rows)}, kept {len(kept)} ({', '.join(f'{k} {len(v)}' for k, v in out.items())}); rejected: {dict(Counter(r[2] for r in rejected).most_common())}"
+        f"tried {len(rows)}, kept {len(kept)} "
+        f"({', '.join(f'{k} {len(v)}' for k, v in out.items())}); rejected: "
+        f"{dict(Counter(r[2] for r in rejected).most_common())}"
     )
     print(
-        f"energies above the best ({lowest:.4f} eV/atom): quartiles {np.round(np.quantile([l[2] - lowest for v in out.values() for l in v], [0, 0.25, 0.5, 0.75, 1]), 3).tolist()} eV/atom; "
-        f"space groups {dict(Counter(l[3] for v in out.values() for l in v).most_common(8))}; {summary['calculator']}; pymatgen {version('pymatgen')}; {time.time() - start:.0f} s"
+        f"energies above the best ({lowest:.4f} eV/atom): quartiles "
+        f"{np.round(np.quantile([l[2] - lowest for v in out.values() for l in v], [0, 0.25, 0.5, 0.75, 1]), 3).tolist()} "
+        f"eV/atom; "
+        f"space groups {dict(Counter(l[3] for v in out.values() for l in v).most_common(8))}; "
+        f"{summary['calculator']}; pymatgen {version('pymatgen')}; {time.time() - start:.0f} s"
     )
 
 

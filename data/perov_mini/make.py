@@ -27,7 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
-# --------------------------------------------------------------------------------------------------------------- what is made
+# ----------------------------------------------------------------------------------------------------------
+# ----- what is made
 ANIONS = {"O": -2, "F": -1, "S": -2, "Cl": -1, "Br": -1, "Se": -2, "I": -1, "N": -3, "Te": -2}
 SHARE = {
     "O": 10,
@@ -98,7 +99,8 @@ class Candidate:
         return 0.5 * (2 * (rb + rx) + 2**0.5 * (ra + rx))
 
 
-# -------------------------------------------------------------------------------------------------------------- enumeration
+# ----------------------------------------------------------------------------------------------------------
+# ---- enumeration
 def draw(seed, *words):
     "Return a number in [0,1) that depends on nothing but the seed and the words."
     digest = hashlib.sha256("|".join(map(str, (seed, *words))).encode()).digest()
@@ -180,14 +182,17 @@ def candidates(seed):
 
 
 def start_cell(c, seed):
-    "Return the distorted cubic cell that a candidate's relaxation begins from: lattice (3,3) Å, positions (5,3) Å."
+    """Return the distorted cubic cell that a candidate's relaxation begins from.
+
+    Lattice (3,3) Å, positions (5,3) Å."""
     rng = np.random.default_rng(int(draw(seed, "start", c.formula) * 2**53))
     strain = rng.normal(0, STRAIN, (3, 3))
     lattice = c.edge * (np.eye(3) + 0.5 * (strain + strain.T))
     return lattice, SITES @ lattice + rng.normal(0, SHIFT, (5, 3))
 
 
-# --------------------------------------------------------------------------------------------------------------- relaxation
+# ----------------------------------------------------------------------------------------------------------
+# ----- relaxation
 @lru_cache(1)
 def chgnet():
     "Load CHGNet once a process, on one thread."
@@ -210,7 +215,8 @@ def graph_of(elements, lattice, positions):
 
 
 def evaluate(graphs):
-    "Return energy an atom (B,), forces (B,n,3) eV/Å and strain derivative (B,3,3) eV of five-atom cells in ONE backward pass."
+    """Return energy an atom (B,), forces (B,n,3) eV/Å and strain derivative (B,3,3) eV of five-atom cells in
+    ONE backward pass."""
     import torch
     from chgnet.model.model import BatchedGraph
 
@@ -350,7 +356,8 @@ def relax_chunk(job):
     return [dict(r.record(), seconds=round((time.time() - start) / len(runs), 3)) for r in runs]
 
 
-# ------------------------------------------------------------------------------------------------------------ cache and run
+# ----------------------------------------------------------------------------------------------------------
+# -- cache and run
 def settings(args):
     "Return what the cached rows depend on; another value asks for another cache."
     return dict(
@@ -431,7 +438,8 @@ def run(args):
     return rows, len(pool)
 
 
-# ------------------------------------------------------------------------------------------------------------------- output
+# ----------------------------------------------------------------------------------------------------------
+# --------- output
 def split_of(row, seed):
     "Return the split of an UNORDERED composition, so that twins with A and B swapped stay together."
     u = draw(seed, "split", *sorted([row["a"], row["b"]]), row["x"])
