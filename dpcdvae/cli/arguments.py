@@ -147,7 +147,8 @@ def parser() -> argparse.ArgumentParser:
         opt(
             "--arrange",
             type=whole(0),
-            help="proposals to exchange atoms at each fifth of the way, 0 for none; the model's choice if not given",
+            help="proposals to exchange atoms at each fifth of the way, 0 for none; the model's choice if "
+            "not given",
         ),
         opt(
             "--tries",
@@ -168,7 +169,8 @@ def parser() -> argparse.ArgumentParser:
         opt(
             "--share",
             type=share,
-            help="R/W: this is process R of W, counted from 0, that work into the same folder; torchrun's own numbers if not given",
+            help="R/W: this is process R of W, counted from 0, that work into the same folder; torchrun's "
+            "own numbers if not given",
         ),
     ]
     workers = opt("--workers", type=whole(1), help="processes; all cores if not given")
@@ -206,7 +208,8 @@ def parser() -> argparse.ArgumentParser:
         opt(
             "--compile",
             action="store_true",
-            help="compile the networks first: a minute or two at the start, faster steps from then on; needs a C++ compiler",
+            help="compile the networks first: a minute or two at the start, faster steps from then on; "
+            "needs a C++ compiler",
         ),
         opt("--threads", type=whole(1)),
         workers,
@@ -233,7 +236,8 @@ def parser() -> argparse.ArgumentParser:
             "--start",
             type=positive(1.0),
             metavar="F",
-            help="do not start from noise: noise the given atoms to this share of the way, in their own cell, and take the noise away",
+            help="do not start from noise: noise the given atoms to this share of the way, in their own "
+            "cell, and take the noise away",
         ),
         workers,
         *sampling,
@@ -282,12 +286,14 @@ def parser() -> argparse.ArgumentParser:
         opt("--reference", help="known crystals, for novelty and twins: the training set"),
         opt(
             "--test",
-            help="crystals whose distribution is wanted, for coverage and distances: the test set; the reference if not given",
+            help="crystals whose distribution is wanted, for coverage and distances: the test set; the "
+            "reference if not given",
         ),
         opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
         opt(
             "--cutoffs",
-            help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the test set's name if not given",
+            help="of coverage: perov-5, carbon-24, mp-20, or two numbers S,C; by the test set's name if "
+            "not given",
         ),
         opt("--property", help="column of the test set whose distribution to compare"),
         opt("--timeout", type=positive(), default=60.0, help="seconds a crystal"),

@@ -82,7 +82,8 @@ def cmd_train(a):
         else f"no finite validation loss; model in {a.out / 'last'}"
     )
     print(
-        f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} crystals/s, {best}"
+        f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} "
+        f"crystals/s, {best}"
     )
 
 
@@ -106,13 +107,16 @@ def waiting(a) -> bool:
     "Say so where other processes still work on the same job."
     if more := (a.out / "parts").exists():
         print(
-            f"share {'/'.join(map(str, a.share or launched()))} is done; {a.out / 'crystals.csv'} is complete when all are"
+            f"share {'/'.join(map(str, a.share or launched()))} is done; {a.out / 'crystals.csv'} is "
+            f"complete when all are"
         )
     return more
 
 
 def relax_after(a) -> None:
-    "Relax what was made for a few steps, in a folder of its own that can be judged like the first; a crystal that cannot be relaxed stays as it was made."
+    """Relax what was made for a few steps, in a folder of its own that can be judged like the first.
+
+    A crystal that cannot be relaxed stays as it was made."""
     from dpcdvae.data.files import atomic_write
     from dpcdvae.energy.relax import energies, energy_table
     from dpcdvae.generation.jobs import HEADER, csv_text
@@ -140,7 +144,8 @@ def relax_after(a) -> None:
         if (a.out / name).exists():
             atomic_write(out / name, (a.out / name).read_bytes())
     print(
-        f"{energy_table(summary)}\nrelaxed for at most {a.relax} steps into {out}; judge them with: dpcdvae evaluate {out}"
+        f"{energy_table(summary)}\nrelaxed for at most {a.relax} steps into {out}; judge them with: "
+        f"dpcdvae evaluate {out}"
     )
 
 
@@ -151,7 +156,8 @@ def cmd_reconstruct(a):
     split = a.split or ("test" if "test" in source_files(a.data, None) else None)
     if split is None:
         print(
-            f"{a.data} has no test split: all of it is reconstructed, and what the model was trained on is no test of it",
+            f"{a.data} has no test split: all of it is reconstructed, and what the model was trained "
+            f"on is no test of it",
             file=sys.stderr,
         )
     graph = "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
@@ -169,7 +175,8 @@ def cmd_reconstruct(a):
     if waiting(a):
         return
     print(
-        f"{len(crystals)} crystals reconstructed into {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out}"
+        f"{len(crystals)} crystals reconstructed into {a.out / 'crystals.csv'}; judge them with: "
+        f"dpcdvae evaluate {a.out}"
     )
     if a.relax:
         relax_after(a)
@@ -214,7 +221,8 @@ def cmd_optimise(a):
     missing = sorted({"train", "test"} - set(source_files(a.data, None)))
     if missing:
         raise ValueError(
-            f"{a.data} has no {' split and no '.join(missing)} split: the property is learnt from the one, the search starts from the other"
+            f"{a.data} has no {' split and no '.join(missing)} split: the property is learnt from "
+            f"the one, the search starts from the other"
         )
     model = load_model(a.model)
     sets = {
@@ -240,8 +248,10 @@ def cmd_optimise(a):
         **{k: v for k in ("sampler", "steps", "spacing") if (v := getattr(a, k))},
     )
     print(
-        f"{a.property} is read from the latent vector to {said['held_out_mae']:.3g} (mean absolute error on held-out crystals; the mean alone: {said['mae_of_the_mean']:.3g})\n"
-        f"{len(sets['test'])} starts, {a.rounds} rounds each, in {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out} --test {a.data} --property {a.property}"
+        f"{a.property} is read from the latent vector to {said['held_out_mae']:.3g} (mean absolute "
+        f"error on held-out crystals; the mean alone: {said['mae_of_the_mean']:.3g})\n"
+        f"{len(sets['test'])} starts, {a.rounds} rounds each, in {a.out / 'crystals.csv'}; judge "
+        f"them with: dpcdvae evaluate {a.out} --test {a.data} --property {a.property}"
     )
 
 
@@ -313,7 +323,9 @@ def cmd_relax(a):
         )
     )
     print(
-        f"crystal by crystal in {out / ('energies.csv' if a.command == 'energy' else 'relaxed.csv')}, in short in {out / 'energies.json'}"
+        f"crystal by crystal in "
+        f"{out / ('energies.csv' if a.command == 'energy' else 'relaxed.csv')}, in short in "
+        f"{out / 'energies.json'}"
     )
 
 
@@ -341,4 +353,3 @@ def cmd_models(a):
     from dpcdvae.cli.cards import pretrained_text, read_page
 
     print(read_page(a.name) if a.name else f"{pretrained_text()}\n\nthe card of one: dpcdvae models NAME")
-

@@ -23,7 +23,8 @@ def cmd_demo(a):
     begin, out = time.time(), a.out
     sets = {k: load_crystals("perov_mini", split=k, progress=False) for k in ("train", "val", "test")}
     print(
-        f"perov_mini: {', '.join(f'{len(v)} {k}' for k, v in sets.items())}; training `default`, a DP-CDVAE, for {a.max_time}",
+        f"perov_mini: {', '.join(f'{len(v)} {k}' for k, v in sets.items())}; training `default`, a "
+        f"DP-CDVAE, for {a.max_time}",
         flush=True,
     )
     if not is_finished(out / "train"):
@@ -82,7 +83,9 @@ def cmd_demo(a):
     print(summary_table(rec, gen, json.loads((out / "train" / "run.json").read_text()), box, boxed.card))
     listed = "\n         ".join(f"{path}  ({what})" for path, what in films)
     print(
-        f"\nfilms    {listed}\nreports  {out / 'reconstruct' / 'report.html'}\n         {out / 'generate' / 'report.html'}\nmodel    {out / 'train' / 'best'}\n{time.time() - begin:.0f} s in all"
+        f"\nfilms    {listed}\nreports  {out / 'reconstruct' / 'report.html'}\n         "
+        f"{out / 'generate' / 'report.html'}\nmodel    {out / 'train' / 'best'}\n"
+        f"{time.time() - begin:.0f} s in all"
     )
 
 
