@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['cmd_energy', 'load_model', 'cmd_data', 'cmd_train', 'waiting', 'relax_after', 'cmd_reconstruct', 'constraints_of',
-           'cmd_generate', 'cmd_optimise', 'place_of', 'cmd_evaluate', 'cmd_relax', 'cmd_film', 'cmd_models']
+           'cmd_generate', 'cmd_optimise', 'place_of', 'stability_of', 'cmd_evaluate', 'cmd_relax', 'cmd_hull',
+           'cmd_film', 'cmd_models']
 
 # %% ../../nbs/cli/02_commands.ipynb #dfd621e8
 import csv
@@ -260,6 +261,27 @@ def place_of(crystals: Path) -> Path:  # a folder
     return crystals if crystals.is_dir() else crystals.parent
 
 
+def stability_of(a, read):
+    "Make the step of an evaluation that relaxes crystals and places them above a hull, the test set's beside."
+    from dpcdvae.energy.stability import add_stability, ceiling, stability, stability_text
+
+    how = dict(
+        calculator=a.calculator, workers=a.workers, progress=sys.stderr.isatty(), scheduler=a.scheduler
+    )
+    how |= dict(reference=read(a.reference, "train"), fmax=a.fmax, max_steps=a.max_steps)
+
+    def extend(entries, rows, summary, out):
+        found = stability(entries, a.hull, out / "stability", **how)
+        known = None
+        if a.test:
+            drawn = ceiling(read(a.test, "test"), len(entries))
+            known = stability(drawn, a.hull, out / "stability_test", **how)
+        print(stability_text(found[1], known and known[1]))
+        return add_stability(rows, summary, found, known)
+
+    return extend
+
+
 def cmd_evaluate(a):
     from dpcdvae.data.datasets import load_crystals, source_files
     from dpcdvae.evaluation.evaluate import evaluate
@@ -292,6 +314,7 @@ def cmd_evaluate(a):
                 fingerprints=not a.quick,
                 cutoffs=cutoffs,
                 property=a.property,
+                extend=stability_of(a, read) if a.hull else None,
             )
         )
     )
@@ -330,6 +353,31 @@ def cmd_relax(a):
 
 
 cmd_energy = cmd_relax
+
+
+def cmd_hull(a):
+    from dpcdvae.energy.hull import hull_from_crystals, is_hull, read_hull
+
+    if is_hull(a.source):
+        hull = read_hull(a.source)
+    elif a.out is None:
+        raise ValueError(
+            f"{a.source} holds crystals: name a folder for their energies and their hull with --out"
+        )
+    else:
+        how = dict(workers=a.workers, progress=sys.stderr.isatty(), timeout=a.timeout, scheduler=a.scheduler)
+        hull = hull_from_crystals(a.source, a.out, a.calculator, a.max_steps if a.relax else 0, **how)
+    print(
+        f"{len(hull)} phases in {len(hull.systems)} chemical systems, {len(hull.elements)} elements; {hull.about}"
+    )
+    for formula, energy in a.at or []:
+        above = hull.above(formula, energy)
+        told = (
+            "no mixture of known phases has this composition"
+            if above is None
+            else f"{above:+.4f} eV/atom above the hull"
+        )
+        print(f"{formula}: {told}")
 
 
 def cmd_film(a):
