@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
         ),
     ]
     workers = opt("--workers", type=whole(1), help="processes; all cores if not given")
+    column = opt("--column", help="of a table: where the crystals are (cif, cif_string, structure, ...)")
     relaxing = [
         opt(
             "--relax",
@@ -150,6 +151,7 @@ def parser() -> argparse.ArgumentParser:
         opt("source"),
         out,
         opt("--graph", default="none", choices=["none", "crystalnn"]),
+        column,
         workers,
     )
     command(
@@ -241,6 +243,8 @@ def parser() -> argparse.ArgumentParser:
         "evaluate",
         "Judge a folder of crystals.",
         opt("folder", type=Path),
+        opt("--out", type=Path, help="folder for the results; NAME_evaluation beside the input if not given"),
+        column,
         opt("--reference", help="known crystals, for novelty and twins: the training set"),
         opt(
             "--test",
@@ -265,6 +269,7 @@ def parser() -> argparse.ArgumentParser:
         ),
         opt("--timeout", type=positive(), default=600.0, help="seconds a crystal"),
         opt("--scheduler", help="address of a Dask scheduler"),
+        column,
         workers,
     ]
     command(
@@ -276,6 +281,20 @@ def parser() -> argparse.ArgumentParser:
         opt("--fixed-cell", action="store_true"),
     )
     command("energy", "Compute the energies of crystals as they are.", *calculator)
+    command(
+        "export",
+        "Write crystals, with ids, energies and verdicts, in a format of other programs.",
+        opt("results", type=Path, help="run folder, or any file or folder of crystals"),
+        opt(
+            "--to",
+            type=Path,
+            required=True,
+            help="a folder or .zip of CIFs (of POSCARs with --poscar), .extxyz, .db, .csv, .parquet, .json or .jsonl",
+        ),
+        opt("--poscar", action="store_true", help="POSCARs instead of CIFs"),
+        opt("--relaxed", action="store_true", help="the relaxed crystals, where there are any"),
+        column,
+    )
     command(
         "film",
         "Write a film as a page that plays off-line.",

@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 
+from . import commands, demo
 from .arguments import parser
 
 # %% ../../nbs/cli/03_main.ipynb #4303844a
@@ -23,7 +24,7 @@ def main(argv=None) -> int:
 
         torch.set_num_threads(a.threads)
     try:
-        globals()[f"cmd_{a.command}"](a)
+        getattr(demo if a.command == "demo" else commands, f"cmd_{a.command}")(a)
     except (ValueError, FileNotFoundError, OSError) as e:
         if os.environ.get("DPCDVAE_DEBUG"):
             raise

@@ -184,9 +184,8 @@ def read_cell(tags: dict) -> np.ndarray:
         if not np.isfinite(x):
             raise RowError("lattice", f"_{name} is {text!r}, which is not a number")
         if x <= 0 or ("angle" in name and x >= 180):
-            raise RowError(
-                "lattice", f"_{name} is {x:g}; a cell has lengths above 0 and angles from 0 to 180 degrees"
-            )
+            what = "an angle of {:g} degrees" if "angle" in name else "a length of {:g} Å"
+            raise RowError("lattice", f"the cell has {what.format(x)} (_{name})")
     return cell
 
 # %% ../../nbs/data/02_cif.ipynb #50bd08a6
