@@ -17,6 +17,8 @@ from pymatgen.core import Composition, Lattice, Structure
 from scipy.spatial.distance import cdist, pdist
 from scipy.stats import wasserstein_distance
 
+from dpcdvae.evaluation.evaluate import evaluation_folder as beside
+
 F = Modules("dpcdvae.evaluation.fingerprints")
 J = Modules(
     "dpcdvae.evaluation.metrics",
@@ -375,8 +377,7 @@ def test_reference_fingerprints_are_computed_once(tmp_path, monkeypatch):
 
 # ---- interrupted ----
 
-PROGRAM = "import sys, warnings; warnings.simplefilter('ignore')\nfrom dpcdvae.evaluation.evaluate import evaluation_folder as beside
-from dpcdvae.judgement import evaluate\nevaluate(sys.argv[1], sys.argv[2], workers=1, progress=False, fingerprints=True)"
+PROGRAM = "import sys, warnings; warnings.simplefilter('ignore')\nfrom dpcdvae.judgement import evaluate\nevaluate(sys.argv[1], sys.argv[2], workers=1, progress=False, fingerprints=True)"
 
 
 def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):

@@ -83,7 +83,7 @@ def syntax_error(e: Exception, first_line: int = 0) -> RowError:
     found = SAID.match(str(e))
     where = f"line {int(found[1]) + first_line}: " if found else ""
     said = " ".join((found[2] if found else str(e)).split())[:160]
-    return RowError("cif", f"it cannot be parsed: {where}{said}")
+    return RowError("cif", f"it cannot be parsed as CIF: {where}{said}")
 
 
 def read_blocks(text: str) -> list:
@@ -755,7 +755,7 @@ def cif_crystals(text: str) -> tuple[list, list[str]]:
                     "cif",
                     "no block has atoms (_atom_site_fract_x)"
                     if skipped
-                    else "it cannot be parsed: there is no data block",
+                    else "it cannot be parsed as CIF: there is no data block",
                 ),
             )
         ]
