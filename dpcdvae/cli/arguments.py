@@ -186,6 +186,7 @@ def parser() -> argparse.ArgumentParser:
         ),
     ]
     workers = opt("--workers", type=whole(1), help="processes; all cores if not given")
+    column = opt("--column", help="of a table: where the crystals are (cif, cif_string, structure, ...)")
     relaxing = [
         opt(
             "--relax",
@@ -201,6 +202,7 @@ def parser() -> argparse.ArgumentParser:
         opt("source"),
         out,
         opt("--graph", default="none", choices=["none", "crystalnn"]),
+        column,
         workers,
     )
     command(
@@ -295,6 +297,8 @@ def parser() -> argparse.ArgumentParser:
         "evaluate",
         "Judge a folder of crystals.",
         opt("folder", type=Path),
+        opt("--out", type=Path, help="folder for the results; NAME_evaluation beside the input if not given"),
+        column,
         opt("--reference", help="known crystals, for novelty and twins: the training set"),
         opt(
             "--test",
@@ -328,6 +332,7 @@ def parser() -> argparse.ArgumentParser:
         ),
         opt("--timeout", type=positive(), default=600.0, help="seconds a crystal"),
         opt("--scheduler", help="address of a Dask scheduler"),
+        column,
         workers,
     ]
     command(
@@ -354,6 +359,20 @@ def parser() -> argparse.ArgumentParser:
             help="formation energies (eV/atom) to place above the hull",
         ),
         *calculator[1:],
+    )
+    command(
+        "export",
+        "Write crystals, with ids, energies and verdicts, in a format of other programs.",
+        opt("results", type=Path, help="run folder, or any file or folder of crystals"),
+        opt(
+            "--to",
+            type=Path,
+            required=True,
+            help="a folder or .zip of CIFs (of POSCARs with --poscar), .extxyz, .db, .csv, .parquet, .json or .jsonl",
+        ),
+        opt("--poscar", action="store_true", help="POSCARs instead of CIFs"),
+        opt("--relaxed", action="store_true", help="the relaxed crystals, where there are any"),
+        column,
     )
     command(
         "film",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['cmd_energy', 'load_model', 'cmd_data', 'cmd_train', 'waiting', 'relax_after', 'cmd_reconstruct', 'constraints_of',
            'cmd_generate', 'cmd_optimise', 'place_of', 'stability_of', 'cmd_evaluate', 'cmd_relax', 'cmd_hull',
-           'cmd_film', 'cmd_models']
+           'cmd_export', 'cmd_film', 'cmd_models']
 
 # %% ../../nbs/cli/02_commands.ipynb #dfd621e8
 import csv
@@ -33,22 +33,31 @@ def cmd_data(a):
     from dpcdvae.data.cache import save_crystals
     from dpcdvae.data.composition import dataset_summary
     from dpcdvae.data.datasets import read_source, source_files
-    from dpcdvae.data.files import write_rejected
+    from dpcdvae.data.files import Rejections, write_notes, write_rejected
 
     read = {
         split: read_source(
-            a.source, split=split or None, graph=a.graph, workers=a.workers, progress=sys.stderr.isatty()
+            a.source,
+            split=split or None,
+            graph=a.graph,
+            workers=a.workers,
+            progress=sys.stderr.isatty(),
+            column=a.column,
         )
         for split in source_files(a.source, None)
     }
     a.out.mkdir(parents=True, exist_ok=True)  # nothing is written before everything is read
-    rejected = []
+    rejected = Rejections()
     for split, (crystals, bad) in read.items():
         save_crystals(crystals, a.out / f"{split or 'all'}.safetensors", bad)
         rejected += bad
+        rejected.notes += bad.notes
         print(f"{split or 'all'}: {dataset_summary(crystals)}")
     write_rejected(rejected, a.out / "rejected.csv")
     print(f"{len(rejected)} rows rejected, listed in {a.out / 'rejected.csv'}")
+    if rejected.notes:
+        write_notes(rejected.notes, a.out / "notes.csv")
+        print(f"{len(rejected.notes)} remarks on what was merged or skipped, listed in {a.out / 'notes.csv'}")
 
 
 def cmd_train(a):
@@ -284,7 +293,7 @@ def stability_of(a, read):
 
 def cmd_evaluate(a):
     from dpcdvae.data.datasets import load_crystals, source_files
-    from dpcdvae.evaluation.evaluate import evaluate
+    from dpcdvae.evaluation.evaluate import evaluate, evaluation_folder
     from dpcdvae.evaluation.fingerprints import CUTOFFS, cutoffs_for
     from dpcdvae.evaluation.metrics import text_table
 
@@ -315,15 +324,18 @@ def cmd_evaluate(a):
                 cutoffs=cutoffs,
                 property=a.property,
                 extend=stability_of(a, read) if a.hull else None,
+                out=a.out,
+                column=a.column,
             )
         )
     )
-    out = place_of(a.folder)
+    out = a.out or evaluation_folder(a.folder)
     print(f"all of it in {out / 'metrics.json'}, as a page in {out / 'report.html'}")
 
 
 def cmd_relax(a):
     from dpcdvae.energy.relax import energies, energy_table
+    from dpcdvae.evaluation.entries import read_crystals
 
     out = place_of(a.folder)
     how = (
@@ -334,7 +346,7 @@ def cmd_relax(a):
     print(
         energy_table(
             energies(
-                a.folder,
+                read_crystals(a.folder, a.column),
                 out,
                 a.calculator,
                 workers=a.workers,
@@ -378,6 +390,15 @@ def cmd_hull(a):
             else f"{above:+.4f} eV/atom above the hull"
         )
         print(f"{formula}: {told}")
+
+
+def cmd_export(a):
+    from dpcdvae.evaluation.export import export
+
+    path, num, failed = export(a.results, a.to, poscar=a.poscar, relaxed=a.relaxed, column=a.column)
+    print(
+        f"{num} crystals in {path}" + (f"; {failed} rows hold no crystal that can be read" if failed else "")
+    )
 
 
 def cmd_film(a):
