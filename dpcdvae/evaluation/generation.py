@@ -105,7 +105,11 @@ def first_match(
     try:
         with time_limit(seconds):
             for i, c in enumerate(candidates):
-                if c is not None and len(c) == len(structure) and same.fit(structure, c, skip_structure_reduction=True):
+                if (
+                    c is not None
+                    and len(c) == len(structure)
+                    and same.fit(structure, c, skip_structure_reduction=True)
+                ):
                     return i
     except TimeoutError:
         return -1

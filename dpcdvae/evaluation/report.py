@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 
-from .compare import STOL, SYMPRECS
+from .compare import STOL, STOLS, SYMPRECS
 from .metrics import METRICS, _e, _sup, show
 
 # %% ../../nbs/evaluation/10_report.ipynb #311d252c
