@@ -100,6 +100,12 @@ def test_pairs_do_not_depend_on_their_company():
     np.testing.assert_allclose(whole.rms, alone, atol=1e-9)
 
 
+def test_tolerances_are_the_fields_and_pymatgens():
+    default = StructureMatcher()
+    assert m.FIELD == (0.5, 0.3, 10.0) and m.STRICT_STOL == 0.1
+    assert m.PYMATGEN == (default.stol, default.ltol, default.angle_tol)
+
+
 # -- by hand ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("by", [0.1, 0.5, 0.9])
 def test_one_atom_moved(by):
