@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..data.files import MIN_VOLUME
+from ..data.parsers import plain_error
 from .entries import structure_of
 from dpcdvae.evaluation.matching import (
     FIELD,
@@ -112,10 +113,14 @@ def space_group(
     structure,
     symprec: float = 0.1,  # Å
 ) -> int | None:  # number, 1 to 230
-    "Find the space group; nothing where spglib finds none."
+    "Find the space group with moyo, where the tolerance alone rules; nothing where there is none."
+    import moyopy
+
+    numbers = [int(z) for z in structure.atomic_numbers]
     try:
-        return int(structure.get_space_group_info(symprec=symprec)[1])
-    except (ValueError, TypeError, IndexError):
+        cell = moyopy.Cell(structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
+        return int(moyopy.MoyoDataset(cell, symprec=symprec).number)
+    except (ValueError, TypeError, IndexError, AttributeError):
         return None
 
 # %% ../../nbs/evaluation/05_compare.ipynb #00b7d3c1
@@ -253,7 +258,7 @@ def evaluate_crystal(
     except TimeoutError as e:
         row.update(reason="timeout", detail=str(e))
     except Exception as e:
-        row.update(reason="failed while judged", detail=f"{type(e).__name__}: {e}")  # counted, never dropped
+        row.update(reason="failed while judged", detail=plain_error(e))  # counted, never dropped
     return row | dict(seconds=round(time.perf_counter() - start, 4))
 
 
@@ -269,4 +274,4 @@ def _readable(row, entry):
     except TimeoutError:
         raise
     except Exception as e:
-        row.update(reason="unreadable CIF", detail=f"{type(e).__name__}: {e}")
+        row.update(reason="unreadable CIF", detail=plain_error(e))

@@ -164,7 +164,7 @@ METRICS = dict(
     space_group_exact=Metric(
         "space group exact",
         "%",
-        "Share with the true crystal's space group (spglib, tolerance 0.1 Å).",
+        "Share with the true crystal's space group (moyo, tolerance 0.1 Å).",
         "A small displacement breaks every symmetry: strict on unrelaxed crystals.",
     ),
     rms_lengths=Metric(
@@ -269,7 +269,7 @@ METRICS = dict(
     symmetric=Metric(
         "has symmetry",
         "%",
-        "Share with a space group other than P1 (spglib, tolerance 0.1 Å).",
+        "Share with a space group other than P1 (moyo, tolerance 0.1 Å).",
         "Unrelaxed crystals lose their symmetry to small displacements.",
         "none",
     ),

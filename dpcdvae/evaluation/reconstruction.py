@@ -54,18 +54,34 @@ def metre(
 
 # %% ../../nbs/evaluation/08_reconstruction.ipynb #b15aed28
 def _pair(preds, truths, pred_name, truth_name) -> list:
-    "Pair predictions with truths by their index."
+    "Pair predictions with truths: by name where both have names, else as they stand."
     if len(preds) != len(truths):
         raise MetricsError(
-            f"{pred_name} holds {len(preds)} crystals and {truth_name} holds {len(truths)}: they must be the same, row by row; finish the run (start it again: it goes on) and evaluate then."
+            f"{pred_name} holds {len(preds)} crystals and {truth_name} holds {len(truths)}: they must be the same, "
+            "one to one; finish the run (start it again: it goes on) and evaluate then."
         )
-    by_index = {t.index: t for t in truths}
-    missing = [p.index for p in preds if p.index not in by_index]
-    if missing:
+    found = _same_names(preds, truths)
+    if not found:
+        return list(zip(preds, truths))
+    left = [t for t in truths if t.index not in {x.index for x in found.values()}]
+    strange = [p.material_id for p in preds if p.index not in found and p.material_id]
+    named = [t.material_id for t in left if t.material_id]
+    if strange and named:
         raise MetricsError(
-            f"{truth_name} has no row with index {missing[0]}, which {pred_name} has; use the truth.csv written beside it."
+            f"{pred_name} has a crystal {strange[0]!r} that {truth_name} lacks, and lacks {named[0]!r}; "
+            "give both the same names."
         )
-    return [(p, by_index[p.index]) for p in preds]
+    rest = iter(left)  # rows without a name take the places that are left, in order
+    return [(p, found[p.index] if p.index in found else next(rest)) for p in preds]
+
+
+def _same_names(preds, truths) -> dict:  # index of a prediction -> truth
+    "Find the truth of each prediction by its name; nothing where names occur twice."
+    names = [[e.material_id for e in entries if e.material_id] for entries in (preds, truths)]
+    if any(len(set(n)) < len(n) for n in names):
+        return {}
+    by_name = {t.material_id: t for t in truths if t.material_id}
+    return {p.index: by_name[p.material_id] for p in preds if p.material_id in by_name}
 
 
 def _structure(entry):  # pymatgen Structure, or None
