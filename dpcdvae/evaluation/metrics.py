@@ -230,7 +230,7 @@ METRICS = dict(
         "One oxidation state an element: mixed valence fails.",
     ),
     composition_valid_field=Metric(
-        "composition valid (field's older tables)",
+        "composition valid (older tables)",
         "%",
         "The same with every state ever reported (consensus 1, commonality low): the line that published tables lie on.",
         "Rare states let nearly every composition pass.",
