@@ -15,6 +15,7 @@ from modules import Modules
 W = Modules(
     "dpcdvae.viz.player",
     "dpcdvae.viz.structure",
+    "dpcdvae.viz.explorer",
     "dpcdvae.viz.scrubber",
     "dpcdvae.viz.forward",
     "dpcdvae.viz.schedule_playground",
