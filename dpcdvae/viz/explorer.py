@@ -9,14 +9,14 @@ __all__ = ['running_loop', 'Throttle', 'field', 'flow', 'stage', 'Explorer']
 import asyncio
 import math
 import time
-from html import escape
+from base64 import b64encode
 
 import ipywidgets
 import traitlets
 
 from ..crystal.batch import CrystalBatch
 from .player import FilmPlayer
-from .structure import stamp
+from .structure import contact_sheet
 
 # %% ../../nbs/viz/06_explorer.ipynb #3789ffe6
 def running_loop():
@@ -81,16 +81,14 @@ class Explorer(ipywidgets.VBox):
         "Choose what the still picture shows."
         return {}
 
-    def still(self) -> str:  # HTML
+    def still(self) -> bytes:  # a PNG
         "Draw what can be seen without a kernel."
-        cards = "".join(
-            f'<figure style="display:inline-block;margin:4px 10px;text-align:center">{stamp(c, 130)}<figcaption style="opacity:.7;font-size:12px">{escape(k)}</figcaption></figure>'
-            for k, c in self.pictures().items()
-        )
-        return f'<div><b>{type(self).__name__}</b> <span style="opacity:.6">runs in a kernel; this is a still picture</span><br>{cards}</div>'
+        title = f"{type(self).__name__}: a still picture; run the cell to move it"
+        return contact_sheet(self.pictures(), title)
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(self.pictures())})"
 
     def _repr_mimebundle_(self, **kwargs):
-        return super()._repr_mimebundle_(**kwargs) | {"text/html": self.still()}
+        picture = b64encode(self.still()).decode()
+        return super()._repr_mimebundle_(**kwargs) | {"image/png": picture}
