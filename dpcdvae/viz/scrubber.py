@@ -42,12 +42,23 @@ SOURCE = """if (!shared.told) {
 export default { render() {} };
 """
 FIGURE = """
+// anywidget gives a model two seconds to begin; one that a busy page starts later is never told of changes.
+// Such a model listens by itself, and asks for what it missed.
+const listen = async raw => {
+  try { await raw._handle_comm_msg({ content: { data: { method: "custom", content: {} } }, buffers: [] }); } catch {
+    const hear = Object.getPrototypeOf(Object.getPrototypeOf(raw))._handle_comm_msg;
+    raw.comm?.on_msg(message => hear.call(raw, message));
+    try { raw.comm?.send({ method: "request_state" }); } catch { /* no kernel listens */ }
+  }
+};
 const points = e => ({ event_type: "plotly_click", selector: null,
   device_state: { alt: e.event.altKey, ctrl: e.event.ctrlKey, meta: e.event.metaKey, shift: e.event.shiftKey, button: e.event.button, buttons: e.event.buttons },
   points: { trace_indexes: e.points.map(p => p.curveNumber), point_indexes: e.points.map(p => p.pointNumber), xs: e.points.map(p => p.x), ys: e.points.map(p => p.y) } });
 export default { render({ model, el }) {
   const box = document.createElement("div"); el.append(box);
   const source = model.get("plotly"); source && model.widget_manager?.get_model?.(source.slice("IPY_MODEL_".length));
+  const found = model.get("name") && model.widget_manager?.get_model?.(model.get("name"));
+  found && Promise.resolve(found).then(listen, () => {});
   let Plotly = null, due = 0, open = true;
   const copy = name => JSON.parse(JSON.stringify(model.get(name)));
   const draw = () => { due = 0; return open && Plotly.react(box, copy("_widget_data"), copy("_widget_layout"), copy("_config")); };
@@ -88,12 +99,12 @@ class LiveFigure(go.FigureWidget):
     "A plotly figure whose page always holds the whole of it."
 
     _esm = WAIT + FIGURE
-    plotly = traitlets.Unicode().tag(sync=True)
+    plotly, name = traitlets.Unicode().tag(sync=True), traitlets.Unicode().tag(sync=True)  # ids of models
 
     def __init__(self, figure: go.Figure):
         super().__init__(figure)
         self._config = dict(displayModeBar=False)
-        self.plotly = plotly_model()
+        self.plotly, self.name = plotly_model(), self.model_id
         self._tell()
 
     def _tell(self, *_, **__):
