@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..crystal.batch import CrystalBatch
+from ..crystal.batch import CrystalBatch, crystal_mean
 from ..crystal.lattice import lattice_from_parameters
 from ..crystal.rng import RandomSource, uniform_times
 from ..data.composition import composition_fractions, element_counts
 from ..data.scaler import LatticeScaler
-from ..diffusion.processes import PROCESSES, corrupt_types, crystal_mean, loss_weights, type_noise_sigma
+from ..diffusion.processes import PROCESSES, corrupt_types, loss_weights, type_noise_sigma
 from ..diffusion.schedules import make_schedule
 from .config import Config, get_config
 from .prior import PRIORS
