@@ -15,17 +15,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..crystal.batch import SYMBOLS, CrystalBatch
+from ..crystal.batch import SYMBOLS, CrystalBatch, Prediction, crystal_mean
 from ..crystal.lattice import minimum_image
 from ..crystal.rng import counter_normal
 from ..data.composition import composition_fractions
-from ..diffusion.processes import crystal_mean
 from dpcdvae.diffusion.samplers import (
     BOUNDARIES,
     SAMPLERS,
-    Prediction,
     check_langevin_steps,
-    get_step,
+    get_sampler,
     langevin,
     sample,
     time_grid,
@@ -92,7 +90,7 @@ class Sampling:
             check_langevin_steps(full.steps, c.num_steps)
         else:
             (
-                get_step(full.sampler),
+                get_sampler(full.sampler),
                 time_grid(full.time(c.num_steps), full.steps, full.spacing, model.process.schedule),
             )
         check_proposals(full.arrange)
@@ -268,7 +266,7 @@ def denoise(
             last_noise=model.config.last_noise,
             constraint=stats.constraint,
             **how,
-            **dict(given=given.frac_coords, start=s.time(model.config.num_steps))
+            **dict(x_init=given.frac_coords, t_init=s.time(model.config.num_steps))
             if given is not None
             else {},
         )

@@ -22,16 +22,17 @@ from ..crystal.lattice import lattice_from_parameters
 from ..crystal.rng import RandomSource, uniform_times
 from ..data.composition import composition_fractions, element_counts
 from ..data.scaler import LatticeScaler
-from ..diffusion.processes import PROCESSES, corrupt_types, crystal_mean, loss_weights, type_noise_sigma
-from ..diffusion.schedules import make_schedule
+from ..diffusion.processes import PROCESSES, corrupt_types, loss_weights, type_noise_sigma
+from ..diffusion.schedules import log_snr_time, make_schedule
 from .config import Config, get_config
 from .prior import PRIORS
 from .species import LinearProbe
-from ..nn.denoiser import Denoiser, log_snr_time
+from ..nn.denoiser import Denoiser
 from ..nn.encoder import Encoder
 from ..nn.environment import LocalEnvironment
-from ..nn.heads import Heads, Latent, counts_to_types, kl_loss, sample_latent, whole_counts
-from ..nn.losses import composition_loss, lattice_loss, num_atoms_loss
+from ..nn.heads import Heads, Latent, counts_to_types, sample_latent, whole_counts
+from ..nn.losses import composition_loss, coord_loss, kl_loss, lattice_loss, num_atoms_loss, type_loss
+from ..nn.upgrade import upgrade_hook
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #d98a6a2b
 @dataclass(frozen=True)
@@ -112,13 +113,15 @@ class DPCDVAE(nn.Module):
             max(64, c.latent_dim - 100 * c.short_path - cell_dim) * c.surroundings_path
         )  # the directions of z that are left
         self.latent = Latent(c.latent_dim, c.short_path, cell_dim, bound_dim)
-        self.surroundings = LocalEnvironment(bound_dim, kinds=c.surroundings_kinds) if bound_dim else None
+        self.surroundings = (
+            LocalEnvironment(bound_dim, species_aware=c.surroundings_kinds) if bound_dim else None
+        )
         self.readback = (
             LinearProbe(c.latent_dim, bound_dim) if c.surroundings_kinds else None
         )  # fitted after training, too
-        self.heads = Heads(c.latent_dim, max_atoms=c.max_atoms, short_path=c.short_path)
+        self.heads = Heads(c.latent_dim, max_atoms=c.max_atoms, linear_skip=c.short_path)
         if c.short_path:
-            self.heads.align(self.latent)
+            self.heads.init_from(self.latent)
         self.denoiser = Denoiser(
             c.latent_dim,
             c.atoms,
@@ -146,12 +149,13 @@ class DPCDVAE(nn.Module):
             persistent=False,
         )  # of each time
         if bound_dim:
-            self.denoiser.atoms.roles.align(self.latent, self.surroundings)
-        if self.denoiser.pairs:
-            self.denoiser.pairs.align(self.denoiser.atoms.roles, self.surroundings)
+            self.denoiser.atoms.site_decoder.init_from(self.latent, self.surroundings)
+        if self.denoiser.pair_decoder:
+            self.denoiser.pair_decoder.init_from(self.denoiser.atoms.site_decoder, self.surroundings)
         self.scaler = LatticeScaler(c.scaler)
         self.prior = make_prior(c)  # fitted after training
         self.bf16 = False
+        self.register_load_state_dict_pre_hook(upgrade_hook)  # reads weights of version 0.1
 
     @property
     def device(self) -> torch.device:
@@ -252,36 +256,24 @@ def losses(
     if t is None:
         t = uniform_times(B, c.num_steps, z.device, generator)
     noised = model.process.add_noise(crystals.frac_coords, t[batch], batch, B, generator, crystals.lattice)
-    noisy, weight = crystals.replace(frac_coords=noised.xt), torch.ones_like(batch, dtype=z.dtype)
+    noisy = crystals.replace(frac_coords=noised.xt)
     if c.types == "argmax":
         s = uniform_times(B, c.num_steps, z.device, generator)
         sigma = type_noise_sigma(s, c.num_steps, first=int(c.process == "score")).to(z.dtype)[batch]
-        noisy, weight = (
-            noisy.replace(
-                atomic_numbers=corrupt_types(
-                    crystals.atomic_numbers, logits.detach().softmax(-1)[batch], sigma, generator
-                )
-            ),
-            1 / sigma,
-        )
+        types = corrupt_types(crystals.atomic_numbers, logits.detach().softmax(-1)[batch], sigma, generator)
+        noisy = noisy.replace(atomic_numbers=types)
     lattice = (
         None
         if c.teacher_forcing
         else lattice_from_parameters(*model.scaler.inverse(scaled, crystals.num_atoms, clamp=True))
     )
     pred = model.denoiser(noisy, z, t, lattice, model.bf16)
-    mean = lambda per_atom: crystal_mean(per_atom, batch, B)
-    type_loss = (
-        mean(
-            nn.functional.cross_entropy(pred.type_logits, crystals.atomic_numbers - 1, reduction="none")
-            * weight
-        )
-        if c.types == "argmax"
-        else z.new_zeros(B)
-    )
+    types_loss = z.new_zeros(B)
+    if c.types == "argmax":
+        types_loss = type_loss(pred.type_logits, crystals.atomic_numbers, sigma, batch, B)
     terms = dict(
-        coord=model.coord_weight[t] * mean((pred.coords - noised.target).square().sum(-1)),
-        type=type_loss,
+        coord=model.coord_weight[t] * coord_loss(pred.coords, noised.target, batch, B),
+        type=types_loss,
         num_atoms=num_atoms_loss(model.heads.num_atoms(z), crystals.num_atoms),
         lattice=lattice_loss(
             scaled, model.scaler.transform(crystals.lengths, crystals.angles, crystals.num_atoms)
