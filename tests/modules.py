@@ -4,10 +4,10 @@ from importlib import import_module
 
 
 class Modules:
-    "Read a name from the first module that has it; set it in every module that has it."
+    "Read a name from the first module that has it; set it in every module that has it; deleting it brings the old values back."
 
     def __init__(self, *names):
-        self.__dict__["modules"] = [import_module(n) for n in names]
+        self.__dict__["modules"], self.__dict__["before"] = [import_module(n) for n in names], {}
 
     def __getattr__(self, name):
         for m in self.modules:
@@ -18,4 +18,10 @@ class Modules:
     def __setattr__(self, name, value):
         for m in self.modules:
             if hasattr(m, name):
+                self.before.setdefault((m, name), getattr(m, name))
                 setattr(m, name, value)
+
+    def __delattr__(self, name):
+        for (m, n), value in self.before.items():
+            if n == name:
+                setattr(m, n, value)

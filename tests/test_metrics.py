@@ -3,13 +3,11 @@
 import json
 import math
 import os
-import re
 import signal
 import time
 import warnings
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -43,7 +41,7 @@ metrics = Modules(
 )
 from dpcdvae.data.files import DataError, atomic_write
 
-M = SimpleNamespace(**vars(metrics) | vars(judgement))
+M = Modules(*(m.__name__ for m in (*metrics.modules, *judgement.modules)))
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(
