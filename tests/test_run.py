@@ -88,6 +88,7 @@ PROGRAM = """
 import functools, os, signal, sys
 sys.path.insert(0, {tests!r})
 import torch; torch.set_num_threads(1)
+from modules import Modules
 T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
 from test_run import toys, SMALL
 class CheckpointCallback(T.CheckpointCallback):

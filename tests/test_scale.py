@@ -23,7 +23,9 @@ from dpcdvae.model.training import train
 
 ROOT, COMMAND = Path(__file__).resolve().parents[1], (str(Path(sys.executable).parent / "dpcdvae"),)
 ENV = dict(
-    os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), OMP_NUM_THREADS="1"
+    os.environ,
+    PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
+    OMP_NUM_THREADS="1",
 )
 SETTINGS = (
     "--preset",
@@ -202,6 +204,7 @@ def test_torchrun_shares_a_job(model, tmp_path):
 
 PROGRAM = """
 import functools, sys
+from modules import Modules
 T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
 from dpcdvae.cli.main import main
 T.CheckpointCallback = functools.partial(T.CheckpointCallback, every=0.)

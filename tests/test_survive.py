@@ -123,6 +123,7 @@ def record(folder):
 PROGRAM = """
 import functools, sys, torch
 torch.set_num_threads(1)
+from modules import Modules
 T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
 from test_run import SMALL, toys
 T.CheckpointCallback = functools.partial(T.CheckpointCallback, every=0.)
