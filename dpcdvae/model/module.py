@@ -58,7 +58,7 @@ class Training(L.LightningModule):
     def __init__(self, model: DPCDVAE, seed: int = 0, lr_schedule: str = "cosine", skipped_file=None):
         super().__init__()
         self.model, self.seed, self.lr_schedule, self.skipped_file = model, seed, lr_schedule, skipped_file
-        average = ema_average(model.config.ema)
+        average = ema_average(model.config.training.ema)
         self.averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average)
         self.averaged.requires_grad_(False)
         self.num_skipped, self.crystals_seen, self.last_progress = 0, 0, 0.0
@@ -66,7 +66,7 @@ class Training(L.LightningModule):
         self.clear_sums()
 
     def configure_optimizers(self):
-        c = self.model.config
+        c = self.model.config.training
         adam = torch.optim.Adam(self.model.parameters(), c.learning_rate, fused=True)
         if self.lr_schedule != "plateau":
             return adam
@@ -94,7 +94,7 @@ class Training(L.LightningModule):
         self.last_progress = self.progress()
         if self.lr_schedule == "cosine":
             for group in self.optimizers().param_groups:
-                group["lr"] = self.model.config.learning_rate * cosine_rate(self.last_progress)
+                group["lr"] = self.model.config.training.learning_rate * cosine_rate(self.last_progress)
 
     def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
         pass  # training_step cleared the gradients before it gathered them
@@ -219,7 +219,7 @@ class Training(L.LightningModule):
     def validation_losses(self, crystals: CrystalBatch, batch_idx: int) -> Losses:
         "Losses of the averaged weights, with the same noise at every call."
         numbers = self.numbers(0, len(crystals))
-        num, T = len(crystals) * self.trainer.world_size, self.model.config.num_steps
+        num, T = len(crystals) * self.trainer.world_size, self.model.config.diffusion.num_steps
         t = stratified_times(num, T, batch_idx).to(self.device)[numbers]
         return self.averaged.module.losses(crystals, CounterRNG(crystals, numbers, 0, batch_idx), t)
 
