@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 NAMED = toys(8).replace(ids=tuple(f"toy-{i}" for i in range(40)))
 BROKEN = NAMED.replace(frac_coords=NAMED.frac_coords.index_fill(0, torch.tensor([2]), torch.nan))
 DATA = dict(train=BROKEN, val=toys(1))  # the first crystal has no loss: it is skipped in every epoch
-HOW = dict(SMALL, max_epochs=2, seed=3, bf16=False, quiet=True, lr_schedule="plateau")
+HOW = SMALL | dict(max_epochs=2, seed=3, bf16=False, quiet=True, training=dict(lr_schedule="plateau"))
 
 
 class Killed(BaseException):

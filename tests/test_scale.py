@@ -36,9 +36,9 @@ SETTINGS = (
     "--threads",
     1,
     "--set",
-    "batch_size=32",
+    "training.batch_size=32",
     "--set",
-    "prior=standard",
+    "latent.prior=standard",
 )
 
 
@@ -109,7 +109,7 @@ def test_pieces_have_the_losses_of_the_whole():
 
     crystals = load_crystals("perov_mini", split="train", progress=False)[:24]
     torch.manual_seed(0)
-    model = DPCDVAE(get_config("tiny", types="argmax")).eval()
+    model = DPCDVAE(get_config("tiny", diffusion=dict(types="argmax"))).eval()
     model.prepare(crystals)
     numbers, key = torch.arange(24), (5, 7)
     whole = model.losses(crystals, CounterRNG(crystals, numbers, *key)).total
@@ -139,7 +139,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
         2,
         *SETTINGS,
         "--set",
-        "batch_size=33",
+        "training.batch_size=33",
     )
     out, err = process.communicate(timeout=300)
     assert process.returncode and "multiple of 2 for batch_size" in err and "Traceback" not in err
@@ -148,7 +148,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    made = DPCDVAE(get_config("tiny", prior="standard")).eval()
+    made = DPCDVAE(get_config("tiny", latent=dict(prior="standard"))).eval()
     made.prepare(load_crystals("perov_mini", split="train", progress=False)[:64])
     return made
 
