@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 data = Modules(
     "dpcdvae.data.files",
     "dpcdvae.data.cell",
-    "dpcdvae.data.cell",
     "dpcdvae.data.cif",
-    "dpcdvae.data.readers",
+    "dpcdvae.data.parsers",
+    "dpcdvae.data.listing",
     "dpcdvae.data.readers",
     "dpcdvae.data.cache",
     "dpcdvae.data.datasets",

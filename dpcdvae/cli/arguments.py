@@ -344,25 +344,6 @@ def parser() -> argparse.ArgumentParser:
         opt("name", nargs="?", help="a model in the box"),
     )
     command(
-        "pack",
-        "Make a model that ships out of a finished run: half precision, with a card.",
-        opt(
-            "run",
-            type=Path,
-            nargs="?",
-            help="folder of a finished training; if not given, the model is packed already and only its card gets the results",
-        ),
-        opt("--name", required=True),
-        opt("--out", type=Path, help="model folder; the box if not given"),
-        opt(
-            "--results",
-            nargs="*",
-            default=[],
-            metavar="FILE",
-            help="files that python -m benchmarks anatomy and generation wrote",
-        ),
-    )
-    command(
         "demo",
         "The main job on the embedded set, end to end.",
         opt("--out", type=Path, default=Path("runs/demo")),
