@@ -270,6 +270,23 @@ def parser() -> argparse.ArgumentParser:
         *relaxing,
     )
     command(
+        "predict",
+        "Predict the structure of a formula: symmetric candidates of several sizes, relaxed, ranked by energy.",
+        opt("formula", help="such as TiO2, with any number of formula units"),
+        opt("--model", default="mp-20"),
+        opt("--num", type=whole(1), default=50, help="candidates (50)"),
+        out,
+        opt("--num-atoms", type=numbers, help="atoms in the primitive cell: N, or MIN,MAX"),
+        opt("--space-group", type=whole(1, 231), help="look in this space group only"),
+        opt("--symmetry", choices=["free", "draw", "given"], help="draw, or given where a group is"),
+        opt("--steps", type=whole(1), help="network calls a crystal"),
+        opt("--seed", type=whole(0), default=0),
+        opt("--calculator", default="chgnet"),
+        opt("--max-steps", type=whole(0), default=200, help="of a relaxation (200)"),
+        opt("--threads", type=whole(1)),
+        workers,
+    )
+    command(
         "optimise",
         "Look for crystals with a lower property near given ones.",
         model,
