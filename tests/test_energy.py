@@ -495,7 +495,7 @@ def test_loneliest_and_emptiest():
     lone = lambda a: Structure(Lattice.cubic(a), ["H"], [[0, 0, 0]])
     assert E.plausible(lone(2.1 * 0.62)) == "" and "no neighbour" in E.plausible(lone(2.3 * 0.62))
     dimer = lambda a: Structure(Lattice.cubic(a), ["H", "H"], [[0, 0, 0], [0.7 / a, 0, 0]])
-    assert "fill 0.01" in E.plausible(dimer(4.6)) and E.plausible(dimer(3.0)) == ""
+    assert "fill 0.01" in E.plausible(dimer(2.6)) and E.plausible(dimer(2.2)) == ""
     assert "fill 1.6" in E.plausible(diamond(0.583)) and E.plausible(diamond(0.62)) == ""
 
 
