@@ -55,7 +55,10 @@ def disturbed(
     "Warn of a machine that did something else."
     if load is None or load <= quiet:
         return None
-    return f"NOT QUIET: the load average was {load:.2f} before the measurement began (below {quiet} is quiet), so that these timings may be too slow"
+    return (
+        f"NOT QUIET: the load average was {load:.2f} before the measurement began (below {quiet} is "
+        f"quiet), so that these timings may be too slow"
+    )
 
 
 def take(crystals: CrystalBatch, num: int) -> CrystalBatch:
@@ -102,12 +105,24 @@ def reverse_step(crystals: CrystalBatch, preset: str = "default", bf16: bool = T
     return step
 
 
+PEAK = """
+import resource
+import torch
+from benchmarks.speed import has_bf16, load_crystals, take, training_step
+
+gpu = torch.cuda.is_available()
+crystals = take(load_crystals({data!r}, split="train", progress=False), {batch_size})
+step = training_step(crystals.to("cuda" if gpu else "cpu"), {preset!r}, has_bf16())
+for _ in range(3):
+    step()
+resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(torch.cuda.max_memory_allocated() / 2**30 if gpu else resident / 2**20)
+"""
+
+
 def peak_memory(data, batch_size: int, preset: str = "default") -> float:  # GiB
     "Take three training steps in a fresh process and read its largest resident set, or the GPU's."
-    code = (
-        f"import resource, torch; from dpcdvae.speed import has_bf16, load_crystals, take, training_step; c = take(load_crystals({str(data)!r}, split='train', progress=False), {batch_size}); gpu = torch.cuda.is_available(); s = training_step(c.to('cuda' if gpu else 'cpu'), {preset!r}, has_bf16())\n"
-        "for _ in range(3): s()\nprint(torch.cuda.max_memory_allocated() / 2**30 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
-    )
+    code = PEAK.format(data=str(data), batch_size=batch_size, preset=preset)
     return float(
         subprocess.run(
             [sys.executable, "-c", code],
@@ -115,6 +130,7 @@ def peak_memory(data, batch_size: int, preset: str = "default") -> float:  # GiB
             text=True,
             check=True,
             env=dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads())),
+            cwd=Path(__file__).resolve().parents[1],
         ).stdout.split()[-1]
     )
 
@@ -151,7 +167,9 @@ def measure_set(data, preset: str, bf16: bool, sizes, repeats: int, device) -> d
 
 
 def measure_compiled(data, preset: str, bf16: bool, repeats: int, device, size: int = 64) -> dict:
-    "Measure the training step with compiled networks, and what compiling takes; or say why it could not be done."
+    """Measure the training step with compiled networks, and what compiling takes.
+
+    Or say why it could not be done."""
     crystals = take(load_crystals(data, split="train", progress=False).to(device), size)
     try:
         step = training_step(crystals, preset, bf16, compiled=True)
@@ -165,7 +183,9 @@ def measure_compiled(data, preset: str, bf16: bool, repeats: int, device, size: 
 
 
 def measure_paper(data, repeats: int, device, size: int = 64) -> dict:
-    "Measure the training step of the release's network in its precision: preset `paper`, its graph made beforehand, in float32."
+    """Measure the training step of the release's network in its precision.
+
+    Preset `paper`, its graph made beforehand, in float32."""
     crystals = load_crystals(data, split="train", graph="crystalnn", limit=size, progress=False).to(device)
     return dict(data=Path(data).name, batch=size, **time_training(crystals, size, "paper", False, repeats))
 
@@ -324,7 +344,8 @@ def measure_growth(
     sizes=REPEATS,
     atoms: int = 400,
 ) -> dict:
-    "Measure a training step and a reverse step against crystals in a batch, and a crystal's reverse step and neighbours against its atoms."
+    """Measure a training step and a reverse step against crystals in a batch, and a crystal's reverse step
+    and neighbours against its atoms."""
     crystals = load_crystals(data, split="train", progress=False).to(device)
     step = lambda make, n: median_seconds(make(take(crystals, n), preset, bf16), repeats, 1)
     curves = {
@@ -450,7 +471,10 @@ def profile_step(
 def measure_products(
     bf16: bool, device="cpu", repeats: int = 20, apart: int = 128
 ) -> dict:  # what -> operations a second
-    "Measure what matrix products reach by themselves: large ones, those of a step's own shape, and these again with operands that the cache has long forgotten, as in a step."
+    """Measure what matrix products reach by themselves.
+
+    Large ones, those of a step's own shape, and these again with operands that the cache has long
+    forgotten, as in a step."""
     dtype, (n, k, m) = (
         torch.bfloat16 if bf16 else torch.float32,
         (3840, 128, 128),
@@ -506,7 +530,9 @@ def bench(
     growth: dict | None = None,
     compiled: bool = True,
 ) -> dict:
-    "Measure training, sampling, neighbours, memory, reading, matching, relaxation, growth and profile; on the GPU where there is one."
+    """Measure training, sampling, neighbours, memory, reading, matching, relaxation, growth and profile.
+
+    On the GPU where there is one."""
     made_on, start, device, bf16 = (
         circumstances(),
         time.perf_counter(),

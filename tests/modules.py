@@ -8,6 +8,7 @@ class Modules:
 
     def __init__(self, *names):
         self.__dict__["modules"] = [import_module(n) for n in names]
+        self.__dict__["originals"] = {}
 
     def __getattr__(self, name):
         for m in self.modules:
@@ -18,4 +19,11 @@ class Modules:
     def __setattr__(self, name, value):
         for m in self.modules:
             if hasattr(m, name):
+                self.originals.setdefault((m, name), getattr(m, name))
                 setattr(m, name, value)
+
+    def __delattr__(self, name):
+        "Put back what was replaced: how monkeypatch undoes its work on a name that is not the object's own."
+        for m in self.modules:
+            if (m, name) in self.originals:
+                setattr(m, name, self.originals.pop((m, name)))

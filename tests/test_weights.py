@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.cards import box_table, limits, pack, page, read_card, read_results, train_command
+from benchmarks.cards import limits, pack, page, read_card, read_results, train_command
 from dpcdvae.cli.arguments import parser
+from dpcdvae.cli.cards import pretrained_table
 from dpcdvae.cli.main import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.datasets import load_crystals
@@ -38,9 +39,9 @@ def run(tmp_path_factory):
         "tiny",
         max_epochs=1,
         quiet=True,
-        num_blocks=1,
-        prior_steps=5,
-        batch_size=4,
+        denoiser=dict(num_blocks=1),
+        latent=dict(prior_steps=5),
+        training=dict(batch_size=4),
     )
     return folder
 
@@ -234,7 +235,7 @@ def test_results_go_into_the_card(run, tmp_path):
 
 
 def test_too_large_for_half_precision(tmp_path):
-    model = DPCDVAE(get_config("tiny", num_blocks=1, prior="standard"))
+    model = DPCDVAE(get_config("tiny", denoiser=dict(num_blocks=1), latent=dict(prior="standard")))
     with torch.no_grad():
         next(model.heads.parameters()).view(-1)[0] = 1e6
     with pytest.raises(ModelError, match="too large for half precision"):
@@ -404,7 +405,7 @@ def test_loading_unpickles_nothing(monkeypatch):
 
 
 def test_the_table_names_every_model():
-    assert all(f"| {name} |" in box_table() for name in BOX)
+    assert all(f"| {name} |" in pretrained_table() for name in BOX)
 
 
 def test_a_card_takes_newer_results_and_the_weights_stay(tmp_path):

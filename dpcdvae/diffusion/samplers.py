@@ -189,8 +189,9 @@ class _Run:
 class _DiffusionRun(_Run):
     "A reverse diffusion over a grid of times."
 
-    def __init__(self, *args, times, types, last_noise, callback):
+    def __init__(self, *args, times, types, last_noise, callback, constraint=None):
         super().__init__(*args)
+        self.constraint = constraint  # what the coordinates obey, see `sample`
         self.times = times  # falling, ends at 0
         self.types = types  # fixed, argmax, or a function
         self.last_noise = last_noise
@@ -200,6 +201,11 @@ class _DiffusionRun(_Run):
     def steps(self) -> list[tuple[int, int, int]]:  # (number, t, s) of all steps but the last
         "List the steps that do not end at 0."
         return [(i, t, s) for i, (t, s) in enumerate(zip(self.times, self.times[1:]), 1) if s > 0]
+
+    def noise(self, i: int) -> Tensor:  # (N,3)
+        "Draw the noise of step i; after the start, noise that a constraint allows."
+        noise = super().noise(i)
+        return noise if self.constraint is None or i == 0 else self.constraint.noise(noise)
 
     def start(self) -> Tensor:  # (N,3) x_T
         "Draw x_T from the prior."
@@ -219,10 +225,14 @@ class _DiffusionRun(_Run):
         "Evaluate the network and read noise and clean coordinates from its answer."
         pred = self.network(x, t)
         eps = self.process.to_eps(pred.coords, t)
+        if self.constraint is not None:
+            eps = self.constraint.prediction(x, eps, float(self.schedule.sigma[t]))
         return _Estimate(eps, self.process.to_x0(self.recentred(x), eps, t), pred.type_logits)
 
     def complete(self, i: int, s: int, x: Tensor, now: _Estimate) -> Tensor:  # (N,3) x_s
         "Impose the boundary, update the types and call the callback."
+        if self.constraint is not None:
+            x = self.constraint.state(x, s)
         x = self.bounded(x)
         if callable(self.types):
             self.atomic_numbers = self.types(now.x0, self.atomic_numbers, i, len(self.times) - 1)
@@ -346,6 +356,7 @@ def sample(
     dtype: torch.dtype = torch.float32,
     x_init: Tensor | None = None,  # (N,3) fractional: denoise these from t_init, instead of pure noise
     t_init: int | None = None,  # 1..T, with x_init
+    constraint=None,  # what the coordinates obey: an object with start, noise, prediction and state
 ) -> tuple[Tensor, Tensor]:  # (N,3) fractional coordinates, (N,) atomic numbers
     "Run the reverse process from noise to crystals."
     sampler_function = get_sampler(sampler)
@@ -353,8 +364,10 @@ def sample(
         raise ValueError("for partial denoising, give both x_init and t_init")
     times = _sampling_times(process.schedule, sampler, steps, spacing, t_init)
     shared = denoiser, process, atomic_numbers, batch, num_crystals, crystal_ids, seed, boundary, dtype
-    run = _DiffusionRun(*shared, times=times, types=types, last_noise=last_noise, callback=callback)
-    x = run.bounded(run.start() if x_init is None else run.start_from(x_init))
+    how = dict(types=types, last_noise=last_noise, callback=callback, constraint=constraint)
+    run = _DiffusionRun(*shared, times=times, **how)
+    x = run.start() if x_init is None else run.start_from(x_init)
+    x = run.bounded(x if constraint is None else constraint.start(x))
     run.report(times[0], x, x)
     return run.final(sampler_function(run, x))
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from ..data.files import atomic_write
+from ..data.files import Row, atomic_write
 from ..data.readers import num_cores, quiet_worker
 from .validity import MetricsError
 
@@ -139,6 +139,8 @@ def entries_digest(
             h.update(f"{e.index},{e.material_id},".encode())
             if isinstance(e.source, str):
                 h.update(e.source.encode())
+            elif isinstance(e.source, Row):
+                h.update(e.source.fingerprint())
             else:
                 h.update(
                     " ".join(s.species_string for s in e.source).encode()
