@@ -62,11 +62,11 @@ def main(argv=None) -> int:  # exit code
     complete(p)
     a = p.parse_args(argv)
     try:
-        if not a.command:
-            p.print_help()
-            return 0
-        prepare(a)
-        run_command(a)
+        if a.command:
+            prepare(a)
+            run_command(a)
+        else:
+            print(p.format_help())
         sys.stdout.flush()
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # or Python complains once more when it ends
