@@ -344,7 +344,9 @@ def test_left_handed_axes_do_not_mirror_the_crystal(tmp_path):
 
 def test_coordinates_stay_below_one():
     "0.99999999 is 1 in float32: it becomes 0 before bonds are looked for, so that their images stay true."
-    s = data.RawCrystal(np.array([55, 17]), np.array([[0.99999999, -1e-12, 0], [0.5, 0.5, 0.5]]), 4 * np.eye(3))
+    s = data.RawCrystal(
+        np.array([55, 17]), np.array([[0.99999999, -1e-12, 0], [0.5, 0.5, 0.5]]), 4 * np.eye(3)
+    )
     assert data.canonical(s, niggli=False).frac[0].tolist() == [0, 0, 0]
     reduced = data.canonical(s, niggli=True).frac.astype(np.float32)
     assert (reduced >= 0).all() and (reduced < 1).all()

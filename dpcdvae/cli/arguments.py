@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'SAMPLERS', 'PARTS', 'SOURCE', 'MODEL', 'DATA', 'OUT', 'OVERWRITE', 'SEED', 'THREADS', 'WORKERS',
-           'SCHEDULER', 'SAMPLING', 'PLACING', 'RELAXING', 'CRYSTALS', 'CALCULATOR', 'CONSTRAINTS', 'TALKING', 'TRAIN',
-           'RECONSTRUCT', 'GENERATE', 'OPTIMISE', 'EVALUATE', 'RELAX', 'COMMANDS', 'AFTER', 'suggestion', 'Parser',
-           'Formatter', 'Renamed', 'opt', 'renamed', 'parser']
+           'SCHEDULER', 'SAMPLING', 'PLACING', 'RELAXING', 'COLUMN', 'CRYSTALS', 'CALCULATOR', 'CONSTRAINTS', 'TALKING',
+           'TRAIN', 'RECONSTRUCT', 'GENERATE', 'OPTIMISE', 'EVALUATE', 'HULL', 'EXPORT', 'RELAX', 'COMMANDS', 'AFTER',
+           'suggestion', 'Parser', 'Formatter', 'Renamed', 'opt', 'renamed', 'parser']
 
 # %% ../../nbs/cli/01_arguments.ipynb #5092600a
 import argparse
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from .. import __version__
-from .values import counts, known, listed, numbers, positive, setting, share, site, whole
+from .values import counts, known, listed, numbers, phase, positive, setting, share, site, whole
 
 # %% ../../nbs/cli/01_arguments.ipynb #0a322268
 def suggestion(word: str, names) -> str:
@@ -168,6 +168,7 @@ RELAXING = [
     ),
     opt("--calculator", default="chgnet", help="of --relax: chgnet, emt, or module:Name(setting=value)"),
 ]
+COLUMN = opt("--column", help="of a table: where the crystals are (cif, cif_string, structure, ...)")
 CRYSTALS = opt("folder", type=Path, help="folder with crystals.csv, folder of CIFs, or a file")
 CALCULATOR = [
     CRYSTALS,
@@ -179,6 +180,7 @@ CALCULATOR = [
     opt("--timeout", type=positive(), default=600.0, metavar="S", help="seconds a crystal"),
     SCHEDULER,
     WORKERS,
+    COLUMN,
 ]
 CONSTRAINTS = [
     opt("--required", type=listed, default=(), help="elements that must be there: Li,O"),
@@ -298,8 +300,42 @@ EVALUATE = [
     ),
     opt("--property", help="column of the test set whose distribution to compare"),
     opt("--timeout", type=positive(), default=60.0, metavar="S", help="seconds a crystal"),
+    opt(
+        "--hull", help="convex hull (see dpcdvae hull): relax all, add energies above it, S.U.N. and M.S.U.N."
+    ),
+    opt("--calculator", default="chgnet", help="of --hull"),
+    opt("--fmax", type=positive(), default=0.05, metavar="F", help="of --hull, eV/Å"),
+    opt("--max-steps", type=whole(1), default=500, metavar="N", help="of --hull"),
     SCHEDULER,
     WORKERS,
+    COLUMN,
+]
+HULL = [
+    opt("source", help="folder with entries.csv and elements.csv, table, JSON; or crystals, with --out"),
+    opt("--out", type=Path, help="of crystals: folder for their energies and the hull"),
+    opt("--relax", action="store_true", help="of crystals: relax them first"),
+    opt("--max-steps", type=whole(1), default=500, metavar="N", help="of --relax"),
+    opt(
+        "--at",
+        type=phase,
+        nargs="+",
+        default=[],
+        metavar="FORMULA=E",
+        help="formation energies (eV/atom) to place above the hull",
+    ),
+    *CALCULATOR[1:-1],
+]
+EXPORT = [
+    opt("results", type=Path, help="run folder, or any file or folder of crystals"),
+    opt(
+        "--to",
+        type=Path,
+        required=True,
+        help="folder or .zip of CIFs (of POSCARs with --poscar), .extxyz, .db, .csv, .parquet, .json or .jsonl",
+    ),
+    opt("--poscar", action="store_true", help="POSCARs, not CIFs"),
+    opt("--relaxed", action="store_true", help="the relaxed crystals, where there are any"),
+    COLUMN,
 ]
 RELAX = [
     *CALCULATOR,
@@ -323,6 +359,7 @@ COMMANDS = dict(  # name -> (help, example, arguments)
                 help="of the encoder, made beforehand",
             ),
             WORKERS,
+            COLUMN,
         ],
     ),
     train=(
@@ -359,6 +396,16 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         "Compute the energies of crystals as they are.",
         "dpcdvae energy new --calculator emt",
         CALCULATOR,
+    ),
+    hull=(
+        "Read a convex hull, or compute one from crystals; place formation energies above it.",
+        "dpcdvae hull entries.json --at NaCl=-2.1",
+        HULL,
+    ),
+    export=(
+        "Write crystals, with ids, energies and results, in a format of other programs.",
+        "dpcdvae export new --to new.extxyz",
+        EXPORT,
     ),
     film=(
         "Write a trajectory as a page that plays off-line.",

@@ -6,7 +6,7 @@
 __all__ = ['JOB_FILES', 'RUN_FILES', 'cmd_energy', 'load_model', 'shows_progress', 'graph_of', 'clear', 'start_anew', 'cmd_data',
            'cmd_train', 'trained', 'sampling', 'job_done', 'relax_after', 'write_relaxed', 'cmd_reconstruct',
            'constraints_of', 'longer', 'cmd_generate', 'cmd_optimise', 'optimised', 'place_of', 'part_of',
-           'cmd_evaluate', 'cmd_relax', 'cmd_film', 'cmd_models']
+           'stability_of', 'cmd_evaluate', 'cmd_relax', 'hull_of', 'cmd_hull', 'cmd_export', 'cmd_film', 'cmd_models']
 
 # %% ../../nbs/cli/03_commands.ipynb #39d5d99e
 import csv
@@ -69,16 +69,21 @@ def cmd_data(a) -> tuple[str, dict]:  # text, record
     from dpcdvae.data.cache import save_crystals
     from dpcdvae.data.composition import dataset_summary
     from dpcdvae.data.datasets import read_source, source_files
-    from dpcdvae.data.files import write_rejected
+    from dpcdvae.data.files import Rejections, write_notes, write_rejected
 
-    how = dict(graph=a.graph, workers=a.workers, progress=shows_progress(a))
+    how = dict(graph=a.graph, workers=a.workers, progress=shows_progress(a), column=a.column)
     read = {k: read_source(a.source, split=k or None, **how) for k in source_files(a.source, None)}
     a.out.mkdir(parents=True, exist_ok=True)
-    lines, rejected = [], []
+    lines, rejected = [], Rejections()
     for split, (crystals, bad) in read.items():
         save_crystals(crystals, a.out / f"{split or 'all'}.safetensors", bad)
         rejected += bad
+        rejected.notes += bad.notes
         lines.append(f"{split or 'all'}: {dataset_summary(crystals)}")
+    if rejected.notes:
+        write_notes(rejected.notes, a.out / "notes.csv")
+        remarks = f"{len(rejected.notes)} remarks on what was merged or skipped"
+        lines.append(f"{remarks}, listed in {a.out / 'notes.csv'}")
     write_rejected(rejected, a.out / "rejected.csv")
     lines.append(f"{len(rejected)} rows rejected, listed in {a.out / 'rejected.csv'}")
     counts = {split or "all": len(crystals) for split, (crystals, _) in read.items()}
@@ -265,6 +270,24 @@ def part_of(source, split: str, a):  # a source that `evaluate` reads
     return files[0] if files else source
 
 
+def stability_of(a):  # a step of `evaluate`
+    "Make the step of an evaluation that relaxes crystals and places them above a hull, with the test set's."
+    from dpcdvae.energy.stability import add_stability, ceiling, stability, stability_text
+
+    how = dict(fmax=a.fmax, max_steps=a.max_steps, calculator=a.calculator, workers=a.workers)
+    how |= dict(progress=shows_progress(a), scheduler=a.scheduler, reference=part_of(a.reference, "train", a))
+
+    def extend(entries, rows, summary, out):
+        found, known = stability(entries, a.hull, out / "stability", **how), None
+        if a.test:
+            drawn = ceiling(part_of(a.test, "test", a), len(entries))
+            known = stability(drawn, a.hull, out / "stability_test", **how)
+        print(stability_text(found[1], known and known[1]))
+        return add_stability(rows, summary, found, known)
+
+    return extend
+
+
 def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     "Evaluate a folder of crystals."
     from dpcdvae.evaluation.evaluate import evaluate, evaluation_folder
@@ -276,6 +299,7 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     sets = (part_of(a.reference, "train", a), part_of(a.test, "test", a))
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
     more = dict(fingerprints=not a.quick, cutoffs=cutoffs, property=a.property, out=a.out)
+    more |= dict(column=a.column, extend=stability_of(a) if a.hull else None)
     found = evaluate(a.folder, *sets, **how, **more)
     out = Path(a.out or evaluation_folder(a.folder))
     end = f"all of it in {out / 'metrics.json'}, as a page in {out / 'report.html'}"
@@ -285,17 +309,56 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
 def cmd_relax(a) -> tuple[str, dict]:  # text, record
     "Relax crystals, or compute their energies as they are."
     from dpcdvae.energy.relax import energies, energy_table
+    from dpcdvae.evaluation.entries import read_crystals
 
     out, still = place_of(a.folder), a.command == "energy"
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
     how |= dict(max_steps=0) if still else dict(fmax=a.fmax, max_steps=a.max_steps, cell=not a.fixed_cell)
-    _, summary = energies(a.folder, out, a.calculator, **how)
+    _, summary = energies(read_crystals(a.folder, a.column), out, a.calculator, **how)
     rows = out / ("energies.csv" if still else "relaxed.csv")
     end = f"crystal by crystal in {rows}, in short in {out / 'energies.json'}"
     return f"{energy_table(summary)}\n{end}", summary
 
 
 cmd_energy = cmd_relax
+
+
+def hull_of(a):  # a hull of `energy.hull`
+    "Read a convex hull, or compute it from crystals."
+    from dpcdvae.energy.hull import hull_from_crystals, is_hull, read_hull
+
+    if is_hull(a.source):
+        return read_hull(a.source)
+    if a.out is None:
+        raise ValueError(f"{a.source} holds crystals: name a folder for their energies and hull with --out")
+    how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
+    return hull_from_crystals(a.source, a.out, a.calculator, a.max_steps if a.relax else 0, **how)
+
+
+def cmd_hull(a) -> tuple[str, dict]:  # text, record
+    "Read or compute a convex hull, and place formation energies above it."
+    hull = hull_of(a)
+    above = {formula: hull.above(formula, energy) for formula, energy in a.at}
+    lines = [f"{len(hull)} phases in {len(hull.systems)} chemical systems, {len(hull.elements)} elements"]
+    lines[0] += f"; {hull.about}"
+    for formula, energy in above.items():
+        known = energy is not None
+        words = (
+            f"{energy:+.4f} eV/atom above the hull"
+            if known
+            else "no mixture of known phases has its composition"
+        )
+        lines.append(f"{formula}: {words}")
+    return "\n".join(lines), dict(phases=len(hull), above_hull=above, out=a.out)
+
+
+def cmd_export(a) -> tuple[str, dict]:  # text, record
+    "Write crystals in a format of other programs."
+    from dpcdvae.evaluation.export import export
+
+    path, num, failed = export(a.results, a.to, poscar=a.poscar, relaxed=a.relaxed, column=a.column)
+    more = f"; {failed} rows hold no crystal that can be read" if failed else ""
+    return f"{num} crystals in {path}{more}", dict(path=path, crystals=num, failed=failed)
 
 # %% ../../nbs/cli/03_commands.ipynb #63da9e3b
 def cmd_film(a) -> tuple[str, dict]:  # text, record
