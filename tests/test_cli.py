@@ -34,10 +34,10 @@ def refused(capsys, *words) -> str:
 
 
 def test_names_are_those_of_the_library():
-    from dpcdvae.model.config import CHOICES
+    from dpcdvae.diffusion.samplers import SAMPLERS as samplers
     from dpcdvae.model.config import PRESETS as presets
 
-    assert set(PRESETS) == set(presets) and set(SAMPLERS) == set(CHOICES["sampler"])
+    assert set(PRESETS) == set(presets) and set(SAMPLERS) == {*samplers, "langevin"}
 
 
 def test_bare_it_shows_its_help(capsys):

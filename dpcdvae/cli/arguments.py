@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PRESETS', 'SAMPLERS', 'PARTS', 'SOURCE', 'MODEL', 'DATA', 'OUT', 'OVERWRITE', 'SEED', 'THREADS', 'WORKERS',
            'SCHEDULER', 'SAMPLING', 'PLACING', 'RELAXING', 'COLUMN', 'CRYSTALS', 'CALCULATOR', 'CONSTRAINTS', 'TALKING',
-           'TRAIN', 'RECONSTRUCT', 'GENERATE', 'OPTIMISE', 'EVALUATE', 'HULL', 'EXPORT', 'RELAX', 'COMMANDS', 'AFTER',
-           'suggestion', 'Parser', 'Formatter', 'Renamed', 'opt', 'renamed', 'parser']
+           'TRAIN', 'RECONSTRUCT', 'GENERATE', 'PREDICT', 'OPTIMISE', 'EVALUATE', 'HULL', 'EXPORT', 'RELAX', 'COMMANDS',
+           'AFTER', 'suggestion', 'Parser', 'Formatter', 'Renamed', 'opt', 'renamed', 'parser']
 
 # %% ../../nbs/cli/01_arguments.ipynb #5092600a
 import argparse
@@ -275,6 +275,27 @@ GENERATE = [
     *PLACING,
     *RELAXING,
 ]
+PREDICT = [
+    opt("formula", help="such as TiO2, with any number of formula units"),
+    opt("--model", default="mp-20", help="a pretrained model, or a folder"),
+    opt("--num", type=whole(1), default=50, metavar="N", help="candidates"),
+    OUT,
+    opt("--num-atoms", type=counts, metavar="N", help="atoms in the primitive cell: N, or MIN,MAX"),
+    opt("--space-group", type=whole(1, 231), metavar="N", help="look in this space group only"),
+    opt("--symmetry", choices=["free", "draw", "given"], help="draw, or given where a group is"),
+    opt(
+        "--steps",
+        type=whole(1),
+        metavar="N",
+        help="function evaluations (NFE); the model's choice if not given",
+    ),
+    SEED,
+    opt("--calculator", default="chgnet", help="chgnet, emt, or any of ASE: module:Name(setting=value)"),
+    opt("--max-steps", type=whole(0), default=200, metavar="N", help="of a relaxation"),
+    THREADS,
+    WORKERS,
+    OVERWRITE,
+]
 OPTIMISE = [
     MODEL,
     DATA,
@@ -331,7 +352,8 @@ EXPORT = [
         "--to",
         type=Path,
         required=True,
-        help="folder or .zip of CIFs (of POSCARs with --poscar), .extxyz, .db, .csv, .parquet, .json or .jsonl",
+        help="folder or .zip of CIFs (of POSCARs with --poscar), .extxyz, .db, .csv, .parquet, .json or "
+        ".jsonl",
     ),
     opt("--poscar", action="store_true", help="POSCARs, not CIFs"),
     opt("--relaxed", action="store_true", help="the relaxed crystals, where there are any"),
@@ -376,6 +398,11 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         "Generate new crystals.",
         "dpcdvae generate --model perov-5 --num 64 --out new --formula SrTiO3",
         GENERATE,
+    ),
+    predict=(
+        "Predict the structure of a formula: candidates of several sizes, relaxed, ranked by energy.",
+        "dpcdvae predict TiO2 --out titania --num 50",
+        PREDICT,
     ),
     optimise=(
         "Look for crystals with a lower property near given ones.",
