@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.anatomy import anatomy, ladder_table
+from benchmarks.cards import pack_or_update
 from benchmarks.energies import SMALL_GROUND, ground, ground_table, regained, trust, trust_table
 from benchmarks.gpu import gpu_table, measure_card
+from benchmarks.house import house, house_table
 from benchmarks.page import results_page
 from benchmarks.player import player_bench, player_table
 from benchmarks.speed import BENCH_DATA, bench
@@ -56,6 +58,8 @@ def main(argv=None):
             "gpu",
             "player",
             "page",
+            "pack",
+            "house",
         ],
     )
     p.add_argument("--data", nargs="+")
@@ -79,6 +83,8 @@ def main(argv=None):
     p.add_argument("--workers", type=int)
     p.add_argument("--samplers", nargs="+", default=SAMPLERS, help="calls: which")
     p.add_argument("--counts", nargs="+", type=int, default=CALLS, help="calls: how many")
+    p.add_argument("--name", help="pack: of the model")
+    p.add_argument("--results", nargs="*", default=[], help="pack: files of anatomy and generation")
     a = p.parse_args(argv)
     try:
         measure(p, a)
@@ -86,6 +92,13 @@ def main(argv=None):
         if os.environ.get("DPCDVAE_DEBUG"):
             raise
         p.exit(2, f"benchmarks {a.what}: {e}\n")
+
+
+def write_json(path: Path, result: dict) -> dict:  # the same
+    "Write a file of results."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def measure(p: argparse.ArgumentParser, a) -> None:
@@ -99,6 +112,7 @@ def measure(p: argparse.ArgumentParser, a) -> None:
         if a.what == "trust"
         else ["carbon_mini" if a.what == "ground" else "perov_mini"]
     )
+    packed = a.out
     a.out = (
         a.out
         or Path("results")
@@ -114,8 +128,14 @@ def measure(p: argparse.ArgumentParser, a) -> None:
         torch.set_num_threads(a.threads)
     warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # a crystal without symmetry is no news
+    if a.what == "pack":
+        folder = pack_or_update(a.run, a.name or p.error("pack needs --name"), a.results, packed)
+        size = (folder / "model.safetensors").stat().st_size / 1e6
+        return print(f"{folder}: {size:.1f} MB; its card is {folder / 'README.md'}")
     if a.what == "page":
         return print(atomic_write(Path("results/README.md"), results_page() + "\n"))
+    if a.what == "house":
+        return print(house_table(write_json(a.out, house())))
     if a.what == "trust":
         return print(
             trust_table(
@@ -263,6 +283,5 @@ def measure(p: argparse.ArgumentParser, a) -> None:
     print(a.out)
 
 
-#| exporti
-if __name__ == "__main__" and "__file__" in globals():
+if __name__ == "__main__":
     main()

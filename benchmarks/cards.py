@@ -5,11 +5,12 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
+from dpcdvae.cli.cards import read_card
 from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.metrics import show
 from dpcdvae.model.dpcdvae import DPCDVAE
-from dpcdvae.model.pretrained import ModelError, list_pretrained, model_folder
+from dpcdvae.model.pretrained import ModelError, model_folder
 
 _STAND_IN = "the **stand-in split**: the official validation file, divided 90/10 into training and validation, and half of the official test file; the official training file ({}) was not used"
 DATA = dict(
@@ -394,45 +395,11 @@ def add_results(
     return write_card(model_folder(name), card | read_results(card["name"], results))
 
 
-def read_card(name) -> dict:
-    "Read the card of a model in the box, or of a packed folder."
-    path = model_folder(name) / "card.json"
-    if not path.exists():
-        raise ModelError(f"{path.parent} has no card: pack it with dpcdvae pack")
-    return json.loads(path.read_text())
-
-
-def box_rows() -> list[tuple]:  # (name, data, training, size, match rate, RMS, new ones valid), words
-    "Gather one row a model in the box."
-    rows = []
-    for name, folder in list_pretrained().items():
-        c = read_card(folder)
-        t, free = c["training"], c.get("reconstruction", {}).get("free", [{}])[0].get("metrics", {})
-        rows.append(
-            (
-                name,
-                f"{t['data']}{'' if t['data'] in EMBEDDED else ' (stand-in split)'}, {t['num_train']:,} crystals",
-                f"{t['seconds'] / 60:.0f} min",
-                f"{c['bytes'] / 1e6:.1f} MB",
-                f"{show('match_rate', free['match_rate'])} of {free['match_rate']['total']}"
-                if free
-                else "not measured",
-                show("rms", free["rms"], False) if free else "not measured",
-                show("valid", c["generation"]["metrics"]["valid"]) if "generation" in c else "not measured",
-            )
-        )
-    return rows
-
-
-HEAD = ("model", "trained on", "for", "file", "held-out crystals matched", "RMS of matches", "new ones valid")
-
-
-def box_table() -> str:
-    return _table(HEAD, box_rows())  # markdown
-
-
-def box_text() -> str:  # plain, for a terminal
-    "Write what is in the box as aligned lines."
-    rows = [HEAD, *box_rows()]
-    width = [max(len(r[i]) for r in rows) for i in range(len(HEAD))]
-    return "\n".join("  ".join(x.ljust(w) for x, w in zip(r, width)).rstrip() for r in rows)
+def pack_or_update(run, name: str, results=(), folder=None) -> Path:
+    "Pack a finished run; without one, only bring the card of a packed model up to date."
+    if run:
+        return pack(run, name, results, folder)
+    known = read_card(folder or name)["name"]
+    if known != name:
+        raise ModelError(f"the model in {folder or name} is called {known}, not {name}")
+    return add_results(folder or name, results)

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.anatomy import ladder_table
 from benchmarks.energies import TRUSTED, _energy, ground_table, trust_table
 from benchmarks.gpu import gpu_table
+from benchmarks.house import house_table
 from benchmarks.player import player_table
 from benchmarks.speed_tables import bench_table
 from benchmarks.steering import steering_table
@@ -23,6 +24,8 @@ EMBEDDED = ("perov_mini", "carbon_mini")
 
 def made_by(name: str, r: dict) -> str:  # command
     "Name the command that makes a file of results again."
+    if r.get("name") == "house":
+        return "python -m benchmarks house"
     if r.get("name") == "player":
         return f"python -m benchmarks player --seed {r['seed']} --out results/{name}.json"
     data = (
@@ -88,6 +91,7 @@ SHOWN = {
     "presets": compare_table,
     "regained": _regained,
     "player": player_table,
+    "house": house_table,
     "priors": lambda r: prior_table(r),
     "switches": lambda r: switch_table(r),
     "generation": lambda r: generation_table(r),

@@ -102,12 +102,24 @@ def reverse_step(crystals: CrystalBatch, preset: str = "default", bf16: bool = T
     return step
 
 
+PEAK = """
+import resource
+import torch
+from benchmarks.speed import has_bf16, load_crystals, take, training_step
+
+gpu = torch.cuda.is_available()
+crystals = take(load_crystals({data!r}, split="train", progress=False), {batch_size})
+step = training_step(crystals.to("cuda" if gpu else "cpu"), {preset!r}, has_bf16())
+for _ in range(3):
+    step()
+resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(torch.cuda.max_memory_allocated() / 2**30 if gpu else resident / 2**20)
+"""
+
+
 def peak_memory(data, batch_size: int, preset: str = "default") -> float:  # GiB
     "Take three training steps in a fresh process and read its largest resident set, or the GPU's."
-    code = (
-        f"import resource, torch; from dpcdvae.speed import has_bf16, load_crystals, take, training_step; c = take(load_crystals({str(data)!r}, split='train', progress=False), {batch_size}); gpu = torch.cuda.is_available(); s = training_step(c.to('cuda' if gpu else 'cpu'), {preset!r}, has_bf16())\n"
-        "for _ in range(3): s()\nprint(torch.cuda.max_memory_allocated() / 2**30 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
-    )
+    code = PEAK.format(data=str(data), batch_size=batch_size, preset=preset)
     return float(
         subprocess.run(
             [sys.executable, "-c", code],
@@ -115,6 +127,7 @@ def peak_memory(data, batch_size: int, preset: str = "default") -> float:  # GiB
             text=True,
             check=True,
             env=dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads())),
+            cwd=Path(__file__).resolve().parents[1],
         ).stdout.split()[-1]
     )
 

@@ -10,7 +10,6 @@ _HOME = dict(
     load_crystals="data.datasets",
     NoiseSchedule="diffusion.schedules",
     Trajectory="diffusion.trajectory",
-    Film="diffusion.trajectory",
     DPCDVAE="model.dpcdvae",
     evaluate="evaluation.evaluate",
 )
@@ -18,6 +17,8 @@ __all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name):
+    if name == "Film":
+        return _aliases.find("film", name)
     if name not in _HOME:
         raise AttributeError(f"module 'dpcdvae' has no attribute {name!r}")
     from importlib import import_module

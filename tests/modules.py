@@ -4,10 +4,11 @@ from importlib import import_module
 
 
 class Modules:
-    "Read a name from the first module that has it; set it in every module that has it; deleting it brings the old values back."
+    "Read a name from the first module that has it; set it in every module that has it."
 
     def __init__(self, *names):
-        self.__dict__["modules"], self.__dict__["before"] = [import_module(n) for n in names], {}
+        self.__dict__["modules"] = [import_module(n) for n in names]
+        self.__dict__["originals"] = {}
 
     def __getattr__(self, name):
         for m in self.modules:
@@ -18,10 +19,11 @@ class Modules:
     def __setattr__(self, name, value):
         for m in self.modules:
             if hasattr(m, name):
-                self.before.setdefault((m, name), getattr(m, name))
+                self.originals.setdefault((m, name), getattr(m, name))
                 setattr(m, name, value)
 
     def __delattr__(self, name):
-        for (m, n), value in self.before.items():
-            if n == name:
-                setattr(m, n, value)
+        "Put back what was replaced: how monkeypatch undoes its work on a name that is not the object's own."
+        for m in self.modules:
+            if (m, name) in self.originals:
+                setattr(m, name, self.originals.pop((m, name)))

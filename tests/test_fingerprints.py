@@ -377,7 +377,7 @@ def test_reference_fingerprints_are_computed_once(tmp_path, monkeypatch):
 
 # ---- interrupted ----
 
-PROGRAM = "import sys, warnings; warnings.simplefilter('ignore')\nfrom dpcdvae.judgement import evaluate\nevaluate(sys.argv[1], sys.argv[2], workers=1, progress=False, fingerprints=True)"
+PROGRAM = "import sys, warnings; warnings.simplefilter('ignore')\nfrom dpcdvae.evaluation.evaluate import evaluate\nevaluate(sys.argv[1], sys.argv[2], workers=1, progress=False, fingerprints=True)"
 
 
 def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):

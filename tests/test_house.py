@@ -1,4 +1,4 @@
-"The house: imports go one way, notebooks and package agree, notebooks are clean, the import is light, the commands exist."
+"The architecture: imports go one way, notebooks and package agree, notebooks are clean, commands exist."
 
 import ast
 import json
@@ -7,17 +7,23 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from functools import lru_cache
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = [p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
-DOORS = {
-    ("film", "plot"),
-    ("film", "widgets"),
-    ("model", "generate"),
-}  # the only imports upward, inside functions: a film becomes a page or a player, a model generates
+from benchmarks.house import ROOT, Import, circles, exports, imports, modules, notebooks
+from benchmarks.house import cell_text as text
+from benchmarks.house import read_cells as cells
+
+NOTEBOOKS = notebooks(ROOT)
+BOOKS = dict(argvalues=NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.name}")
+CHAPTERS = dict(BOOKS, argvalues=[p for p in NOTEBOOKS if exports(p)])
+DOORS = {  # the only imports of our own upward, or inside functions; the command line loads lazily
+    ("diffusion.trajectory", "viz.page"),  # a trajectory becomes a page
+    ("diffusion.trajectory", "viz.player"),  # or is shown in a notebook
+    ("model.dpcdvae", "model.pretrained"),  # a model saves itself
+    ("model.dpcdvae", "generation.generate"),  # and generates
+}
 LIGHT = (
     "pymatgen",
     "ase",
@@ -31,143 +37,125 @@ LIGHT = (
     "torch_geometric",
     "matplotlib",
 )
-CORE = "lattice crystal neighbors schedule diffusion sampler film basis encoder heads gemnet denoiser prior model".split()
+CORE = ("crystal.", "diffusion.", "nn.", "model.config", "model.prior", "model.dpcdvae")
 
 
-def cells(path):
-    return json.loads(path.read_text())["cells"]
+@lru_cache
+def all_imports():
+    "Module -> imports of modules of the package."
+    return {m: imports(ROOT / f"dpcdvae/{m.replace('.', '/')}.py", m) for m in modules(ROOT)}
 
 
-def text(cell):
-    return "".join(cell["source"])
-
-
-def exports(path):
-    "The module that a notebook exports, if any."
-    found = [
-        m[1]
-        for c in cells(path)
-        if c["cell_type"] == "code" and (m := re.search(r"^#\|\s*default_exp\s+(\S+)", text(c), re.M))
-    ]
-    return found[0] if found else None
-
-
-def numbers():
-    "Module -> number of the notebook that makes it."
-    return {m: int(p.name.split("_")[0]) for p in NOTEBOOKS if (m := exports(p))}
-
-
-def package_names(tree):
-    "What `from dpcdvae import name` reaches: name -> module."
-    init = ast.parse((ROOT / "dpcdvae/__init__.py").read_text())
-    home = next(n.value for n in ast.walk(init) if isinstance(n, ast.Assign) and n.targets[0].id == "_HOME")
-    return {k.arg: k.value.value for k in home.keywords}
-
-
-def imports(tree):
-    "(module of the package, inside a function?) for every import of a sibling."
-    names, found = package_names(tree), []
-    inside = {
-        id(n)
-        for f in ast.walk(tree)
-        if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        for n in ast.walk(f)
+def test_every_module_has_a_folder_and_a_number_of_its_own():
+    place = modules(ROOT)
+    assert len(place) > 60 and len(set(place.values())) == len(place), "two chapters with one number"
+    files = {
+        p.relative_to(ROOT / "dpcdvae").with_suffix("").as_posix().replace("/", ".")
+        for p in (ROOT / "dpcdvae").glob("*/*.py")
+        if p.name != "__init__.py"
     }
-    for n in ast.walk(tree):
-        if isinstance(n, ast.ImportFrom):
-            base = "dpcdvae" + (f".{n.module}" if n.module else "") if n.level == 1 else n.module or ""
-            parts = base.split(".")
-            if parts[0] != "dpcdvae":
-                continue
-            got = (
-                [parts[1]]
-                if len(parts) > 1
-                else [names.get(a.name, a.name) for a in n.names if a.name != "__version__"]
-            )
-        elif isinstance(n, ast.Import):
-            got = [a.name.split(".")[1] for a in n.names if a.name.startswith("dpcdvae.")]
-        else:
-            continue
-        found += [(g, id(n) in inside) for g in got]
-    return found
+    assert files == set(place), f"without a notebook, or not exported: {sorted(files ^ set(place))}"
 
 
-def test_imports_go_one_way():
-    number, wrong = numbers(), []
-    assert len(number) >= 18 and len(set(number.values())) == len(number), (
-        "every module has a notebook and a number of its own"
-    )
-    for module, mine in number.items():
-        for other, in_function in imports(ast.parse((ROOT / f"dpcdvae/{module}.py").read_text())):
-            if other not in number:
-                wrong.append(f"{module} imports {other}, which no notebook makes")
-            elif number[other] >= mine and not (in_function and (module, other) in DOORS):
-                wrong.append(f"{module} ({mine:02d}) imports {other} ({number[other]:02d})")
-    assert not wrong, wrong
+def test_imports_go_down_the_folders_and_up_the_numbers():
+    place, wrong = modules(ROOT), []
+    for module, found in all_imports().items():
+        for one in found:
+            if one.target not in place:
+                wrong.append(f"{module} imports {one.target}, which no notebook makes")
+            elif place[one.target] >= place[module] and (module, one.target) not in DOORS:
+                wrong.append(f"{module} {place[module]} imports {one.target} {place[one.target]}")
+            elif place[one.target] >= place[module] and not one.inside:
+                wrong.append(f"{module} imports {one.target}, above it, when it is imported itself")
+    assert not wrong, "\n".join(wrong)
 
 
-def test_import_scanner_sees_every_form():
-    code = "from .a import x\nfrom dpcdvae.b import y\nimport dpcdvae.c\nfrom dpcdvae import toy\ndef f():\n    from dpcdvae.d import z\nimport torch\nfrom torch import nn"
-    assert sorted(imports(ast.parse(code))) == [
-        ("a", False),
-        ("b", False),
-        ("c", False),
-        ("crystal", False),
-        ("d", True),
+def test_imports_inside_functions_are_doors():
+    inner = {
+        (m, one.target)
+        for m, found in all_imports().items()
+        for one in found
+        if one.inside and m[:4] != "cli."
+    }
+    assert inner <= DOORS, f"import at the top of the module, or name a door: {sorted(inner - DOORS)}"
+
+
+def test_there_are_no_circles():
+    arrows = {m: {one.target for one in found if not one.inside} for m, found in all_imports().items()}
+    assert circles(arrows) == []
+    assert circles(dict(a={"b"}, b={"c"}, c={"a"}, d={"a"})) == [{"a", "b", "c"}]
+
+
+def test_import_scanner_sees_every_form(tmp_path):
+    code = """
+from .a import x
+from ..crystal import batch
+from ..crystal.lattice import y
+import dpcdvae.viz.page
+from dpcdvae import toy
+def f():
+    from dpcdvae.data.d import z
+import torch
+from torch import nn
+from dpcdvae import __version__
+"""
+    (tmp_path / "m.py").write_text(code)
+    assert sorted(imports(tmp_path / "m.py", "nn.m")) == [
+        Import("crystal.batch", False),
+        Import("crystal.batch", False),
+        Import("crystal.lattice", False),
+        Import("data.d", True),
+        Import("nn.a", False),
+        Import("viz.page", False),
     ]
 
 
-def test_schedule_denoiser_and_sampler_do_not_import_each_other():
-    top = {
-        m: {o for o, _ in imports(ast.parse((ROOT / f"dpcdvae/{m}.py").read_text()))}
-        for m in ("schedule", "sampler", "gemnet")
-    }
-    assert (
-        not top["schedule"]
-        and not top["sampler"] & {"schedule", "denoiser", "gemnet"}
-        and not top["gemnet"] & {"schedule", "sampler", "diffusion"}
-    )
+def test_schedules_networks_and_samplers_do_not_import_each_other():
+    targets = {m: {one.target for one in found} for m, found in all_imports().items()}
+    folders = {m: {t.split(".")[0] for t in found} for m, found in targets.items()}
+    for module, known in folders.items():
+        if module.startswith("nn."):
+            assert not targets[module] & {"diffusion.samplers", "diffusion.trajectory"}, module
+        if module.startswith("diffusion."):
+            assert not known & {"nn", "model"}, module
+        if module.startswith(("evaluation.", "energy.")):
+            assert not known & {"nn", "model", "generation", "diffusion"}, f"{module} knows models"
+    assert "diffusion.schedules" not in targets["diffusion.samplers"]
+
+
+def test_the_library_does_not_know_its_benchmarks():
+    for path in (ROOT / "dpcdvae").rglob("*.py"):
+        assert not re.search(r"^\s*(?:from|import) benchmarks\b", path.read_text(), re.M), path
 
 
 def test_notebooks_and_package_in_step(tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(
-        ROOT,
-        copy,
-        ignore=shutil.ignore_patterns(
-            ".venv",
-            ".git",
-            "data",
-            "runs",
-            "results",
-            "__pycache__",
-            "*.egg-info",
-            "node_modules",
-            ".benchmarks",
-            ".pytest_cache",
-            ".ipynb_checkpoints",
-        ),
-    )
-    for p in (copy / "dpcdvae").glob("*.py"):
-        if p.name != "__init__.py":
+    left = ".venv .git data runs results __pycache__ *.egg-info node_modules .pytest_cache .ipynb_checkpoints"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left.split()))
+    shutil.copytree(ROOT / "dpcdvae/data", copy / "dpcdvae/data", ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copytree(ROOT / "nbs/data", copy / "nbs/data")
+    shutil.copytree(ROOT / "nbs/results", copy / "nbs/results")
+    for p in (copy / "dpcdvae").rglob("*.py"):
+        if "AUTOGENERATED" in p.read_text():
             p.unlink()  # an orphan module would stay behind
     env = dict(os.environ, PYTHONPATH=str(copy), OMP_NUM_THREADS="1")
+    code = "from nbdev.doclinks import nbdev_export; nbdev_export()"
     done = subprocess.run(
-        [sys.executable, "-c", "from nbdev.doclinks import nbdev_export; nbdev_export()"],
-        cwd=copy,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
+        [sys.executable, "-c", code], cwd=copy, env=env, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    here, there = ({p.name: p.read_bytes() for p in (base / "dpcdvae").glob("*.py")} for base in (ROOT, copy))
-    assert set(here) == set(there)
+    read = lambda base: {
+        p.relative_to(base).as_posix(): p.read_bytes()
+        for p in (base / "dpcdvae").rglob("*.py")
+        if "__pycache__" not in p.parts
+    }
+    here, there = read(ROOT), read(copy)
+    assert set(here) == set(there), sorted(set(here) ^ set(there))
     differ = [n for n in sorted(here) if here[n] != there[n]]
     assert not differ, f"{', '.join(differ)}: not what the notebooks export; run make export"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", **BOOKS)
 def test_notebook_is_clean(path):
     book, raw = json.loads(path.read_text()), path.read_text()
     assert path.stat().st_size < 300_000, f"{path.stat().st_size} bytes"
@@ -184,12 +172,11 @@ def test_notebook_is_clean(path):
     assert not bad, bad
 
 
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if exports(p)], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", **CHAPTERS)
 def test_exporting_notebook_opens_with_its_module_title_and_subtitle(path):
     first, second, *_, last = cells(path)
-    assert (
-        first["cell_type"] == "code" and text(first).strip() == f"#| default_exp {path.stem.split('_', 1)[1]}"
-    )
+    module = f"{path.parent.name}.{path.stem.split('_', 1)[1]}"
+    assert first["cell_type"] == "code" and text(first).strip() == f"#| default_exp {module}"
     lines = [l for l in text(second).splitlines() if l.strip()]
     assert (
         second["cell_type"] == "markdown"
@@ -200,7 +187,7 @@ def test_exporting_notebook_opens_with_its_module_title_and_subtitle(path):
     assert "#| hide" in text(last) and "nbdev_export()" in text(last)
 
 
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if exports(p)], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", **CHAPTERS)
 def test_import_cells_hold_imports_only(path):
     "Otherwise nbdev runs too much when it documents the module."
     for c in cells(path):
@@ -221,10 +208,15 @@ def run(code, timeout=120):
 
 
 def test_import_is_light():
-    code = (
-        "import sys, time, torch\nheavy = %r\nbefore = {h for h in heavy if h in sys.modules}\nt = time.perf_counter()\nimport dpcdvae\nt = time.perf_counter() - t\n"
-        "print(t, *({h for h in heavy if h in sys.modules} - before))" % (LIGHT,)
-    )
+    code = f"""
+import sys, time, torch
+heavy = {LIGHT!r}
+before = {{h for h in heavy if h in sys.modules}}
+start = time.perf_counter()
+import dpcdvae
+seconds = time.perf_counter() - start
+print(seconds, *({{h for h in heavy if h in sys.modules}} - before))
+"""
     seconds = []
     for _ in range(3):
         t, *loaded = run(code).split()
@@ -245,7 +237,7 @@ sys.meta_path.insert(0, Blocked())
 try: import pymatgen
 except ImportError: print("blocked")
 import importlib
-for m in {CORE!r}: importlib.import_module("dpcdvae." + m)
+for m in {[m for m in modules(ROOT) if m.startswith(CORE)]!r}: importlib.import_module("dpcdvae." + m)
 from dpcdvae.crystal.batch import toy
 print(toy("SrTiO3").formulas()[0])
 from dpcdvae.model.dpcdvae import DPCDVAE
@@ -258,7 +250,7 @@ def test_names_of_the_package_mean_one_thing():
     code = """
 import dpcdvae, importlib
 first = {n: getattr(dpcdvae, n) for n in dpcdvae.__all__}
-import dpcdvae.train, dpcdvae.judgement
+import dpcdvae.model.training, dpcdvae.evaluation.evaluate
 from dpcdvae import evaluate
 again = {n: getattr(dpcdvae, n) for n in dpcdvae.__all__}
 print(*[n for n in first if first[n] is not again[n]], callable(evaluate))
@@ -288,9 +280,9 @@ def test_what_make_runs_exists():
     for f in re.findall(r"\b((?:tests|nbs|data)/[\w/]+\.(?:py|ipynb))", makefile):
         if not (ROOT / f).exists():
             missing.append(f)
-    for m in re.findall(r"-m dpcdvae\.(\w+)", makefile):
-        if not (ROOT / f"dpcdvae/{m}.py").exists():
-            missing.append(f"dpcdvae.{m}")
+    for m in re.findall(r"-m (benchmarks|dpcdvae)\b", makefile):
+        if not (ROOT / m / "__main__.py").exists():
+            missing.append(m)
     assert not missing, missing
 
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.cards import box_table, limits, pack, page, read_card, read_results, train_command
+from benchmarks.cards import limits, pack, page, read_card, read_results, train_command
 from dpcdvae.cli.arguments import parser
+from dpcdvae.cli.cards import pretrained_table
 from dpcdvae.cli.main import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.datasets import load_crystals
@@ -404,7 +405,7 @@ def test_loading_unpickles_nothing(monkeypatch):
 
 
 def test_the_table_names_every_model():
-    assert all(f"| {name} |" in box_table() for name in BOX)
+    assert all(f"| {name} |" in pretrained_table() for name in BOX)
 
 
 def test_a_card_takes_newer_results_and_the_weights_stay(tmp_path):

@@ -16,9 +16,10 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.symmetry.groups import SpaceGroup, sg_symbol_from_int_number
 
-from dpcdvae.data import atomic_write
-from dpcdvae.energy import energies
-from dpcdvae.metrics import Entry, space_group
+from dpcdvae.data.files import atomic_write
+from dpcdvae.energy.relax import energies
+from dpcdvae.evaluation.compare import space_group
+from dpcdvae.evaluation.entries import Entry
 
 MAX_ATOMS, MIN_ATOMS = 12, 2
 VOLUME = 5.0, 9.5                        # Å³ an atom at the start: from below diamond (5.7) to above graphite (8.8)

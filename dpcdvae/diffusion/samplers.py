@@ -133,6 +133,7 @@ def sample(
     given: Tensor
     | None = None,  # (N,3) fractional: noise these to the time `start` instead of starting from noise alone
     start: int | None = None,
+    constraint=None,  # what the coordinates obey: an object with start, noise, prediction and state
 ) -> tuple[Tensor, Tensor]:  # (N,3) fractional coordinates, (N,) atomic numbers
     "Run the reverse process from noise to crystals."
     if boundary not in BOUNDARIES:
@@ -160,9 +161,15 @@ def sample(
             mean_free(clean, batch, num_crystals) if process.recenter else clean
         ) + float(schedule.sigma[start]) * draw(0)
 
+    if constraint is not None:
+        x, unbound = constraint.start(x), draw
+        draw = lambda i: constraint.noise(unbound(i))
+
     def look(x, t):  # -> noise, clean coordinates, type logits
         pred = denoiser(x if boundary == "never" else wrap(x), t, z)
         eps = process.to_eps(pred.coords, t)
+        if constraint is not None:
+            eps = constraint.prediction(x, eps, float(schedule.sigma[t]))
         return (
             eps,
             process.to_x0(mean_free(x, batch, num_crystals) if process.recenter else x, eps, t),
@@ -193,6 +200,8 @@ def sample(
         else:
             x = step(schedule, t, s, x0, eps, noise)
         before = t, x0
+        if constraint is not None:
+            x = constraint.state(x, s)
         if boundary == "every":
             x = wrap(x)
         z = (

@@ -7,86 +7,47 @@ __all__ = ['best_match', 'metre', 'evaluate_reconstruction']
 
 # %% ../../nbs/evaluation/08_reconstruction.ipynb #1efc7157
 import time
-from collections import defaultdict
 from pathlib import Path
 
-from .compare import STOL, evaluate_crystal, match
+import numpy as np
+
+from .compare import STOL, evaluate_unmatched, match_crystals, write_chance
 from .entries import formula_of, read_crystals, structure_of
+from .matching import best_matches, reduce_crystals
 from .metrics import _finish, summarise_reconstruction
-from .parallel import Journal, _died, connect, entries_digest, parallel_map, time_limit
+from .parallel import Journal, _died, connect, entries_digest, parallel_map
 from .statistics import mean, rate
 from .validity import MetricsError
 
 # %% ../../nbs/evaluation/08_reconstruction.ipynb #5f8d1a90
 def best_match(
-    task,  # (true Structure, candidate Structures, seconds)
+    truth,
+    candidates: list,  # pymatgen Structures
 ) -> float | None:  # smallest RMS, in units of (V/n)^(1/3)
     "Find how well the best of some candidates matches a true crystal."
-    truth, candidates, seconds = task
-    best = None
-    try:
-        with time_limit(seconds):
-            for c in candidates:
-                try:
-                    rms = match(c, truth)
-                except TimeoutError:
-                    raise
-                except Exception:
-                    continue  # a pair pymatgen cannot compare
-                if rms is not None and (best is None or rms < best):
-                    best = rms
-    except TimeoutError:
-        pass
-    return best
+    rms = best_matches(reduce_crystals([truth]), reduce_crystals(candidates), symmetric=True)[0][0]
+    return float(rms) if np.isfinite(rms) else None
 
 
 def metre(
     truths: list,
-    preds: list,  # (formula, Structure), or None where there is no crystal
-    known=None,  # RMS already known for truth i against prediction i (None: nothing known)
-    max_pairs: int = 20_000,  # more pairs than this are not worth the wait
-    timeout: float = 60.0,
-    seed: int = 0,
-    **kw,
-) -> dict:  # metre, crmse; without a value beyond max_pairs
-    "Match every true crystal to the best prediction of its formula."
-    groups = defaultdict(list)
-    for j, p in enumerate(preds):
-        if p:
-            groups[p[0]].append(j)
-    others = [[j for j in groups[t[0]] if known is None or j != i] if t else [] for i, t in enumerate(truths)]
-    if (pairs := sum(map(len, others))) > max_pairs:
-        return {
-            k: dict(
-                value=None,
-                low=None,
-                high=None,
-                count=0,
-                total=len(truths),
-                note=f"{pairs:,} pairs of one formula, more than {max_pairs:,}: not computed",
-            )
-            for k in ("metre", "crmse")
-        }
-    todo = [i for i, o in enumerate(others) if o]
-    found = dict(
-        zip(
-            todo,
-            parallel_map(
-                best_match,
-                [(truths[i][1], [preds[j][1] for j in others[i]], timeout) for i in todo],
-                desc="METRe",
-                crashed=lambda task: None,
-                **kw,
-            ),
-        )
-    )
-    best = [
-        min((x for x in (found.get(i), known[i] if known else None) if x is not None), default=None)
-        for i in range(len(truths))
-    ]
+    preds: list,  # pymatgen Structures, or None where there is no crystal
+    known=None,  # RMS already known for truth i against prediction i (None: no match)
+    progress: bool = True,  # show a bar
+    seed: int = 0,  # of the bootstrap
+) -> dict:  # metre, crmse
+    "Match every true crystal to the best of all predictions of its composition."
+    from tqdm.auto import tqdm
+
+    best = np.array([np.inf if k is None else k for k in known or [None] * len(truths)], dtype=float)
+    rows = np.array([i for i, t in enumerate(truths) if t is not None], dtype=int)
+    a, b = (reduce_crystals([s for s in x if s is not None]) for x in (truths, preds))
+    with tqdm(desc="METRe", unit=" pairs", disable=not progress) as bar:
+        rms, _, num = best_matches(a, b, symmetric=True, progress=bar.update)
+    best[rows] = np.minimum(best[rows], rms)
+    found = rate([dict(hit=bool(np.isfinite(b))) for b in best], "hit")
     return dict(
-        metre=rate([dict(hit=b is not None) for b in best], "hit"),
-        crmse=mean([STOL if b is None else b for b in best], seed),
+        metre=found | dict(pairs=num), crmse=mean(np.where(np.isfinite(best), best, STOL).tolist(), seed)
     )
 
 # %% ../../nbs/evaluation/08_reconstruction.ipynb #b15aed28
@@ -121,13 +82,26 @@ def _same_names(preds, truths) -> dict:  # index of a prediction -> truth
     return {p.index: by_name[p.material_id] for p in preds if p.material_id in by_name}
 
 
-def _known(entry) -> tuple | None:  # (formula, Structure)
-    "Read one crystal and its formula, if it can be read."
+def _structure(entry):  # pymatgen Structure, or None
+    "Read one crystal, if it can be read."
     try:
-        s = structure_of(entry)
+        return structure_of(entry) if entry.source else None
     except Exception:
         return None  # its row has the reason
-    return s.composition.reduced_formula, s
+
+
+def _match_readable(rows, preds, truths, seed) -> None:
+    "Match the pairs of which both crystals can be read; a pair without a crystal matches nothing, in the true cell chance still does."
+    both = [
+        i
+        for i, r in enumerate(rows)
+        if preds[i] is not None and truths[i] is not None and not r.get("reason")
+    ]
+    pick = lambda values: [values[i] for i in both]
+    match_crystals(pick(rows), pick(preds), pick(truths), chance=False)
+    have = [i for i, t in enumerate(truths) if t is not None]
+    targets = [truths[i] for i in have]
+    write_chance([rows[i] for i in have], targets, seed)
 
 
 def _name(src) -> str:
@@ -150,11 +124,11 @@ def evaluate_reconstruction(
     pairs = _pair(read_crystals(pred), read_crystals(truth), _name(pred), _name(truth))
     log = journal and Journal(journal, entries_digest(*zip(*pairs), timeout=timeout))
     rows = parallel_map(
-        evaluate_crystal,
+        evaluate_unmatched,
         [(p, t, timeout) for p, t in pairs],
         workers,
         progress,
-        "match",
+        "crystals",
         _died,
         connect(scheduler),
         log,
@@ -163,17 +137,9 @@ def evaluate_reconstruction(
         known = {formula_of(e) for e in read_crystals(reference)} - {None}
         for r, (_, t) in zip(rows, pairs):
             r["twin"] = formula_of(t) in known
-    everyone = metre(
-        [_known(t) for _, t in pairs],
-        [_known(p) for p, _ in pairs],
-        [r.get("rms") for r in rows],
-        timeout=timeout,
-        seed=seed,
-        workers=workers,
-        progress=progress,
-        executor=connect(scheduler),
-        journal=log,
-    )
+    preds, truths = ([_structure(e) for e in column] for column in zip(*pairs))
+    _match_readable(rows, preds, truths, seed)
+    everyone = metre(truths, preds, [r.get("rms") for r in rows], progress, seed)
     if log:
         log.close()
     return _finish(

@@ -266,6 +266,7 @@ def denoise(
             s.sampler,
             spacing=s.spacing,
             last_noise=model.config.last_noise,
+            constraint=stats.constraint,
             **how,
             **dict(given=given.frac_coords, start=s.time(model.config.num_steps))
             if given is not None
@@ -290,7 +291,11 @@ def by_size(
     share = (stats.num_atoms[order].cumsum(0) - 1) // max_atoms
     parts = [order[share == k] for k in share.unique().tolist()]
     pick = lambda part: Stats(
-        stats.num_atoms[part], stats.lengths[part], stats.angles[part], stats.composition[part]
+        stats.num_atoms[part],
+        stats.lengths[part],
+        stats.angles[part],
+        stats.composition[part],
+        stats.constraint and stats.constraint[part],
     )
     done = CrystalBatch.cat(
         [

@@ -13,6 +13,12 @@ import torch
 
 from ..crystal.batch import CrystalBatch
 from ..data.files import atomic_write
+from dpcdvae.generation.constraints import (
+    Constraints,
+    check_constraints,
+    constrained_inputs,
+    merge_constraints,
+)
 from .decode import Films, Sampling, draw_block, encode_stats, formula_counts
 from .jobs import HEADER, _record, csv_text, open_job, rows_of, run_job
 from ..model.dpcdvae import DPCDVAE, check_size
@@ -71,16 +77,22 @@ def generate(
     progress: bool = False,
     block: int = 256,  # crystals decoded and written at a time; a job goes on at a whole block
     share: tuple[int, int] = (0, 1),  # (which, of how many) processes that share the folder
-    **sampling,  # fields of `Sampling`: sampler, steps, seed, tries, formula and others
+    constraints: Constraints = Constraints(),  # elements, formula, symmetry, cell, fixed sites
+    **sampling,  # fields of `Sampling`: sampler, steps, seed, tries, formula and others; or of `Constraints`
 ) -> Films | None:  # the crystals with their films; None: they are in the folder
     "Draw latent vectors and decode them."
     if num < 1:
         raise ValueError(f"the number of crystals must be at least 1, got {num}")
+    constraints, sampling = merge_constraints(constraints, sampling)
     s = Sampling(**sampling).fill(model)
     if s.start:
         raise ValueError("a new crystal has nothing to start from: start is for reconstruction")
+    if constraints:
+        s = check_constraints(model, s, constraints)
 
     def inputs(ids):
+        if constraints:
+            return *constrained_inputs(model, ids, s, constraints), None, [f"new-{i}" for i in ids.tolist()]
         z = draw_block(model, ids, s)
         wanted = s.formula and formula_counts(s.formula).to(z.device).expand(len(z), -1)
         stats = (
@@ -101,6 +113,12 @@ def generate(
         num if films is None and not out else films or 0,
         block,
         progress,
-        _record("generate", model, s, num),
+        _record(
+            "generate",
+            model,
+            s,
+            num,
+            **dict(constraints=dataclasses.asdict(constraints)) if constraints else {},
+        ),
         share,
     )

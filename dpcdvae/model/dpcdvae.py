@@ -62,8 +62,11 @@ class Stats:
     lengths: Tensor  # (B,3) Å
     angles: Tensor  # (B,3) degrees
     composition: Tensor  # (B,100) probabilities
+    constraint: object | None = None  # of new crystals: the atoms, and what their coordinates obey
 
     def types(self) -> Tensor:
+        if self.constraint is not None:
+            return self.constraint.atomic_numbers
         return counts_to_types(whole_counts(self.composition, self.num_atoms))  # (N,)
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #22b9a345

@@ -161,7 +161,7 @@ def from_pretrained(
         raise ModelError(
             f"{weights} does not fit config.json beside it: {str(e).splitlines()[1].strip()}"
         ) from None
-    model.card = Card(record.get("card", {}))
+    model.card, model.folder = Card(record.get("card", {})), folder
     if (page := folder / "README.md").exists():
         model.card.page = page.read_text(encoding="utf-8")
     return model.eval()

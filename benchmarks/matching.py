@@ -1,0 +1,245 @@
+"""Compare `dpcdvae.evaluation.matching` with pymatgen's StructureMatcher, pair by pair, and time both in one run.
+
+    python -m benchmarks.matching [--data ../shared/data] [--out results/matching.json] [--scale 1.0] [--seed 0]
+
+Blocks of pairs are judged by both; each finished block is written, and a run that was stopped goes on with the next.
+"""
+
+import argparse
+import json
+import platform
+import time
+import warnings
+from collections import defaultdict
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Lattice, Structure
+
+from dpcdvae.evaluation import matching
+
+SETS = ("perov_5", "mp_20", "carbon_24")
+KINDS = {"copies": 5, "random": 5, "formula": 30}  # blocks of each set at scale 1
+ROWS = 500  # pairs in a block of copies or random coordinates
+SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)  # Å, normal displacement of each atom along each axis
+FIT_EVERY = 20  # `fit` is asked for one pair in so many: it costs pymatgen a second search
+CLOSE = 1e-6  # equal RMS
+
+
+def read_set(data, name, split):  # DataFrame
+    "Read one split of a data set."
+    return pd.read_csv(Path(data) / name / f"{split}.csv.gz", usecols=["material_id", "cif"])
+
+
+def structure(cif):
+    "Read a CIF."
+    return Structure.from_str(cif, fmt="cif")
+
+
+def unimodular(rng, steps=3):  # (3,3) whole numbers with determinant 1 or -1
+    "Draw a change of basis."
+    matrix = np.eye(3, dtype=int)[rng.permutation(3)]
+    for _ in range(steps):
+        i, j = rng.choice(3, 2, replace=False)
+        matrix[i] += rng.integers(-1, 2) * matrix[j]
+    return matrix
+
+
+def disguised(crystal, sigma, rng):
+    "Write a crystal in another cell, order, origin, size and frame, its atoms moved and its lattice strained."
+    size = rng.choice([1, 1, 1, 2, 3])
+    matrix = unimodular(rng) @ np.diag(rng.permutation([1, 1, size]))
+    new = Structure.from_sites(crystal) * matrix if size > 1 else crystal * matrix
+    lattice = new.lattice.matrix @ (np.eye(3) + rng.normal(0, 0.02, (3, 3))) * rng.uniform(0.9, 1.1)
+    frame, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    order = rng.permutation(len(new))
+    moves = rng.normal(0, sigma, (len(new), 3)) @ np.linalg.inv(lattice)
+    coords = (new.frac_coords + moves)[order] + rng.random(3)
+    return Structure(Lattice(lattice @ frame), [new.species[k] for k in order], coords, to_unit_cell=True)
+
+
+def row_block(data, name, kind, block, rng):  # two lists of structures, pairs i, j
+    "Make a block of predictions with their targets."
+    frame = read_set(data, name, "test").sample(ROWS, random_state=block, replace=True)
+    truth = [structure(c) for c in frame.cif]
+    if kind == "random":
+        made = matching.random_placement(truth, seed=1000 + block)
+    else:
+        made = [disguised(t, rng.choice(SIGMAS), rng) for t in truth]
+    return made, truth, np.arange(ROWS), np.arange(ROWS)
+
+
+def formula_groups(data, name):  # formula -> rows, those with the most first
+    "Group a whole data set by reduced formula."
+    frame = pd.concat([read_set(data, name, s) for s in ("train", "val", "test")], ignore_index=True)
+    formula = frame.cif.str.extract(r"_chemical_formula_structural\s+(\S+)")[0]
+    groups = [g for _, g in frame.groupby(formula) if len(g) > 1]
+    return sorted(groups, key=len, reverse=True)
+
+
+def formula_block(data, name, block, blocks, rng, most=45):
+    "Take all pairs of crystals of one formula, of several formulas where they are few."
+    groups = formula_groups(data, name)[: 8 * blocks]
+    groups = (
+        [g.sample(most * most, replace=True, random_state=block)[:most] for g in groups]
+        if len(groups) == 1
+        else groups[block::blocks]
+    )
+    crystals, i, j = [], [], []
+    for group in groups:
+        some, at = group[:most], len(crystals)
+        crystals += [structure(c) for c in some.cif]
+        left, right = np.divmod(np.arange(len(some) ** 2), len(some))
+        i, j = [*i, *(left + at)], [*j, *(right + at)]
+    return crystals, crystals, np.array(i), np.array(j)
+
+
+def timed(fn):
+    "Run a function; processor seconds."
+    start = time.process_time()
+    result = fn()
+    return result, time.process_time() - start
+
+
+def ask_pymatgen(a, b, i, j, tolerances):  # rms (P,), infinite without a match
+    "Ask pymatgen's matcher, one pair at a time, its cache of reduced cells on."
+    judge = StructureMatcher(ltol=tolerances.ltol, stol=tolerances.stol, angle_tol=tolerances.angle_tol)
+    results = [judge.get_rms_dist(a[x], b[y]) for x, y in zip(i, j)]
+    return np.array([np.inf if r is None else r[0] for r in results])
+
+
+def ask_fit(a, b, i, j, tolerances):  # (P,) bool
+    "Ask pymatgen's `fit`."
+    judge = StructureMatcher(ltol=tolerances.ltol, stol=tolerances.stol, angle_tol=tolerances.angle_tol)
+    return np.array([judge.fit(a[x], b[y]) for x, y in zip(i, j)])
+
+
+def ask_ours(a, b, i, j, tolerances):
+    "Ask the matcher of this package, reduction included."
+    one = matching.reduce_crystals(a)
+    two = one if b is a else matching.reduce_crystals(b)
+    return matching.match_pairs(one, two, i, j, tolerances)
+
+
+def explain(a, b, theirs, tolerances):
+    "Name the cause of a disagreement, by giving our matcher pymatgen's own reduced cells."
+    cells = [
+        matching.reduce_crystals([StructureMatcher._get_reduced_structure(s)], primitive=False)
+        for s in (a, b)
+    ]
+    ours = matching.match_pairs(*cells, [0], [0], tolerances).rms[0]
+    if np.isfinite(ours) == np.isfinite(theirs) and (not np.isfinite(ours) or abs(ours - theirs) < CLOSE):
+        return "the primitive cell differs: a group of atoms at the edge of 0.25 Å, or another of several equally good cells"
+    if np.isfinite(ours) != np.isfinite(theirs):
+        return "at the edge of a tolerance"
+    if min(ours, theirs) < 1e-5:
+        return "pymatgen stops at the first RMS below 1e-5"
+    return "two assignments of nearly equal cost, another is found first"
+
+
+def judge_block(a, b, i, j, seed, tolerances=matching.FIELD):
+    "Compare both matchers on one block."
+    theirs, slow = timed(lambda: ask_pymatgen(a, b, i, j, tolerances))
+    ours, fast = timed(lambda: ask_ours(a, b, i, j, tolerances))
+    some = np.random.default_rng(seed).permutation(len(i))[: len(i) // FIT_EVERY]
+    fits = {}
+    for stol in (0.5, 0.3, 0.1):
+        fit = ask_fit(a, b, i[some], j[some], tolerances._replace(stol=stol))
+        fits[f"{stol:g}"] = {
+            "pairs": len(some),
+            "differ": int((fit != ours.fits(stol)[some]).sum()),
+            "fit": int(fit.sum()),
+        }
+    both = np.isfinite(theirs) & np.isfinite(ours.rms)
+    with np.errstate(invalid="ignore"):
+        gap = np.where(both, abs(theirs - ours.rms), 0)
+    verdict = np.isfinite(theirs) != np.isfinite(ours.rms)
+    causes = defaultdict(int)
+    for k in np.flatnonzero(verdict | (gap > CLOSE)):
+        causes[
+            ("verdict: " if verdict[k] else "RMS: ") + explain(a[i[k]], b[j[k]], theirs[k], tolerances)
+        ] += 1
+    return {
+        "pairs": len(i), "matched": int(both.sum()), "verdict_differs": int(verdict.sum()), "rms_differs": int((gap > CLOSE).sum()),
+        "largest_gap": float(gap.max()), "causes": dict(causes), "fit": fits, "seconds_pymatgen": slow, "seconds_ours": fast,
+    }  # fmt: skip
+
+
+def summarise(blocks):
+    "Add up the blocks of each set and kind."
+    total = {}
+    for key, r in blocks.items():
+        t = total.setdefault(
+            key.rsplit("/", 1)[0],
+            {
+                "pairs": 0,
+                "matched": 0,
+                "verdict_differs": 0,
+                "rms_differs": 0,
+                "largest_gap": 0.0,
+                "causes": {},
+                "fit": {},
+                "seconds_pymatgen": 0.0,
+                "seconds_ours": 0.0,
+            },
+        )
+        for k in ("pairs", "matched", "verdict_differs", "rms_differs", "seconds_pymatgen", "seconds_ours"):
+            t[k] += r[k]
+        t["largest_gap"] = max(t["largest_gap"], r["largest_gap"])
+        for cause, num in r["causes"].items():
+            t["causes"][cause] = t["causes"].get(cause, 0) + num
+        for stol, f in r["fit"].items():
+            t["fit"][stol] = {k: t["fit"].get(stol, {}).get(k, 0) + f[k] for k in f}
+    for t in total.values():
+        t["speedup"] = round(t["seconds_pymatgen"] / t["seconds_ours"], 1)
+        t["ms_a_pair"] = {k: round(1000 * t[f"seconds_{k}"] / t["pairs"], 4) for k in ("pymatgen", "ours")}
+    return total
+
+
+def main():
+    "Judge block after block."
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--data", default="../shared/data", help="folder of the data sets")
+    p.add_argument("--out", default="results/matching.json", help="file to write, and to go on from")
+    p.add_argument("--scale", type=float, default=1.0, help="share of the blocks to judge")
+    p.add_argument("--seed", type=int, default=0, help="seed of the disguises")
+    args = p.parse_args()
+    warnings.filterwarnings("ignore")
+    out = Path(args.out)
+    blocks = json.loads(out.read_text())["blocks"] if out.exists() else {}
+    about = {"seed": args.seed, "date": date.today().isoformat(), "processor": platform.processor() or platform.machine(), "threads": 1,
+             "versions": {k: version(k) for k in ("pymatgen", "pymatgen-core", "numpy", "scipy")}, "tolerances": matching.FIELD._asdict()}  # fmt: skip
+    matching.match(
+        *(Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [0.5, 0.4, 0.3]]) for _ in range(2))
+    )  # imports are not timed
+    for block in range(max(KINDS.values())):
+        for kind, num in KINDS.items():
+            for name in SETS:
+                key = f"{name}/{kind}/{block}"
+                if block >= max(1, round(num * args.scale)) or key in blocks:
+                    continue
+                rng = np.random.default_rng((args.seed, block, SETS.index(name)))
+                make = (
+                    formula_block(args.data, name, block, num, rng)
+                    if kind == "formula"
+                    else row_block(args.data, name, kind, block, rng)
+                )
+                blocks[key] = judge_block(*make, args.seed)
+                total = summarise(blocks)
+                out.with_suffix(".part").write_text(
+                    json.dumps({"about": about, "total": total, "blocks": blocks}, indent=1)
+                )
+                out.with_suffix(".part").replace(out)
+                r = blocks[key]
+                print(
+                    f"{key}: {r['pairs']} pairs, verdicts differ {r['verdict_differs']}, RMS {r['rms_differs']}, {r['seconds_pymatgen'] / r['seconds_ours']:.0f} times",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
