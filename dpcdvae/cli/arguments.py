@@ -105,7 +105,9 @@ def constraint_options(opt) -> list:
         opt("--space-group", type=whole(1, 231), help="number of the space group"),
         opt("--wyckoff", type=listed, default=(), help="element on each position of it: a:Na,b:Cl"),
         opt("--symmetry", choices=["free", "draw", "given"], help="draw: a space group for each crystal"),
-        opt("--fixed-site", type=site, action="append", default=[], metavar="EL,X,Y,Z", help="may be repeated"),
+        opt(
+            "--fixed-site", type=site, action="append", default=[], metavar="EL,X,Y,Z", help="may be repeated"
+        ),
         opt("--cell", type=numbers, help="a,b,c,alpha,beta,gamma"),
     ]
 

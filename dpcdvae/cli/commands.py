@@ -363,4 +363,3 @@ def cmd_models(a):
     from dpcdvae.cli.cards import pretrained_text, read_page
 
     print(read_page(a.name) if a.name else f"{pretrained_text()}\n\nthe card of one: dpcdvae models NAME")
-

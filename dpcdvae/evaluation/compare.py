@@ -122,7 +122,9 @@ def describe(
         composition_reason=c.reason,
         composition_kind=c.kind,
         valid=s.ok and c.ok,
-        **{f"composition_valid_{k}": composition_validity(structure, k).ok for k in SETTINGS if k != "icsd24"},
+        **{
+            f"composition_valid_{k}": composition_validity(structure, k).ok for k in SETTINGS if k != "icsd24"
+        },
     )
     if s.ok:
         row.update(
