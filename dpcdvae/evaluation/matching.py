@@ -320,7 +320,7 @@ def may_repeat(
     species: np.ndarray,  # (B,n) codes
     tol: float = PRIMITIVE_TOL,  # Å
 ) -> np.ndarray:  # (B,) bool; False is certain
-    "Tell which crystals of n atoms have an approximate period: one atom after another strikes translations off."
+    "Tell which crystals have an approximate period; one atom after another rules translations out."
     counts = (species[:, :, None] == species[:, None]).sum(-1)
     first = counts.argmin(1)
     rare = species == species[np.arange(len(species)), first][:, None]
@@ -389,7 +389,7 @@ def _codes(structure, index) -> np.ndarray:  # (n,)
         ) from None
     if len(codes) != len(structure) or any(site.species.num_atoms != 1 for site in structure):
         raise ValueError(
-            f"Crystal {index} ({structure.formula}) has disordered sites: only ordered crystals can be matched; order its sites first."
+            f"Crystal {index} ({structure.formula}) has disordered sites and cannot be matched; order its sites first."
         )
     return np.array(codes, dtype=int)
 
@@ -412,7 +412,7 @@ _compositions = {}  # sorted species of a cell -> number: equal across calls
 
 
 def _divide(
-    cells: list,  # lattice (3,3), frac_coords (n,3), species (n,) of each crystal; replaced where a smaller cell is found
+    cells: list,  # lattice (3,3), frac_coords (n,3), species (n,) of each crystal
     usable: np.ndarray,  # (B,) bool
 ) -> None:
     "Replace the cells that repeat themselves, in place."
@@ -573,7 +573,7 @@ def mean_lattices(
 
 # %% ../../nbs/evaluation/00_matching.ipynb #289ad03d
 class Candidates(NamedTuple):
-    "Ways to lay one crystal over another: a lattice mapping, its sign, and the atom on which the anchor falls."
+    "Ways to lay one crystal over another: a lattice mapping, its sign, the atom under the anchor."
 
     mapping: np.ndarray  # (C,)
     atom: np.ndarray  # (C,) of the first crystal
@@ -643,18 +643,26 @@ def _assign(
     return choice
 
 
+def _nearest_image(vectors, metric, images, needed) -> np.ndarray:  # (C,n,3)
+    "Take the shortest of the images that can be shorter."
+    near = IMAGES[needed]
+    along = vectors @ (metric @ near.T)
+    gain = images[:, None, needed] - 2 * abs(along)
+    best = gain.argmin(-1)[..., None]
+    turn = np.where(np.take_along_axis(gain, best, -1) < 0, np.sign(np.take_along_axis(along, best, -1)), 0)
+    return vectors - turn * near[best[..., 0]]
+
+
 def _residuals(
     vectors: np.ndarray,  # (C,n,3) fractional differences of paired atoms
     metric: np.ndarray,  # (C,3,3) Å^2
     images: np.ndarray,  # (C,13) Å^2
+    needed: np.ndarray,  # (13,) bool
     scale: np.ndarray,  # (C,) 1/Å
 ) -> np.ndarray:  # (C,n) displacements in units of (V/n)^(1/3)
     "Measure displacements through the nearest image, their mean removed."
-    along = vectors @ metric @ IMAGES.T
-    gain = images[:, None] - 2 * abs(along)
-    best = gain.argmin(-1)[..., None]
-    shift = np.where(np.take_along_axis(gain, best, -1) < 0, np.sign(np.take_along_axis(along, best, -1)), 0)
-    vectors = vectors - shift * IMAGES[best[..., 0]]
+    if needed.any():
+        vectors = _nearest_image(vectors, metric, images, needed)
     vectors = vectors - vectors.mean(1, keepdims=True)
     return np.sqrt(((vectors @ metric) * vectors).sum(-1).clip(0)) * scale[:, None]
 
@@ -715,15 +723,13 @@ def _measure(
     good = np.flatnonzero(allowed.any(1).all(0) & allowed.any(0).all(0))
     if len(good) < len(m):
         difference, allowed, m, here = difference[..., good], allowed[..., good], m[good], here[: len(good)]
-    metric, images = mean.metric[m], mean.images[m]
-    square = _square_distances(
-        difference, metric.astype(np.float32), images.astype(np.float32), mean.needed[m].any(0)
-    )
+    metric, images, needed = mean.metric[m], mean.images[m], mean.needed[m].any(0)
+    square = _square_distances(difference, metric.astype(np.float32), images.astype(np.float32), needed)
     choice = _assign(np.where(allowed, square, np.float32(_FORBIDDEN)))
     paired = allowed[np.arange(len(choice))[:, None], choice, here].all(0)
     vectors = one[:, choice, good] - two[:, :, good]
     vectors = _nearest(vectors[..., paired]).transpose(2, 1, 0)
-    return good[paired], _residuals(vectors, metric[paired], images[paired], mean.scale[m[paired]])
+    return good[paired], _residuals(vectors, metric[paired], images[paired], needed, mean.scale[m[paired]])
 
 # %% ../../nbs/evaluation/00_matching.ipynb #cd6e7471
 def _scaled(a, b, i, j) -> tuple:  # two (P,3,3) Å
@@ -822,7 +828,7 @@ def match_rows(
     tolerances: Tolerances = FIELD,
     species: bool = True,  # False: all atoms count as equal
 ) -> RowMatches:
-    "Match each prediction with its target, in either direction, in the given cells where reduction splits them."
+    "Match each prediction with its target, in either direction, in the given cells where need be."
     a, b = (reduce_crystals(x, species=species) for x in (pred, truth))
     if len(a) != len(b):
         raise ValueError(
