@@ -7,6 +7,7 @@ __all__ = ['PRIORS', 'StandardPrior', 'GaussianPrior', 'Block', 'bounded_steps',
            'describe_formula', 'choose', 'Formulas', 'FormulaPrior']
 
 # %% ../../nbs/model/00_prior.ipynb #d7707cfc
+import copy
 import time
 
 import torch

@@ -324,7 +324,8 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
     "Print what will be trained, before the first step."
     device = "GPU " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     threads = f"{torch.get_num_threads()} threads" if device == "CPU" else f"{trainer.world_size} devices"
-    limits = [f"{k.replace('_', ' ')} {v}" for k, v in facts.items() if k in ("max_time", "max_epochs")]
+    limits = [f"at most {facts['max_time']}"] * (facts["max_time"] != "None")
+    limits += [f"at most {facts['max_epochs']} epochs"] * (facts["max_epochs"] > 0)
     print(
         f"{facts['num_train']} crystals to train on, {facts['num_val']} to validate "
         f"({facts['num_test']} kept for tests); {facts['parameters']:,} parameters; {device}, {threads}, "
