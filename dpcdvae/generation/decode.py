@@ -67,7 +67,8 @@ class Sampling:
         "Complete with the model's own defaults, and check."
         if self.start is not None and not 0 < self.start <= 1:
             raise ValueError(
-                f"start is {self.start}: it must be above 0 and at most 1, the share of the noise levels to begin at"
+                f"start is {self.start}: it must be above 0 and at most 1, the share of the noise "
+                f"levels to begin at"
             )
         c = model.config.sampling
         chosen = lambda own, default: default if own is None else own
@@ -92,7 +93,8 @@ class Sampling:
         if (diffusion.process == "score") != (self.sampler == "langevin"):
             take = "take langevin" if diffusion.process == "score" else "take one of " + ", ".join(SAMPLERS)
             raise ValueError(
-                f"the sampler {self.sampler} does not fit a model with the {diffusion.process} process: {take}"
+                f"the sampler {self.sampler} does not fit a model with the {diffusion.process} "
+                f"process: {take}"
             )
         if diffusion.process == "score":
             check_langevin_steps(self.steps, diffusion.num_steps)
@@ -115,7 +117,8 @@ class Sampling:
             raise ValueError(f"num_candidates is {self.num_candidates}: it must be at least 1")
         if self.num_candidates > 1 and model.config.encoder.graph != "nearest":
             raise ValueError(
-                "num_candidates must be 1: what is made has no bonds yet, and this model's encoder (crystalnn) "
+                "num_candidates must be 1: what is made has no bonds yet, and this model's "
+                "encoder (crystalnn) "
                 "reads them"
             )
 
@@ -123,7 +126,8 @@ class Sampling:
         check_num_swaps(self.swap_species)
         if self.swap_species and not model.config.can_swap:
             raise ValueError(
-                "this model's latent vectors do not carry which elements surround which: swap_species must be 0"
+                "this model's latent vectors do not carry which elements surround which: "
+                "swap_species must be 0"
             )
         if not self.swap_species or model.environment_probe.fitted:
             return self
@@ -194,7 +198,8 @@ def draw_block(model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,D)
     "Draw latent vectors from the model's prior."
     if not model.prior.fitted:
         warnings.warn(
-            "this model's latent prior was never fitted (its training did not end): drawing from N(0, 1); resume the training, or call model.fit_prior with the training crystals"
+            "this model's latent prior was never fitted (its training did not end): drawing from "
+            "N(0, 1); resume the training, or call model.fit_prior with the training crystals"
         )
     noise = latent_noise(ids, model.prior.noise_dim, s.seed)
     return (
@@ -218,7 +223,7 @@ def force_stats(stats: Stats, target: CrystalBatch, force: tuple) -> Stats:
 def encode_stats(
     model: DPCDVAE, crystals: CrystalBatch, ids: Tensor, s: Sampling
 ) -> tuple[Tensor, Stats]:  # (B,D)
-    "Encode crystals and read from their latent vectors what a reconstruction begins with, or take it from the crystals where it is forced."
+    "Encode crystals, and read from z what a reconstruction begins with; forced quantities are the target's."
     z = encode_block(model, crystals, ids, s)
     known = crystals.num_atoms if {"num_atoms", "composition"} & set(s.force) else None
     return z, force_stats(model.decode_stats(z, known), crystals, s.force)

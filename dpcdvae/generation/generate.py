@@ -78,7 +78,7 @@ def generate(
     block: int = 256,  # crystals decoded and written at a time; a job goes on at a whole block
     share: tuple[int, int] = (0, 1),  # (which, of how many) processes that share the folder
     constraints: Constraints = Constraints(),  # elements, formula, symmetry, cell, fixed sites
-    **sampling,  # fields of `Sampling`: sampler, steps, seed, num_candidates, formula and others; or of `Constraints`
+    **sampling,  # fields of `Sampling` (sampler, steps, seed, num_candidates, formula ...) or of `Constraints`
 ) -> Films | None:  # the crystals with their films; None: they are in the folder
     "Draw latent vectors and decode them."
     if num < 1:

@@ -60,7 +60,8 @@ def resume_at(path: Path, num: int, block: int, header: list = HEADER) -> int:
     rows = list(csv.reader(io.StringIO(text, newline="")))
     if not rows or rows[0] != header:
         raise ValueError(
-            f"{path} is not a table of this job (its first line is not {','.join(header)}): choose another folder"
+            f"{path} is not a table of this job (its first line is not {','.join(header)}): "
+            f"choose another folder"
         )
     whole = [r for r in rows[1:] if len(r) == len(header)]
     if len(rows) > 1 and not text.endswith("\n") and len(rows[-1]) == len(header):

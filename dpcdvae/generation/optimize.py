@@ -212,13 +212,15 @@ def survey(
     "Train a head for a property that the crystals carry, and measure the training support."
     if property not in crystals.properties:
         raise ValueError(
-            f"the crystals carry no property {property!r}: they have {', '.join(sorted(crystals.properties)) or 'none'}"
+            f"the crystals carry no property {property!r}: they have "
+            f"{', '.join(sorted(crystals.properties)) or 'none'}"
         )
     check_size(model, crystals)
     known = crystals.properties[property].isfinite().nonzero().flatten()
     if len(known) < 20:
         raise ValueError(
-            f"{len(known)} of {len(crystals)} crystals have a value of {property}: at least 20 are needed to learn it"
+            f"{len(known)} of {len(crystals)} crystals have a value of {property}: at least 20 "
+            f"are needed to learn it"
         )
     crystals = crystals[known]
     mean, log_var = (

@@ -171,7 +171,7 @@ def _rename_old_weights(module, state, prefix, *args) -> None:
 
 
 class DPCDVAE(nn.Module):
-    """Crystal diffusion VAE with a DDPM on fractional coordinates (Ho et al., Mol. Phys. 2023; arXiv 2308.02165).
+    """Crystal diffusion VAE with a DDPM on fractional coordinates (Pakornchote 2024, arXiv 2308.02165).
 
     The paper's: encoder, latent, heads, process, denoiser, and the losses. Extensions, which `config.latent`
     switches on and the paper's presets leave off: skip connections of composition and cell (inside `latent`
