@@ -15,17 +15,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..crystal.batch import SYMBOLS, CrystalBatch
+from ..crystal.batch import SYMBOLS, CrystalBatch, Prediction, crystal_mean
 from ..crystal.lattice import minimum_image
 from ..crystal.rng import counter_normal
 from ..data.composition import composition_fractions
-from ..diffusion.processes import crystal_mean
 from dpcdvae.diffusion.samplers import (
     BOUNDARIES,
     SAMPLERS,
-    Prediction,
     check_langevin_steps,
-    get_step,
+    get_sampler,
     langevin,
     sample,
     time_grid,
@@ -99,7 +97,7 @@ class Sampling:
         if diffusion.process == "score":
             check_langevin_steps(self.steps, diffusion.num_steps)
         else:
-            get_step(self.sampler)
+            get_sampler(self.sampler)
             time_grid(self.time(diffusion.num_steps), self.steps, self.spacing, model.process.schedule)
 
     def _check_choices(self, model: DPCDVAE) -> None:
@@ -300,7 +298,7 @@ def denoise(
             last_noise=model.config.sampling.last_noise,
             constraint=stats.constraint,
             **how,
-            **dict(given=given.frac_coords, start=s.time(model.config.diffusion.num_steps))
+            **dict(x_init=given.frac_coords, t_init=s.time(model.config.diffusion.num_steps))
             if given is not None
             else {},
         )

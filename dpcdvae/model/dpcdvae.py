@@ -24,22 +24,17 @@ from ..crystal.lattice import lattice_from_parameters
 from ..crystal.rng import RandomSource, uniform_times
 from ..data.composition import composition_fractions, element_counts
 from ..data.scaler import LatticeScaler
-from dpcdvae.diffusion.processes import (
-    PROCESSES,
-    corrupt_types,
-    crystal_mean,
-    loss_weights,
-    type_noise_sigma,
-)
-from ..diffusion.schedules import make_schedule
+from ..diffusion.processes import PROCESSES, corrupt_types, loss_weights, type_noise_sigma
+from ..diffusion.schedules import log_snr_time, make_schedule
 from .config import Config, get_config
 from .prior import PRIORS
 from .species import LinearProbe
-from ..nn.denoiser import Denoiser, log_snr_time
+from ..nn.denoiser import Denoiser
 from ..nn.encoder import Encoder
 from ..nn.environment import LocalEnvironment
-from ..nn.heads import Heads, Latent, counts_to_types, kl_loss, sample_latent, whole_counts
-from ..nn.losses import composition_loss, lattice_loss, num_atoms_loss
+from ..nn.heads import Heads, Latent, counts_to_types, sample_latent, whole_counts
+from ..nn.losses import composition_loss, coord_loss, kl_loss, lattice_loss, num_atoms_loss, type_loss
+from ..nn.upgrade import upgrade_hook
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #d98a6a2b
 @dataclass(frozen=True)
@@ -197,21 +192,22 @@ class DPCDVAE(nn.Module):
         self.prior = make_prior(c)  # fitted after training
         self.bf16 = False
         self.register_load_state_dict_pre_hook(_rename_old_weights)
+        self.register_load_state_dict_pre_hook(upgrade_hook)  # reads weights of version 0.1
 
     def add_environment(self, dim: int) -> None:
         "Extension: add the descriptors of local environments, and the probe that reads them back from z."
         c = self.config.latent
-        self.environment = LocalEnvironment(dim, kinds=c.species_aware) if dim else None
+        self.environment = LocalEnvironment(dim, species_aware=c.species_aware) if dim else None
         self.environment_probe = LinearProbe(c.dim, dim) if c.species_aware else None  # fitted after training
 
     def connect_skips(self) -> None:
         "Extension: let what reads from z begin as the transpose of what writes into z."
         if self.config.latent.composition_skip:
-            self.heads.align(self.latent)
+            self.heads.init_from(self.latent)
         if self.environment:
-            self.denoiser.atoms.roles.align(self.latent, self.environment)
-        if self.denoiser.pairs:
-            self.denoiser.pairs.align(self.denoiser.atoms.roles, self.environment)
+            self.denoiser.atoms.site_decoder.init_from(self.latent, self.environment)
+        if self.denoiser.pair_decoder:
+            self.denoiser.pair_decoder.init_from(self.denoiser.atoms.site_decoder, self.environment)
 
     @property
     def device(self) -> torch.device:
@@ -246,13 +242,13 @@ class DPCDVAE(nn.Module):
         crystals: CrystalBatch,
         logits: Tensor,  # (B,100) of the composition head
         generator: RandomSource = None,
-    ) -> tuple[Tensor, Tensor]:  # (N,) Z, (N,) weight of each atom in the type loss
+    ) -> tuple[Tensor, Tensor]:  # (N,) Z, (N,) noise level of each atom
         "Draw atom types between the true ones and the composition head's, at a time of their own."
         c, batch = self.config.diffusion, crystals.batch
         s = uniform_times(len(crystals), c.num_steps, logits.device, generator)
         sigma = type_noise_sigma(s, c.num_steps, first=int(c.process == "score")).to(logits.dtype)[batch]
         guess = logits.detach().softmax(-1)[batch]
-        return corrupt_types(crystals.atomic_numbers, guess, sigma, generator), 1 / sigma
+        return corrupt_types(crystals.atomic_numbers, guess, sigma, generator), sigma
 
     def losses(
         self,
@@ -268,23 +264,21 @@ class DPCDVAE(nn.Module):
         if t is None:
             t = uniform_times(B, c.diffusion.num_steps, z.device, generator)
         noised = self.process.add_noise(crystals.frac_coords, t[batch], batch, B, generator, crystals.lattice)
-        noisy, weight = crystals.replace(frac_coords=noised.xt), None
+        noisy, sigma = crystals.replace(frac_coords=noised.xt), None
         if c.diffusion.types == "argmax":
-            types, weight = self.corrupt_atom_types(crystals, logits, generator)
+            types, sigma = self.corrupt_atom_types(crystals, logits, generator)
             noisy = noisy.replace(atomic_numbers=types)
         lattice = None  # the crystals' own
         if not c.losses.teacher_forcing:
             cell = self.scaler.inverse(scaled, crystals.num_atoms, clamp=True)
             lattice = lattice_from_parameters(*cell)
         pred = self.denoiser(noisy, z, t, lattice, self.bf16)
-        mean = lambda per_atom: crystal_mean(per_atom, batch, B)
-        type_loss = z.new_zeros(B)
-        if weight is not None:
-            target = crystals.atomic_numbers - 1
-            type_loss = mean(nn.functional.cross_entropy(pred.type_logits, target, reduction="none") * weight)
+        types_loss = z.new_zeros(B)
+        if sigma is not None:
+            types_loss = type_loss(pred.type_logits, crystals.atomic_numbers, sigma, batch, B)
         terms = dict(
-            coord=self.coord_weight[t] * mean((pred.coords - noised.target).square().sum(-1)),
-            type=type_loss,
+            coord=self.coord_weight[t] * coord_loss(pred.coords, noised.target, batch, B),
+            type=types_loss,
             num_atoms=num_atoms_loss(self.heads.num_atoms(z), crystals.num_atoms),
             lattice=lattice_loss(
                 scaled, self.scaler.transform(crystals.lengths, crystals.angles, crystals.num_atoms)

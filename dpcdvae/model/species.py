@@ -69,11 +69,11 @@ class SiteTable:
             1, rank.clamp_min(0), torch.arange(101, device=Z.device).expand(B, -1) * (there > 0)
         )
         self.counts = there.gather(1, self.elements).clamp_min(1) * (self.elements > 0)
-        key, kind = s.key(self.elements), s.kind(self.elements)  # (B,E,dim)
+        key, kind = s.element_key(self.elements), s.neighbor_key(self.elements)  # (B,E,dim)
         both = (key[:, :, None] * kind[:, None])[..., None, :] * (
-            s.gain * s.spread_kind.weight.T
+            s.pair_gain * s.pair_proj.weight.T
         )  # (B,E,E,S,dim)
-        alone = key[:, :, None] * s.spread.weight.T  # (B,E,R,dim)
+        alone = key[:, :, None] * s.radial_proj.weight.T  # (B,E,R,dim)
         self.keys = torch.cat([both.flatten(1, 3), alone.flatten(1, 2)], 1)
 
     def _pad(self, x: Tensor, n: int) -> Tensor:  # (N,...) -> (B,n,...)
