@@ -20,7 +20,7 @@ import torch
 
 from ..crystal.batch import CrystalBatch, tensor_digest
 from ..data.files import atomic_write
-from .decode import Films, Sampling, decode_block
+from .decode import Sampling, Trajectories, decode_block
 from ..model.dpcdvae import DPCDVAE
 
 # %% ../../nbs/generation/01_jobs.ipynb #6e477e6f
@@ -229,7 +229,7 @@ def _trajectories(recorder, made, targets, first: int, names, model: DPCDVAE, s:
     how = dict(model=model.config.preset, process=model.config.diffusion.process, **dataclasses.asdict(s))
     target = lambda i: None if targets is None else targets[i]
     return [
-        recorder.film(i, model.process, made[i], target(i), index=first + i, id=names[i], **how)
+        recorder.trajectory(i, model.process, made[i], target(i), index=first + i, id=names[i], **how)
         for i in sorted(recorder.frames)
     ]
 
@@ -245,7 +245,7 @@ def run_job(
     progress: bool = False,
     record: dict | None = None,
     share: tuple[int, int] = (0, 1),
-) -> Films | None:
+) -> Trajectories | None:
     "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
     job = Job(out, record or dict(kind="crystals"), num, block, share, progress=progress)
     out, kept, recorded = job.out, [], []
@@ -264,4 +264,4 @@ def run_job(
             kept.append(made)
             recorded.extend(new)
     if not out:
-        return Films(recorded, CrystalBatch.cat(kept))
+        return Trajectories(recorded, CrystalBatch.cat(kept))

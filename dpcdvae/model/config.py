@@ -63,7 +63,7 @@ class EncoderConfig(Part):
     graph: str = one_of("nearest", "nearest", "crystalnn")
     num_neighbors: int = 8
     num_blocks: int = 2
-    gine: bool = False  # paper's variant: a GINE network beside DimeNet++
+    gine: bool = False  # paper's variant: a GINE network next to DimeNet++
     gine_pool: str = one_of("max", "max", "mean")  # max, as released, or mean
     gine_distance: str = one_of("bare", "bare", "gaussian")  # one number, as released, or on a basis
     fusion: str = one_of("mlp", "mlp", "line")  # of DimeNet++ with GINE or atom count; mlp, as released

@@ -42,10 +42,10 @@ def fuse(model: DPCDVAE, backend: str = "inductor") -> DPCDVAE:
             torch.ones(8, device="cuda" if torch.cuda.is_available() else "cpu")
         )  # where the model will train, and is perhaps not yet
     except Exception as e:
-        said = (str(e) or type(e).__name__).splitlines()[0][:200]
+        reason = (str(e) or type(e).__name__).splitlines()[0][:200]
         raise ValueError(
             "the networks cannot be compiled here: torch.compile needs a C++ compiler (for instance g++) on "
-            f"a processor, Triton on a graphics card ({said})"
+            f"a processor, Triton on a graphics card ({reason})"
         ) from None
     for network in (model.denoiser.gemnet, model.encoder.dimenet):
         network.compile(dynamic=True, backend=backend)  # batches differ in atoms and bonds
@@ -399,18 +399,10 @@ def train(
         out, keeper, len(train_set), max_epochs=max_epochs, devices=devices, num_nodes=num_nodes
     )
     loader, keeper.val_loader = _loaders(train_set, val_set, config.training.batch_size, seed, trainer)
-    facts = dict(
-        data="given in memory" if isinstance(data, dict) else str(data),
-        num_train=len(train_set),
-        num_val=len(val_set),
-        num_test=num_test,
-        max_time=str(max_time),
-        max_epochs=max_epochs,
-        bf16=model.bf16,
-        compiled=compile,
-        parameters=num_trained(model),
-        machine=machine(),
-    )
+    facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=num_test)
+    facts |= dict(max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, compiled=compile)
+    facts |= dict(data="given in memory" if isinstance(data, dict) else str(data))
+    facts |= dict(parameters=num_trained(model), machine=machine())
     atomic_write(out / "run.json", json.dumps(dict(kind="train") | begun | facts, indent=1))
     if trainer.is_global_zero and not quiet:
         _announce(model, facts, trainer)
