@@ -505,7 +505,6 @@ def calls_plot(result: dict):  # -> a plotly figure
 
 def priors(data, run, num: int = 256, seed: int = 0) -> dict:
     "Fit each prior to a trained model, generate and judge."
-    from dataclasses import replace
 
     from dpcdvae.evaluation.generation import evaluate_generation
 
@@ -524,7 +523,7 @@ def priors(data, run, num: int = 256, seed: int = 0) -> dict:
         priors={},
     )
     for name in PRIORS:
-        model.config = replace(model.config, prior=name)
+        model.config = model.config.change(latent=dict(prior=name))
         torch.manual_seed(seed)
         model.prior = make_prior(model.config).to(model.device)
         start = time.time()

@@ -41,7 +41,7 @@ def shows_progress(a) -> bool:
 
 def graph_of(model) -> str:
     "Name the graph that a model's encoder reads."
-    return "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
+    return "crystalnn" if model.config.encoder.graph == "crystalnn" else "none"
 
 
 JOB_FILES = ("crystals.csv", "truth.csv", "run.json", "starts.csv", "films", "parts", "relaxed")
@@ -120,7 +120,7 @@ def trained(out: Path) -> tuple[str, dict] | None:  # text, record
 # %% ../../nbs/cli/03_commands.ipynb #f8b7b5c6
 def sampling(a) -> dict:
     "Collect the options of a job."
-    names = ("sampler", "steps", "spacing", "seed", "boundary", "arrange", "tries", "out")
+    names = ("sampler", "steps", "spacing", "seed", "boundary", "swap_species", "num_candidates", "out")
     more = dict(films=a.film, progress=shows_progress(a), share=a.share or launched())
     return {k: getattr(a, k) for k in names} | more
 
