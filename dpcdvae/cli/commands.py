@@ -35,7 +35,7 @@ def load_model(
 
 
 def shows_progress(a) -> bool:
-    "Decide whether to show bars: on a terminal, unless told to be quiet."
+    "Decide whether to show bars: on a terminal, unless --quiet is given."
     return sys.stderr.isatty() and not getattr(a, "quiet", False)
 
 
@@ -134,8 +134,8 @@ def job_done(a, num: int, what: str) -> tuple[str, dict]:  # text, record
     text = f"{num} crystals {what} into {made}; evaluate them with: dpcdvae evaluate {a.out}"
     record = dict(complete=True, crystals=num, path=str(made))
     if a.relax:
-        told, summary = relax_after(a)
-        text, record = f"{text}\n{told}", record | dict(relaxed=summary)
+        more, summary = relax_after(a)
+        text, record = f"{text}\n{more}", record | dict(relaxed=summary)
     return text, record
 
 
