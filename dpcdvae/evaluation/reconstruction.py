@@ -107,7 +107,7 @@ def _match_readable(rows, preds, truths, seed) -> None:
 
 
 def _name(src) -> str:
-    return str(src) if isinstance(src, (str, Path)) else "the list of crystals"
+    return str(src) if isinstance(src, (str, Path)) else getattr(src, "name", "the list of crystals")
 
 # %% ../../nbs/evaluation/08_reconstruction.ipynb #3449c00a
 def evaluate_reconstruction(
