@@ -25,11 +25,13 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest tests -q --durations=10
 	@printf '%s\n' nbs/*/*.ipynb nbs/*.ipynb | OMP_NUM_THREADS=1 xargs -P 2 -I BOOK sh -c 'said=$$($(BIN)/nbdev_test --path BOOK --n_workers 0 2>&1) && echo "BOOK passed" || { echo "$$said"; echo "BOOK failed"; exit 1; }'
 
+# a copy is opened, so that running it leaves the tracked notebook as it is; the configuration asks for no rebuild
 lab: $(STAMP)
-	@$(BIN)/jupyter lab nbs/tutorials/00_tour.ipynb
+	@mkdir -p runs/lab && cp -n nbs/tutorials/00_tour.ipynb runs/lab/tour.ipynb || true
+	@JUPYTER_CONFIG_PATH=$(CURDIR)/share/jupyter/config $(BIN)/jupyter lab runs/lab/tour.ipynb
 
 voila: $(STAMP)
-	@JUPYTER_PATH=share/jupyter $(BIN)/voila --template=offline nbs/tutorials/00_tour.ipynb
+	@JUPYTER_PATH=share/jupyter $(BIN)/voila --template=offline --progressive_rendering=True nbs/tutorials/00_tour.ipynb
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks --out results/bench.json

@@ -36,7 +36,8 @@ from dpcdvae.diffusion.samplers import SAMPLERS
 
 
 def main(argv=None):
-    "Measure speed, make a study, turn the switches, compare the paper's models, priors, samplers, energies, steer, take errors apart, or measure the film player."
+    """Measure speed, make a study, turn the switches, compare the paper's models, priors, samplers,
+    energies, steer, take errors apart, or measure the film player."""
     p = argparse.ArgumentParser("python -m benchmarks")
     p.add_argument(
         "what",

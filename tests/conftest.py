@@ -123,11 +123,11 @@ class Lab:
         (quiet / "notification.jupyterlab-settings").write_text(
             '{"fetchNews": "false", "checkForUpdates": false}'
         )
-        config = folder / "config/labconfig"
-        config.mkdir(parents=True)
-        (config / "page_config.json").write_text('{"buildCheck": false, "buildAvailable": false}')
         env = surroundings(folder) | dict(
             JUPYTER_CONFIG_DIR=str(folder / "config"),
+            JUPYTER_CONFIG_PATH=str(
+                ROOT / "share/jupyter/config"
+            ),  # as `make lab` has it: no offer to rebuild
             JUPYTERLAB_SETTINGS_DIR=str(folder / "settings"),
             JUPYTERLAB_WORKSPACES_DIR=str(folder / "spaces"),
         )
@@ -274,6 +274,7 @@ def voila(browser, tmp_path):
                 f"--port={port}",
                 "--Voila.ip=127.0.0.1",
                 "--template=offline",
+                "--progressive_rendering=True",
                 "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext",
             ],
             cwd=tmp_path / "work",

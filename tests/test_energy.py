@@ -161,12 +161,12 @@ def test_workers_do_not_change_energies(tmp_path):
 PROGRAM = """
 import os, signal, sys
 E = Modules('dpcdvae.energy.relax')
-real, done = E.relax, []
+real, done = E.relax_many, []
 def relax(*a, **k):
     if len(done)==2: os.kill(os.getpid(), signal.SIGKILL)
     done.append(1)
     return real(*a, **k)
-E.relax = relax
+E.relax_many = relax
 E.energies(sys.argv[1], sys.argv[1], "emt", workers=1, progress=False)
 """
 
@@ -177,8 +177,8 @@ def test_a_killed_relaxation_goes_on(tmp_path, monkeypatch):
         subprocess.run([sys.executable, "-c", PROGRAM, str(made)], capture_output=True).returncode == -9
         and not (made / "relaxed.csv").exists()
     )
-    real, calls = E.relax, []
-    monkeypatch.setattr(E, "relax", lambda *a, **k: calls.append(1) or real(*a, **k))
+    real, calls = E.relax_many, []
+    monkeypatch.setattr(E, "relax_many", lambda *a, **k: calls.append(1) or real(*a, **k))
     rows, summary = E.energies(made, made, "emt", **quiet)
     assert len(calls) == 2 and summary["num_converged"] == 4 and not (made / ".relaxing.jsonl").exists()
     assert alike(rows, E.energies(made, None, "emt", **quiet)[0])
@@ -188,7 +188,7 @@ def test_what_is_done_is_read_back_and_not_done_again(tmp_path, monkeypatch):
     made = folder(tmp_path, [copper(0.01 * i, 0.02) for i in range(3)])
     (made / "c9.cif").write_text("no crystal")
     rows, said = E.energies(made, made, "emt", **quiet)
-    monkeypatch.setattr(E, "relax_entry", lambda task: pytest.fail("relaxed again"))
+    monkeypatch.setattr(E, "relax_entries", lambda task: pytest.fail("relaxed again"))
     again, heard = E.energies(made, made, "emt", **quiet)
     told = lambda rows: [{k: v for k, v in r.items() if v not in ("", None)} for r in rows]
     assert (
@@ -207,7 +207,7 @@ def test_what_is_done_is_read_back_and_not_done_again(tmp_path, monkeypatch):
 
 def test_another_calculator_starts_anew(tmp_path, monkeypatch):
     made, calls = folder(tmp_path, [copper(0.01, 0.02)] * 2), []
-    real = E.relax
+    real = E.relax_many
     monkeypatch.setattr(
         E,
         "relax",
@@ -229,7 +229,7 @@ def test_commands(tmp_path, capsys):
     told = capsys.readouterr().out
     kept = json.loads((made / "energies.json").read_text())
     assert (
-        "2 of 2 came to rest; emt, ase " in told
+        "2 of 2 converged, 2 of them to a plausible crystal; emt, ase " in told
         and "meV/atom" in told
         and kept["settings"]["cell"] is False
         and kept["calculator"].startswith("emt, ase ")

@@ -39,9 +39,9 @@ def run(tmp_path_factory):
         "tiny",
         max_epochs=1,
         quiet=True,
-        num_blocks=1,
-        prior_steps=5,
-        batch_size=4,
+        denoiser=dict(num_blocks=1),
+        latent=dict(prior_steps=5),
+        training=dict(batch_size=4),
     )
     return folder
 
@@ -235,7 +235,7 @@ def test_results_go_into_the_card(run, tmp_path):
 
 
 def test_too_large_for_half_precision(tmp_path):
-    model = DPCDVAE(get_config("tiny", num_blocks=1, prior="standard"))
+    model = DPCDVAE(get_config("tiny", denoiser=dict(num_blocks=1), latent=dict(prior="standard")))
     with torch.no_grad():
         next(model.heads.parameters()).view(-1)[0] = 1e6
     with pytest.raises(ModelError, match="too large for half precision"):

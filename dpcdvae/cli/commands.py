@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RANKED', 'cmd_energy', 'load_model', 'cmd_data', 'cmd_train', 'waiting', 'relax_after', 'cmd_reconstruct',
            'constraints_of', 'cmd_generate', 'cmd_predict', 'rank_candidates', 'merge_alike', 'cmd_optimise',
-           'place_of', 'cmd_evaluate', 'cmd_relax', 'cmd_film', 'cmd_models']
+           'place_of', 'stability_of', 'cmd_evaluate', 'cmd_relax', 'cmd_hull', 'cmd_export', 'cmd_film', 'cmd_models']
 
 # %% ../../nbs/cli/02_commands.ipynb #dfd621e8
 import csv
@@ -33,22 +33,31 @@ def cmd_data(a):
     from dpcdvae.data.cache import save_crystals
     from dpcdvae.data.composition import dataset_summary
     from dpcdvae.data.datasets import read_source, source_files
-    from dpcdvae.data.files import write_rejected
+    from dpcdvae.data.files import Rejections, write_notes, write_rejected
 
     read = {
         split: read_source(
-            a.source, split=split or None, graph=a.graph, workers=a.workers, progress=sys.stderr.isatty()
+            a.source,
+            split=split or None,
+            graph=a.graph,
+            workers=a.workers,
+            progress=sys.stderr.isatty(),
+            column=a.column,
         )
         for split in source_files(a.source, None)
     }
     a.out.mkdir(parents=True, exist_ok=True)  # nothing is written before everything is read
-    rejected = []
+    rejected = Rejections()
     for split, (crystals, bad) in read.items():
         save_crystals(crystals, a.out / f"{split or 'all'}.safetensors", bad)
         rejected += bad
+        rejected.notes += bad.notes
         print(f"{split or 'all'}: {dataset_summary(crystals)}")
     write_rejected(rejected, a.out / "rejected.csv")
     print(f"{len(rejected)} rows rejected, listed in {a.out / 'rejected.csv'}")
+    if rejected.notes:
+        write_notes(rejected.notes, a.out / "notes.csv")
+        print(f"{len(rejected.notes)} remarks on what was merged or skipped, listed in {a.out / 'notes.csv'}")
 
 
 def cmd_train(a):
@@ -83,7 +92,8 @@ def cmd_train(a):
         else f"no finite validation loss; model in {a.out / 'last'}"
     )
     print(
-        f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} crystals/s, {best}"
+        f"{record['steps']} steps, {record['epochs']} epochs, {record['crystals_per_second']} "
+        f"crystals/s, {best}"
     )
 
 
@@ -107,13 +117,16 @@ def waiting(a) -> bool:
     "Say so where other processes still work on the same job."
     if more := (a.out / "parts").exists():
         print(
-            f"share {'/'.join(map(str, a.share or launched()))} is done; {a.out / 'crystals.csv'} is complete when all are"
+            f"share {'/'.join(map(str, a.share or launched()))} is done; {a.out / 'crystals.csv'} is "
+            f"complete when all are"
         )
     return more
 
 
 def relax_after(a) -> None:
-    "Relax what was made for a few steps, in a folder of its own that can be judged like the first; a crystal that cannot be relaxed stays as it was made."
+    """Relax what was made for a few steps, in a folder of its own that can be judged like the first.
+
+    A crystal that cannot be relaxed stays as it was made."""
     from dpcdvae.data.files import atomic_write
     from dpcdvae.energy.relax import energies, energy_table
     from dpcdvae.generation.jobs import HEADER, csv_text
@@ -141,7 +154,8 @@ def relax_after(a) -> None:
         if (a.out / name).exists():
             atomic_write(out / name, (a.out / name).read_bytes())
     print(
-        f"{energy_table(summary)}\nrelaxed for at most {a.relax} steps into {out}; judge them with: dpcdvae evaluate {out}"
+        f"{energy_table(summary)}\nrelaxed for at most {a.relax} steps into {out}; judge them with: "
+        f"dpcdvae evaluate {out}"
     )
 
 
@@ -152,7 +166,8 @@ def cmd_reconstruct(a):
     split = a.split or ("test" if "test" in source_files(a.data, None) else None)
     if split is None:
         print(
-            f"{a.data} has no test split: all of it is reconstructed, and what the model was trained on is no test of it",
+            f"{a.data} has no test split: all of it is reconstructed, and what the model was trained "
+            f"on is no test of it",
             file=sys.stderr,
         )
     graph = "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
@@ -170,7 +185,8 @@ def cmd_reconstruct(a):
     if waiting(a):
         return
     print(
-        f"{len(crystals)} crystals reconstructed into {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out}"
+        f"{len(crystals)} crystals reconstructed into {a.out / 'crystals.csv'}; judge them with: "
+        f"dpcdvae evaluate {a.out}"
     )
     if a.relax:
         relax_after(a)
@@ -283,7 +299,8 @@ def cmd_optimise(a):
     missing = sorted({"train", "test"} - set(source_files(a.data, None)))
     if missing:
         raise ValueError(
-            f"{a.data} has no {' split and no '.join(missing)} split: the property is learnt from the one, the search starts from the other"
+            f"{a.data} has no {' split and no '.join(missing)} split: the property is learnt from "
+            f"the one, the search starts from the other"
         )
     model = load_model(a.model)
     sets = {
@@ -309,8 +326,10 @@ def cmd_optimise(a):
         **{k: v for k in ("sampler", "steps", "spacing") if (v := getattr(a, k))},
     )
     print(
-        f"{a.property} is read from the latent vector to {said['held_out_mae']:.3g} (mean absolute error on held-out crystals; the mean alone: {said['mae_of_the_mean']:.3g})\n"
-        f"{len(sets['test'])} starts, {a.rounds} rounds each, in {a.out / 'crystals.csv'}; judge them with: dpcdvae evaluate {a.out} --test {a.data} --property {a.property}"
+        f"{a.property} is read from the latent vector to {said['held_out_mae']:.3g} (mean absolute "
+        f"error on held-out crystals; the mean alone: {said['mae_of_the_mean']:.3g})\n"
+        f"{len(sets['test'])} starts, {a.rounds} rounds each, in {a.out / 'crystals.csv'}; judge "
+        f"them with: dpcdvae evaluate {a.out} --test {a.data} --property {a.property}"
     )
 
 
@@ -319,9 +338,30 @@ def place_of(crystals: Path) -> Path:  # a folder
     return crystals if crystals.is_dir() else crystals.parent
 
 
+def stability_of(a, read):
+    "Make the step of an evaluation that relaxes crystals and places them above a hull, the test set's beside."
+    from dpcdvae.energy.stability import add_stability, ceiling, stability, stability_text
+
+    how = dict(
+        calculator=a.calculator, workers=a.workers, progress=sys.stderr.isatty(), scheduler=a.scheduler
+    )
+    how |= dict(reference=read(a.reference, "train"), fmax=a.fmax, max_steps=a.max_steps)
+
+    def extend(entries, rows, summary, out):
+        found = stability(entries, a.hull, out / "stability", **how)
+        known = None
+        if a.test:
+            drawn = ceiling(read(a.test, "test"), len(entries))
+            known = stability(drawn, a.hull, out / "stability_test", **how)
+        print(stability_text(found[1], known and known[1]))
+        return add_stability(rows, summary, found, known)
+
+    return extend
+
+
 def cmd_evaluate(a):
     from dpcdvae.data.datasets import load_crystals, source_files
-    from dpcdvae.evaluation.evaluate import evaluate
+    from dpcdvae.evaluation.evaluate import evaluate, evaluation_folder
     from dpcdvae.evaluation.fingerprints import CUTOFFS, cutoffs_for
     from dpcdvae.evaluation.metrics import text_table
 
@@ -351,15 +391,19 @@ def cmd_evaluate(a):
                 fingerprints=not a.quick,
                 cutoffs=cutoffs,
                 property=a.property,
+                extend=stability_of(a, read) if a.hull else None,
+                out=a.out,
+                column=a.column,
             )
         )
     )
-    out = place_of(a.folder)
+    out = a.out or evaluation_folder(a.folder)
     print(f"all of it in {out / 'metrics.json'}, as a page in {out / 'report.html'}")
 
 
 def cmd_relax(a):
     from dpcdvae.energy.relax import energies, energy_table
+    from dpcdvae.evaluation.entries import read_crystals
 
     out = place_of(a.folder)
     how = (
@@ -370,7 +414,7 @@ def cmd_relax(a):
     print(
         energy_table(
             energies(
-                a.folder,
+                read_crystals(a.folder, a.column),
                 out,
                 a.calculator,
                 workers=a.workers,
@@ -382,11 +426,47 @@ def cmd_relax(a):
         )
     )
     print(
-        f"crystal by crystal in {out / ('energies.csv' if a.command == 'energy' else 'relaxed.csv')}, in short in {out / 'energies.json'}"
+        f"crystal by crystal in "
+        f"{out / ('energies.csv' if a.command == 'energy' else 'relaxed.csv')}, in short in "
+        f"{out / 'energies.json'}"
     )
 
 
 cmd_energy = cmd_relax
+
+
+def cmd_hull(a):
+    from dpcdvae.energy.hull import hull_from_crystals, is_hull, read_hull
+
+    if is_hull(a.source):
+        hull = read_hull(a.source)
+    elif a.out is None:
+        raise ValueError(
+            f"{a.source} holds crystals: name a folder for their energies and their hull with --out"
+        )
+    else:
+        how = dict(workers=a.workers, progress=sys.stderr.isatty(), timeout=a.timeout, scheduler=a.scheduler)
+        hull = hull_from_crystals(a.source, a.out, a.calculator, a.max_steps if a.relax else 0, **how)
+    print(
+        f"{len(hull)} phases in {len(hull.systems)} chemical systems, {len(hull.elements)} elements; {hull.about}"
+    )
+    for formula, energy in a.at or []:
+        above = hull.above(formula, energy)
+        told = (
+            "no mixture of known phases has this composition"
+            if above is None
+            else f"{above:+.4f} eV/atom above the hull"
+        )
+        print(f"{formula}: {told}")
+
+
+def cmd_export(a):
+    from dpcdvae.evaluation.export import export
+
+    path, num, failed = export(a.results, a.to, poscar=a.poscar, relaxed=a.relaxed, column=a.column)
+    print(
+        f"{num} crystals in {path}" + (f"; {failed} rows hold no crystal that can be read" if failed else "")
+    )
 
 
 def cmd_film(a):
@@ -410,4 +490,3 @@ def cmd_models(a):
     from dpcdvae.cli.cards import pretrained_text, read_page
 
     print(read_page(a.name) if a.name else f"{pretrained_text()}\n\nthe card of one: dpcdvae models NAME")
-

@@ -17,13 +17,14 @@ from .commands import load_model
 def cmd_demo(a):
     from dpcdvae.data.datasets import load_crystals
     from dpcdvae.diffusion.trajectory import Trajectory
-    from dpcdvae.evaluation.evaluate import evaluate
+    from dpcdvae.evaluation.evaluate import evaluate, evaluation_folder
     from dpcdvae.model.training import is_finished, train
 
     begin, out = time.time(), a.out
     sets = {k: load_crystals("perov_mini", split=k, progress=False) for k in ("train", "val", "test")}
     print(
-        f"perov_mini: {', '.join(f'{len(v)} {k}' for k, v in sets.items())}; training `default`, a DP-CDVAE, for {a.max_time}",
+        f"perov_mini: {', '.join(f'{len(v)} {k}' for k, v in sets.items())}; training `default`, a "
+        f"DP-CDVAE, for {a.max_time}",
         flush=True,
     )
     if not is_finished(out / "train"):
@@ -57,7 +58,7 @@ def cmd_demo(a):
         evaluate(out / "generate", sets["train"], sets["test"], progress=False)["metrics"],
         evaluate(out / "box", sets["train"], progress=False)["metrics"],
     )
-    with open(out / "reconstruct" / "per_crystal.csv", newline="") as f:
+    with open(evaluation_folder(out / "reconstruct") / "per_crystal.csv", newline="") as f:
         judged = ["a match" if r["matched"] == "True" else "no match" for r in csv.DictReader(f)][:4]
     show = sorted(range(4), key=lambda i: judged[i])  # of the films there are, matches first
     show = [show[0], show[-1]]
@@ -82,7 +83,9 @@ def cmd_demo(a):
     print(summary_table(rec, gen, json.loads((out / "train" / "run.json").read_text()), box, boxed.card))
     listed = "\n         ".join(f"{path}  ({what})" for path, what in films)
     print(
-        f"\nfilms    {listed}\nreports  {out / 'reconstruct' / 'report.html'}\n         {out / 'generate' / 'report.html'}\nmodel    {out / 'train' / 'best'}\n{time.time() - begin:.0f} s in all"
+        f"\nfilms    {listed}\nreports  {evaluation_folder(out / 'reconstruct') / 'report.html'}\n         "
+        f"{evaluation_folder(out / 'generate') / 'report.html'}\nmodel    {out / 'train' / 'best'}\n"
+        f"{time.time() - begin:.0f} s in all"
     )
 
 

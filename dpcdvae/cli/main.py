@@ -32,7 +32,8 @@ def main(argv=None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            f"\nstopped; call the same command again{' with --resume' if a.command == 'train' else ''} to go on",
+            f"\nstopped; call the same command "
+            f"again{' with --resume' if a.command == 'train' else ''} to go on",
             file=sys.stderr,
         )
         return 130

@@ -83,7 +83,7 @@ def syntax_error(e: Exception, first_line: int = 0) -> RowError:
     found = SAID.match(str(e))
     where = f"line {int(found[1]) + first_line}: " if found else ""
     said = " ".join((found[2] if found else str(e)).split())[:160]
-    return RowError("cif", f"it cannot be parsed: {where}{said}")
+    return RowError("cif", f"it cannot be parsed as CIF: {where}{said}")
 
 
 def read_blocks(text: str) -> list:
@@ -184,9 +184,8 @@ def read_cell(tags: dict) -> np.ndarray:
         if not np.isfinite(x):
             raise RowError("lattice", f"_{name} is {text!r}, which is not a number")
         if x <= 0 or ("angle" in name and x >= 180):
-            raise RowError(
-                "lattice", f"_{name} is {x:g}; a cell has lengths above 0 and angles from 0 to 180 degrees"
-            )
+            what = "an angle of {:g} degrees" if "angle" in name else "a length of {:g} Å"
+            raise RowError("lattice", f"the cell has {what.format(x)} (_{name})")
     return cell
 
 # %% ../../nbs/data/02_cif.ipynb #50bd08a6
@@ -756,7 +755,7 @@ def cif_crystals(text: str) -> tuple[list, list[str]]:
                     "cif",
                     "no block has atoms (_atom_site_fract_x)"
                     if skipped
-                    else "it cannot be parsed: there is no data block",
+                    else "it cannot be parsed as CIF: there is no data block",
                 ),
             )
         ]

@@ -299,7 +299,9 @@ def ase_listing(path, data: bytes, kind: str) -> Listing:
 
 def db_row(row) -> tuple:
     "Take id, atoms and numbers from a row of ASE's data base."
-    values = row.key_value_pairs
+    values = row.key_value_pairs | {
+        k: v for k, v in row.data.items() if k in ID_COLUMNS and isinstance(v, str)
+    }
     ids = next((values[c] for c in ID_COLUMNS if c in values), None)
     numbers = {
         k: float(v)

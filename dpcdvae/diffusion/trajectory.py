@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'VERSION', 'KEY', 'TARGET', 'TrajectoryError', 'check_fields', 'Trajectory', 'patch', 'circular_mean',
-           'plain', 'read_safetensors', 'read_words', 'read_trajectory', 'facts', 'sparkline']
+           'cell_maps', 'plain', 'read_safetensors', 'read_words', 'read_trajectory', 'facts', 'sparkline']
 
 # %% ../../nbs/diffusion/03_trajectory.ipynb #879f3b9c
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -180,48 +181,95 @@ def circular_mean(
     return torch.atan2(angle.sin().mean(-2, keepdim=True), angle.cos().mean(-2, keepdim=True)) / (2 * math.pi)
 
 
-@patch
-def place_target(self: Trajectory) -> tuple[Tensor, Tensor]:  # (n,3) fractional, (n,) Z
-    "Lay the target over the last frame: origin, order of equal atoms and hand are free, as for any two pictures of one crystal."
+@lru_cache
+def _unimodular() -> Tensor:  # (6960,3,3) whole-number matrices of determinant 1 or -1 with entries -1, 0, 1
+    rows = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 9).double().view(-1, 3, 3)
+    return rows[torch.linalg.det(rows).abs().sub(1).abs() < 1e-6]
+
+
+def cell_maps(
+    lattice: Tensor,  # (3,3) rows a, b, c in Å
+    other: Tensor,  # (3,3) the cell whose axes may be chosen anew
+    ltol: float = 0.3,  # greatest difference of lengths, as a fraction
+    angle_tol: float = 10.0,  # greatest difference of angles, degrees
+) -> Tensor:  # (M,3,3) whole numbers, the first is the identity
+    "Find the choices of axes by which one cell looks like another, as pymatgen's matcher allows them."
+    every = _unimodular()
+    want, have = lattice.double(), every @ other.double()
+    length, size = want.norm(dim=-1), have.norm(dim=-1)
+    turned = lambda rows: rows @ rows.mT / (rows.norm(dim=-1)[..., None] * rows.norm(dim=-1)[..., None, :])
+    angle = turned(have).clamp(-1, 1).arccos() - turned(want).clamp(-1, 1).arccos()
+    near = ((size / length - 1).abs() < ltol).all(-1) & (angle.abs() < math.radians(angle_tol)).all((-2, -1))
+    same = (every == torch.eye(3).double()).all((-2, -1))
+    return torch.cat([every[same], every[near & ~same]])
+
+
+def _overlay(
+    last: Tensor,  # (n,3) fractional
+    placed: Tensor,  # (n,3) fractional, to be laid over `last`
+    lattice: Tensor,  # (3,3) Å
+    wrong: Tensor,  # (n,n) Å2, what a pair of unlike elements costs
+) -> tuple[float, Tensor, Tensor]:  # Å2, (n,3) `placed` in the order and at the origin found, (n,) order
+    "Pair atoms one to one, move the origin to the best place, and pair again."
     from scipy.optimize import linear_sum_assignment
 
+    shift = torch.zeros(1, 3).double()
+    for _ in range(2):
+        apart = minimum_image(last[:, None] - placed - shift)
+        order = torch.as_tensor(linear_sum_assignment((apart @ lattice).square().sum(-1) + wrong)[1])
+        delta = apart[torch.arange(len(order)), order]
+        shift = shift + delta.mean(0)
+        delta = delta - delta.mean(0)
+    cost = (delta @ lattice).square().sum() + wrong[torch.arange(len(order)), order].sum()
+    return float(cost), last - delta, order
+
+
+def _promising(
+    last: Tensor, placed: Tensor, lattice: Tensor, wrong: Tensor, num: int = 24
+) -> list[int]:  # numbers of the best (C,n,3) `placed`
+    "Rank ways of laying atoms over others by their nearest neighbours, origin free."
+    if len(placed) <= num:
+        return range(len(placed))
+    cost = []
+    for part in placed.split(max(1, 2_000_000 // len(last) ** 2)):
+        apart = minimum_image(last[:, None] - part[:, None])
+        nearest = ((apart @ lattice).square().sum(-1) + wrong).argmin(-1)
+        delta = apart.gather(2, nearest[..., None, None].expand(*nearest.shape, 1, 3))[:, :, 0]
+        cost.append(((delta - delta.mean(1, keepdim=True)) @ lattice).square().sum((1, 2)))
+    return torch.cat(cost).argsort()[:num].tolist()
+
+
+@patch
+def place_target(self: Trajectory) -> tuple[Tensor, Tensor]:  # (n,3) fractional, (n,) Z
+    """Lay the target over the last frame as the structure matcher does.
+
+    Free are the origin, the order of equal atoms, the hand, and the choice of the target's axes: places that
+    are equivalent by symmetry are no misses."""
     if self.target is None:
         raise TrajectoryError(
             "This film has no target, so there is no distance to it; only reconstructions have one."
         )
     if self.num_atoms != int(self.target.num_atoms):
         raise TrajectoryError(
-            f"The film has {self.num_atoms} atoms and its target {int(self.target.num_atoms)}; no distance is defined."
+            f"The film has {self.num_atoms} atoms and its target {int(self.target.num_atoms)}; "
+            "no distance is defined."
         )
-    last, here, frac, there = (
-        self.frac_unwrapped[-1].cpu().double(),
-        self.atomic_numbers[-1].cpu(),
-        self.target.frac_coords.cpu().double(),
-        self.target.atomic_numbers.cpu(),
-    )
+    last, here = self.frac_unwrapped[-1].cpu().double(), self.atomic_numbers[-1].cpu()
+    frac, there = self.target.frac_coords.cpu().double(), self.target.atomic_numbers.cpu()
     lattice = lattice_from_parameters(self.lengths[None].cpu().double(), self.angles[None].cpu().double())[0]
     wrong = 1e4 * (here[:, None] != there)  # Å2: first of all the right element
     rare = min(set(here.tolist()) & set(there.tolist()), key=lambda z: int((there == z).sum()), default=None)
-    anchors = (there == rare).nonzero().flatten().tolist() or range(len(there))
     start = (
-        int((here == rare).nonzero().flatten()[0]) if rare else 0
+        int((here == rare).nonzero()[0]) if rare else 0
     )  # an atom of the rarest element lies on one of its kind
-    found = []
-    for hand in (1, -1):
-        for anchor in anchors:
-            placed = hand * (frac - frac[anchor]) + last[start]
-            apart = minimum_image(last[:, None] - placed)
-            order = torch.as_tensor(linear_sum_assignment((apart @ lattice).square().sum(-1) + wrong)[1])
-            delta = apart[torch.arange(len(order)), order]
-            off = delta - delta.mean(0)
-            found.append(
-                (
-                    float((off @ lattice).square().sum() + wrong[torch.arange(len(order)), order].sum()),
-                    last - off,
-                    there[order],
-                )
-            )
-    return min(found, key=lambda f: f[0])[1:]
+    anchors = (there == rare).nonzero().flatten() if rare else torch.arange(len(there))
+    maps = torch.linalg.inv(cell_maps(lattice, self.target.lattice[0].cpu()))
+    maps = torch.cat([maps, -maps[:1]])  # the other hand, where the cells differ much
+    placed = (frac - frac[anchors][:, None])[:, None] @ maps + last[start]
+    placed = placed.flatten(0, 1)
+    tried = [_overlay(last, placed[k], lattice, wrong) for k in _promising(last, placed, lattice, wrong)]
+    _, where, order = min(tried, key=lambda x: x[0])
+    return where, there[order]
 
 
 @patch

@@ -369,7 +369,7 @@ def draw_counts(
 def unconstrained_counts(model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,100)
     "Draw the formulas that the same seed has without constraints."
     noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    return model.prior.formulas(torch.special.ndtr(noise[:, model.config.latent_dim :].double()))
+    return model.prior.formulas(torch.special.ndtr(noise[:, model.config.latent.dim :].double()))
 
 
 def wyckoff_counts(c: Constraints) -> Tensor:  # (100,)
@@ -448,7 +448,7 @@ def draw_latents(
 ) -> Tensor:  # (B*num,D)
     "Draw latent vectors for formulas and their symmetry."
     wide = lambda x: x.repeat_interleave(num, 0)
-    dim = model.config.latent_dim if prior is not None else model.prior.noise_dim
+    dim = model.config.latent.dim if prior is not None else model.prior.noise_dim
     noise = torch.stack(
         [counter_normal(s.seed, ids, torch.full_like(ids, k), -15, dim).float() for k in range(num)], 1
     ).flatten(0, 1)
@@ -546,9 +546,9 @@ def symmetry_prior_for(model: DPCDVAE, c: Constraints) -> SymmetryPrior | None:
 def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling:  # what sampling becomes
     "Refuse what this model cannot do, and turn off what would undo a constraint."
     config = model.config
-    if config.prior != "formula":
+    if config.latent.prior != "formula":
         raise ValueError(
-            f"this model's prior ({config.prior}) knows no formulas, which constraints are drawn by: train with prior=formula"
+            f"this model's prior ({config.latent.prior}) knows no formulas, which constraints are drawn by: train with latent.prior=formula"
         )
     if s.formula and (
         c.reduced_formula or c.wyckoff or c.required or c.allowed or c.forbidden or c.num_atoms
@@ -556,13 +556,13 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         raise ValueError(
             f"formula is {s.formula!r}, which says everything about the atoms: leave the other constraints on elements and numbers away"
         )
-    if (c.symmetry != "free" or c.fixed_sites) and config.process != "wrapped":
+    if (c.symmetry != "free" or c.fixed_sites) and config.diffusion.process != "wrapped":
         raise ValueError(
-            f"symmetry and fixed sites need the wrapped process, this model has {config.process}"
+            f"symmetry and fixed sites need the wrapped process, this model has {config.diffusion.process}"
         )
     if c.symmetry != "free" and s.boundary != "every":
         raise ValueError(f"boundary is {s.boundary}: a symmetric crystal is sampled with boundary every")
-    if config.types == "argmax" and (c.symmetry != "free" or c.fixed_sites):
+    if config.diffusion.types == "argmax" and (c.symmetry != "free" or c.fixed_sites):
         raise ValueError(
             "this model reads atom types off the network at every step: symmetry and fixed sites need types that are fixed"
         )

@@ -541,7 +541,7 @@ def fit_symmetry_prior(
     encoded = [model.encode(crystals[kept[i : i + batch_size]]) for i in range(0, len(kept), batch_size)]
     mean, log_var = (torch.cat(x) for x in zip(*encoded))
     torch.manual_seed(seed)
-    prior = SymmetryPrior(model.config.latent_dim)
+    prior = SymmetryPrior(model.config.latent.dim)
     found = fit_symbols(prior, labels, train_steps, seed) | dict(
         latent=fit_latents(prior, labels, mean, log_var, train_steps, seed)
     )

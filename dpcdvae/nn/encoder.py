@@ -9,9 +9,8 @@ __all__ = ['Bonds', 'bonds_from_neighbors', 'bonds_from_graph', 'DimeNetPP', 'GI
 import torch
 from torch import Tensor, nn
 
-from ..crystal.batch import CrystalBatch
+from ..crystal.batch import CrystalBatch, crystal_mean
 from ..crystal.neighbors import Neighbors, find_neighbors
-from ..diffusion.processes import crystal_mean
 from .basis import GaussianBasis, SphericalBasis, envelope
 
 # %% ../../nbs/nn/01_encoder.ipynb #04b95ef3
