@@ -26,7 +26,7 @@ def make(model, folder: Path, num: int, seed: int, constraints: Constraints) -> 
 def structures(folder: Path) -> list:  # pymatgen structures, None where none was made
     from dpcdvae.evaluation.entries import read_crystals, structure_of
 
-    return [structure_of(e) if e.source else None for e in read_crystals(folder)[0]]
+    return [structure_of(e) if e.source else None for e in read_crystals(folder)]
 
 
 def judge(made: list, test: list | None) -> dict:  # counts and distances
@@ -89,7 +89,7 @@ def relaxed(folder: Path, num: int, steps: int, calculator: str) -> dict:  # med
     from dpcdvae.energy.relax import energies
     from dpcdvae.evaluation.entries import read_crystals
 
-    entries = read_crystals(folder)[0][:num]
+    entries = read_crystals(folder)[:num]
     some = folder / "some"
     some.mkdir(exist_ok=True)
     for e in entries:
