@@ -114,11 +114,8 @@ def measure(p: argparse.ArgumentParser, a) -> None:
         else ["carbon_mini" if a.what == "ground" else "perov_mini"]
     )
     packed = a.out
-    a.out = (
-        a.out
-        or Path("results")
-        / f"{'bench' if a.what == 'speed' else f'ground-{Path(a.data[0]).name}' if a.what == 'ground' else a.what}.json"
-    )
+    kinds = dict(speed="bench", ground=f"ground-{Path(a.data[0]).name}" if a.data else "ground")
+    a.out = a.out or Path("results") / f"{kinds.get(a.what, a.what)}.json"
     for k, v in (
         SMALL_GROUND
         if a.what == "ground"

@@ -23,18 +23,19 @@ DATA = dict(
     f"{_STAND_IN.format('6,091 crystals')}",
     mp_20="MP-20 (Materials Project, CC BY 4.0), the **stand-in split**: a part of the official training "
     "and validation files and half of the official test file",
-    perov_mini="`perov_mini`, the set of computed perovskites that comes with the package (`data/perov_mini`)",
-    carbon_mini="`carbon_mini`, the set of carbon crystals from a random structure search with CHGNet that comes "
+    perov_mini="`perov_mini`, the computed perovskites that come with the package (`data/perov_mini`)",
+    carbon_mini="`carbon_mini`, carbon crystals from a random structure search with CHGNet that come "
     "with the package (`data/carbon_mini`)",
 )
 DATA_LIMITS = dict(
     perov_5="About one test crystal in five has a twin in the training set, with A and B swapped: the "
     "twin-free rate leaves them out.",
-    carbon_24="All crystals are carbon: composition costs nothing here, and validity by charges says nothing.",
+    carbon_24="All crystals are carbon: composition costs nothing, and validity by charges says nothing.",
     mp_20="One test crystal in ten has a formula that the training set has, too: the twin-free rate leaves "
     "them out.",
     perov_mini="The crystals are relaxed with CHGNet, not with DFT: they are there to learn with.",
-    carbon_mini="A hundred training crystals, relaxed with CHGNet, not with DFT: they are there to learn with.",
+    carbon_mini="A hundred training crystals, relaxed with CHGNet, not with DFT: they are there to "
+    "learn with.",
 )
 EMBEDDED = ("perov_mini", "carbon_mini")
 # on the official splits: match rates from tables of CDVAE and DP-CDVAE, new crystals from table 2 of CDVAE
@@ -239,6 +240,7 @@ def new_facts(card: dict) -> str:  # markdown
     from dpcdvae.evaluation.metrics import METRICS
 
     g, said = card["generation"], PUBLISHED.get(card["training"]["data"], {})
+    before = "" if g["run"] == card["name"] else "; measured before the weights were halved"
     return "\n".join(
         [
             _table(
@@ -257,7 +259,7 @@ def new_facts(card: dict) -> str:  # markdown
             "",
             f"{g['num_new']:,} crystals, seed {g['seed']}, compared with the test crystals of the same "
             f"split{'; property ' + g['property'] if g['property'] else ''}; cut-offs of coverage "
-            f"{tuple(g['cutoffs'])}{'' if g['run'] == card['name'] else '; measured before the weights were halved'}.",
+            f"{tuple(g['cutoffs'])}{before}.",
         ]
     )
 
@@ -286,7 +288,7 @@ def limits(card: dict) -> list[str]:
 
 def page(card: dict) -> str:  # markdown
     "Write a model's card for people."
-    name, kept = card["name"], []
+    name = card["name"]
     text = [
         f"# {name}",
         f"> A DP-CDVAE, trained on "

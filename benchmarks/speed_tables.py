@@ -184,7 +184,6 @@ def profile_table(result: dict) -> str:  # markdown
 
 def growth_plot(result: dict):  # -> a plotly figure
     "Plot cost against crystals in a batch and against atoms a cell, with the fitted power laws."
-    import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     overs = ("crystals in a batch", "atoms a cell")

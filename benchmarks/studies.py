@@ -411,8 +411,9 @@ COUNTS = (5, 10, 20, 50, 100, 200, 500, 999)
 def calls(
     data, run, out, samplers=SAMPLERS, counts=COUNTS, spacings=("uniform",), num: int = 256, seed: int = 0
 ) -> dict:
-    """Reconstruct held-out crystals with each sampler at each number of function evaluations (NFE), and write `out` after
-    each; what is there already is not done again."""
+    """Reconstruct held-out crystals with each sampler at each number of function evaluations (NFE).
+
+    `out` is written after each; what is there already is not done again."""
     from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 
     out, model = Path(out), load_model(run)
@@ -541,6 +542,9 @@ def priors(data, run, num: int = 256, seed: int = 0) -> dict:
     return result
 
 
+PRIOR_RATES = ("valid", "composition_valid", "structure_valid", "unique", "novel")
+
+
 def prior_table(path="results/priors.json") -> str:  # markdown
     "Put the priors into a table."
     r = json.loads(Path(path).read_text())
@@ -552,7 +556,7 @@ def prior_table(path="results/priors.json") -> str:  # markdown
     for name, m in r["priors"].items():
         rows.append(
             f"| {name} | "
-            f"{' | '.join(_rate(m[k]) for k in ('valid', 'composition_valid', 'structure_valid', 'unique', 'novel'))} "
+            f"{' | '.join(_rate(m[k]) for k in PRIOR_RATES)} "
             f"| {_rms(m['wdist_num_elements'])} | {_rms(m['wdist_density'])} g/cm³ | "
             f"{m['seconds_to_fit']} |"
         )
