@@ -22,7 +22,7 @@ from functools import lru_cache
 import gemmi
 import numpy as np
 
-from .cell import RawCrystal, lattice_matrix
+from .cell import FARTHEST, LONGEST, RawCrystal, lattice_matrix
 from .files import RowError
 
 # %% ../../nbs/data/02_cif.ipynb #8c4f9f07
@@ -83,7 +83,7 @@ def syntax_error(e: Exception, first_line: int = 0) -> RowError:
     found = SAID.match(str(e))
     where = f"line {int(found[1]) + first_line}: " if found else ""
     said = " ".join((found[2] if found else str(e)).split())[:160]
-    return RowError("cif", f"it cannot be parsed: {where}{said}")
+    return RowError("cif", f"it cannot be parsed as CIF: {where}{said}")
 
 
 def read_blocks(text: str) -> list:
@@ -178,15 +178,14 @@ def read_cell(tags: dict) -> np.ndarray:
         if missing:
             raise RowError("lattice", f"the cell's {what} are missing ({', '.join(missing)}); state them")
     cell = np.array([number(t) for t in texts])
-    if (cell > 0).all() and (cell[:3] < np.inf).all() and (cell[3:] < 180).all():
+    if (cell > 0).all() and (cell[:3] <= LONGEST).all() and (cell[3:] < 180).all():
         return cell
     for name, text, x in zip(LENGTHS + ANGLES, texts, cell):
         if not np.isfinite(x):
             raise RowError("lattice", f"_{name} is {text!r}, which is not a number")
-        if x <= 0 or ("angle" in name and x >= 180):
-            raise RowError(
-                "lattice", f"_{name} is {x:g}; a cell has lengths above 0 and angles from 0 to 180 degrees"
-            )
+        if x <= 0 or x > LONGEST or ("angle" in name and x >= 180):
+            what = "an angle of {:g} degrees" if "angle" in name else "a length of {:g} Å"
+            raise RowError("lattice", f"the cell has {what.format(x)} (_{name})")
     return cell
 
 # %% ../../nbs/data/02_cif.ipynb #50bd08a6
@@ -291,8 +290,8 @@ def site_coordinates(tags: dict) -> tuple[np.ndarray, np.ndarray]:
         frac = np.array(columns, dtype=float).T
     except (TypeError, ValueError):
         frac = np.array([[number(v) for v in c] for c in columns]).T
-    if not np.isfinite(frac).all():
-        k, axis = np.argwhere(~np.isfinite(frac))[0]
+    if not (np.abs(frac) <= FARTHEST).all():
+        k, axis = np.argwhere(~(np.abs(frac) <= FARTHEST))[0]
         said = (
             "is not stated"
             if columns[axis][k] is None
@@ -756,7 +755,7 @@ def cif_crystals(text: str) -> tuple[list, list[str]]:
                     "cif",
                     "no block has atoms (_atom_site_fract_x)"
                     if skipped
-                    else "it cannot be parsed: there is no data block",
+                    else "it cannot be parsed as CIF: there is no data block",
                 ),
             )
         ]
