@@ -18,7 +18,7 @@ from dpcdvae.cli.main import main
 from dpcdvae.energy import descent
 from dpcdvae.energy.calculators import ASEPotential
 from dpcdvae.energy.hull import make_hull, read_hull
-from dpcdvae.energy.stability import add_stability, stability, verdicts
+from dpcdvae.energy.stability import add_stability, place, stability, verdicts
 from dpcdvae.evaluation.validity import MetricsError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -518,7 +518,8 @@ def test_a_step_needs_to_fall_by_its_share_of_the_slope():
 
     before, slope, n = torch.tensor([-1.0]).double(), torch.tensor([-100.0]).double(), torch.tensor([1])
     falls = lambda e: bool(descent.falls(torch.tensor([e]).double(), before, slope, n))
-    assert not falls(-1.009) and falls(-1.011) and not falls(float("nan")) and not falls(-1.0)
+    assert not falls(-1.009) and falls(-1.011) and not falls(float("nan")) and not falls(-float("inf"))
+    assert not falls(-1.0)
     flat = lambda e: bool(descent.falls(torch.tensor([e]).double(), before, 0 * slope, n))
     assert flat(-1.0 + 1e-6) and not flat(-1.0 + 1e-5)
 
@@ -638,7 +639,7 @@ def test_hull_is_pymatgens():
 
 def test_sun_by_hand():
     new = dict(relaxed_unique=True, relaxed_novel=True)
-    above = [-0.2, 0.0, 0.05, 0.08, 0.0801, 0.1, 0.1001, None]
+    above = [-0.2, 0.0, 0.005, 0.08, 0.0801, 0.1, 0.1001, None]
     found = [verdicts(new | dict(energy_above_hull=a)) for a in above]
     assert [f["sun"] for f in found] == [f["stable"] for f in found] == [True] * 2 + [False] * 6
     assert [f["msun_08"] for f in found] == [True] * 4 + [False] * 4 and [f["msun"] for f in found] == [
@@ -652,6 +653,14 @@ def test_sun_by_hand():
     assert "sun" not in verdicts(dict(relaxed_unique=True, energy_above_hull=-1.0)), (
         "without a reference nothing is novel"
     )
+
+
+def test_only_what_converged_to_a_plausible_crystal_is_placed():
+    hull, row = make_hull(["Cu"], [0.0], dict(Cu=-1.0)), dict(formula="Cu", energy=-1.2, relaxed_energy=-1.3)
+    placed = lambda **how: place(row | how, hull)
+    assert placed(converged=True, plausible=True)["energy_above_hull"] == pytest.approx(-0.3)
+    assert placed(converged=True, plausible=False) == dict(hull_reason="implausible")
+    assert placed(converged=False, plausible=True) == dict(hull_reason="not relaxed")
 
 
 def test_whatever_fails_stays_in_the_denominator(tmp_path):
