@@ -38,15 +38,15 @@ _OLD = re.compile(r"(?<![^.])(" + "|".join(map(re.escape, RENAMED)) + ")")
 
 
 def upgrade_keys(
-    state: dict[str, Tensor],  # parameters and buffers by name, old or new
-) -> dict[str, Tensor]:  # the same tensors by their present names
+    state: dict[str, Tensor],  # name, old or new -> (...,n) parameter or buffer
+) -> dict[str, Tensor]:  # present name -> (...,n) the same tensor
     "Translate the names of weights that were saved before version 0.2."
     return {_OLD.sub(lambda m: RENAMED[m[1]], key): value for key, value in state.items()}
 
 # %% ../../nbs/nn/07_upgrade.ipynb #d5b826f0
 def upgrade_hook(
     module,  # the module that loads
-    state: dict[str, Tensor],  # changed in place
+    state: dict[str, Tensor],  # name -> (...,n) tensor; changed in place
     *args,  # prefix and the like, not needed
 ) -> None:
     "Translate old names before a module loads its weights: for `register_load_state_dict_pre_hook`."
