@@ -22,6 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..data.files import MIN_DISTANCE, atomic_write
+from ..data.parsers import plain_error
 from ..evaluation.entries import read_crystals, structure_of
 from ..evaluation.parallel import Journal, connect, entries_digest, parallel_map, time_limit
 from ..evaluation.statistics import mean, reasons
@@ -206,7 +207,7 @@ def relax_entry(task) -> dict:  # (Entry, calculator, settings, seconds) -> row
         raise  # the calculator is missing: for all of them
     except Exception as e:
         row.update(
-            converged=False, reason="failed while relaxed", detail=f"{type(e).__name__}: {e}"
+            converged=False, reason="failed while relaxed", detail=plain_error(e)
         )  # counted, never dropped
     return row | dict(seconds=round(time.perf_counter() - start, 3))
 
