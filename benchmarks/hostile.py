@@ -3,8 +3,8 @@
     python -m benchmarks.hostile --out results/hostile.json [--num 1000] [--seed 0]
 
 Each input is made of good crystals and one that is damaged: cut, doubled, swapped, renamed, huge, empty, NaN,
-negative, or with random bytes. It must never end in a traceback, never cost a good row, and never leave an output
-half-written."""
+negative, or with random bytes. It must never end in a traceback, never cost a good row, and never leave an
+output half-written."""
 
 import argparse
 import contextlib

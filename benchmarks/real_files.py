@@ -1,4 +1,4 @@
-"""CIFs that come inside installed Python packages, read by this one and by gemmi alone; what differs, one by one.
+"""CIFs that come inside installed packages, read by this one and by gemmi alone; what differs, one by one.
 
     python -m benchmarks.real_files --out results/real_files.json [FOLDER ...]
 
