@@ -84,7 +84,9 @@ def anatomy(
     ladder=LADDER,
     workers: int | None = 1,
 ) -> dict:
-    "Reconstruct held-out crystals, freely and with parts forced to the truth, and write `out` after each; what is there already is not done again."
+    """Reconstruct held-out crystals, freely and with parts taken from the target, and write `out` after each.
+
+    What is there already is not done again."""
     from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 
     out, model = Path(out), load_model(run)
@@ -162,7 +164,7 @@ def anatomy(
 
 
 def ladder_table(result: dict) -> str:  # markdown
-    "Put the readings into a table: a rung a part that is forced to the truth; all seeds together."
+    "Put the readings into a table: a rung a part that is taken from the target; all seeds together."
     parts = [
         k
         for k in PARTS
@@ -178,7 +180,10 @@ def ladder_table(result: dict) -> str:  # markdown
         joined = "".join(r["outcome"] for r in found)
         rms = [x for r in found for x in r["rms"] if x is not None]
         rows.append(
-            f"| {label}{', as ' + found[0]['same_as'] if 'same_as' in found[0] else ''} | {', '.join(str(r['seed']) for r in found)} | {100 * joined.count('m') / len(joined):.1f} % of {len(joined)} | {sum(rms) / len(rms) if rms else float('nan'):.3f} | "
+            f"| {label}{', as ' + found[0]['same_as'] if 'same_as' in found[0] else ''} | "
+            f"{', '.join(str(r['seed']) for r in found)} | "
+            f"{100 * joined.count('m') / len(joined):.1f} % of {len(joined)} | "
+            f"{sum(rms) / len(rms) if rms else float('nan'):.3f} | "
             + " | ".join(f"{100 * joined.count(k) / len(joined):.1f} %" for k in parts)
             + " |"
         )
@@ -186,7 +191,9 @@ def ladder_table(result: dict) -> str:  # markdown
 
 
 def match_by(result: dict, groups, reading: str = "free") -> dict:  # group -> rate, largest group first
-    "Give the match rate of each group of crystals, all seeds together; `groups`: one list of names a crystal."
+    """Give the match rate of each group of crystals, all seeds together.
+
+    `groups`: one list of names a crystal."""
     from dpcdvae.evaluation.statistics import rate
 
     found = {}

@@ -1,4 +1,4 @@
-"""What is in the box, how good it is, what limits it, and how to make it again"""
+"""Which models come pretrained, how good it is, what limits it, and how to make it again"""
 
 import json
 import shlex
@@ -12,23 +12,34 @@ from dpcdvae.evaluation.metrics import show
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.pretrained import ModelError, model_folder
 
-_STAND_IN = "the **stand-in split**: the official validation file, divided 90/10 into training and validation, and half of the official test file; the official training file ({}) was not used"
+_STAND_IN = (
+    "the **stand-in split**: the official validation file, divided 90/10 into training and validation, "
+    "and half of the official test file; the official training file ({}) was not used"
+)
 DATA = dict(
-    perov_5=f"Perov-5 (Castelli 2012, Computational Materials Repository), {_STAND_IN.format('11,356 crystals')}",
-    carbon_24=f"Carbon-24 (Pickard 2020, Materials Cloud 2020.0026, CC BY 4.0), {_STAND_IN.format('6,091 crystals')}",
-    mp_20="MP-20 (Materials Project, CC BY 4.0), the **stand-in split**: a part of the official training and validation files and half of the official test file",
+    perov_5=f"Perov-5 (Castelli 2012, Computational Materials Repository), "
+    f"{_STAND_IN.format('11,356 crystals')}",
+    carbon_24=f"Carbon-24 (Pickard 2020, Materials Cloud 2020.0026, CC BY 4.0), "
+    f"{_STAND_IN.format('6,091 crystals')}",
+    mp_20="MP-20 (Materials Project, CC BY 4.0), the **stand-in split**: a part of the official training "
+    "and validation files and half of the official test file",
     perov_mini="`perov_mini`, the set of computed perovskites that comes with the package (`data/perov_mini`)",
-    carbon_mini="`carbon_mini`, the set of carbon crystals from a random structure search with CHGNet that comes with the package (`data/carbon_mini`)",
+    carbon_mini="`carbon_mini`, the set of carbon crystals from a random structure search with CHGNet that comes "
+    "with the package (`data/carbon_mini`)",
 )
 DATA_LIMITS = dict(
-    perov_5="About one test crystal in five has a twin in the training set, with A and B swapped: the twin-free rate leaves them out.",
+    perov_5="About one test crystal in five has a twin in the training set, with A and B swapped: the "
+    "twin-free rate leaves them out.",
     carbon_24="All crystals are carbon: composition costs nothing here, and validity by charges says nothing.",
-    mp_20="One test crystal in ten has a formula that the training set has, too: the twin-free rate leaves them out.",
-    perov_mini="The crystals are at rest in CHGNet, not in DFT: they are there to learn with.",
-    carbon_mini="A hundred training crystals, at rest in CHGNet, not in DFT: they are there to learn with.",
+    mp_20="One test crystal in ten has a formula that the training set has, too: the twin-free rate leaves "
+    "them out.",
+    perov_mini="The crystals are relaxed with CHGNet, not with DFT: they are there to learn with.",
+    carbon_mini="A hundred training crystals, relaxed with CHGNet, not with DFT: they are there to learn with.",
 )
 EMBEDDED = ("perov_mini", "carbon_mini")
-PUBLISHED = dict(  # on the official splits: match rates from tables of CDVAE and DP-CDVAE, new crystals from table 2 of CDVAE (arXiv 2110.06197)
+# on the official splits: match rates from tables of CDVAE and DP-CDVAE, new crystals from table 2 of CDVAE
+# (arXiv 2110.06197)
+PUBLISHED = dict(
     perov_5=dict(
         match="CDVAE 97.5 % (RMS 0.0156), DP-CDVAE 90.0 %",
         structure_valid="100 %",
@@ -58,7 +69,7 @@ PARTS = dict(
     l="lattice out of tolerance",
     s="right places, wrong species",
     x="atoms out of place",
-    f="could not be judged",
+    f="could not be evaluated",
 )
 
 
@@ -151,12 +162,14 @@ def training_facts(card: dict) -> str:  # markdown
         ("crystals", f"{t['num_train']:,} for training, {t['num_val']:,} for validation"),
         (
             "training",
-            f"{t['seconds'] / 60:.0f} minutes, {t['steps']:,} steps, {t['epochs']} epochs, {t['crystals_seen']:,} crystals seen, seed {t['seed']}",
+            f"{t['seconds'] / 60:.0f} minutes, {t['steps']:,} steps, {t['epochs']} epochs, "
+            f"{t['crystals_seen']:,} crystals seen, seed {t['seed']}",
         ),
         ("machine", f"{m['threads']} thread(s) of {m['gpu'] or m['processor']}, torch {m['torch']}"),
         (
             "model",
-            f"preset `{t['preset']}`{''.join(f', {k}={v}' for k, v in t['changes'].items())}; {t['parameters']:,} parameters trained, and a prior for new crystals",
+            f"preset `{t['preset']}`{''.join(f', {k}={v}' for k, v in t['changes'].items())}; "
+            f"{t['parameters']:,} parameters trained, and a prior for new crystals",
         ),
         ("file", f"{card['bytes'] / 1e6:.1f} MB, weights in float16, loaded as float32"),
         ("made with", f"`{card['command']}`"),
@@ -177,7 +190,7 @@ def reconstruction_facts(card: dict) -> str:  # markdown
     text = [_table(["free decoding", *(f"seed {r['seed']}" for r in free)], rows), ""]
     if others := [(k, rs) for k, rs in card["reconstruction"].items() if k != "free"]:
         text += [
-            "With parts of the truth given, which shows what each of them costs:",
+            "With parts of the target given, which shows what each of them costs:",
             "",
             _table(
                 ["decoded", "match", "RMS of matches", "seed"],
@@ -202,7 +215,11 @@ def reconstruction_facts(card: dict) -> str:  # markdown
     return "\n".join(
         [
             *text,
-            f"{about['num']} of the test crystals{', ' + str(about['steps']) + ' steps' if about['steps'] else ''}, 95 % intervals (Wilson, bootstrap); StructureMatcher with stol 0.5, angle 10°, ltol 0.3; RMS over the matches in units of (V/n)^⅓; {m['threads']} thread(s) of {m['gpu'] or m['processor']}, {m['date']}.",
+            f"{about['num']} of the test "
+            f"crystals{', ' + str(about['steps']) + ' steps' if about['steps'] else ''}, 95 % "
+            f"intervals (Wilson, bootstrap); StructureMatcher with stol 0.5, angle 10°, ltol 0.3; "
+            f"RMS over the matches in units of (V/n)^⅓; {m['threads']} thread(s) of "
+            f"{m['gpu'] or m['processor']}, {m['date']}.",
         ]
     )
 
@@ -238,7 +255,9 @@ def new_facts(card: dict) -> str:  # markdown
                 ],
             ),
             "",
-            f"{g['num_new']:,} crystals, seed {g['seed']}, beside the test crystals of the same split{'; property ' + g['property'] if g['property'] else ''}; cut-offs of coverage {tuple(g['cutoffs'])}{'' if g['run'] == card['name'] else '; measured before the weights were halved'}.",
+            f"{g['num_new']:,} crystals, seed {g['seed']}, compared with the test crystals of the same "
+            f"split{'; property ' + g['property'] if g['property'] else ''}; cut-offs of coverage "
+            f"{tuple(g['cutoffs'])}{'' if g['run'] == card['name'] else '; measured before the weights were halved'}.",
         ]
     )
 
@@ -247,7 +266,9 @@ def limits(card: dict) -> list[str]:
     "Say what the model cannot do."
     t = card["training"]
     said = [
-        f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes on {'a GPU' if t['machine']['gpu'] else 'processor cores'}. Published models saw the official splits for days; their figures are not to be set beside these without that remark."
+        f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes on "
+        f"{'a GPU' if t['machine']['gpu'] else 'processor cores'}. Published models saw the official "
+        f"splits for days; their figures are not to be compared with these without that remark."
         if t["data"] not in EMBEDDED
         else f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes."
     ]
@@ -255,8 +276,11 @@ def limits(card: dict) -> list[str]:
         said.append(DATA_LIMITS[t["data"]])
     return said + [
         f"Cells of up to {card['max_atoms']} atoms, ordered, with elements like those of the training set.",
-        "Composition, cell, number of atoms and each element's surroundings reach the latent vector by short paths (chapter `22_heads`): reconstruction is easier for this model than for one that learns all of it through its graph network.",
-        "A match forgives volume and small displacements, and valid is not stable: relax new crystals (`dpcdvae relax`) before believing in them.",
+        "Composition, cell, number of atoms and each element's local environment reach the latent vector "
+        "by skip connections (chapter `nn/03_heads`): reconstruction is easier for this model than for one "
+        "that learns all of it through its graph network.",
+        "A match forgives volume and small displacements, and valid is not stable: relax new "
+        "crystals (`dpcdvae relax`) before believing in them.",
     ]
 
 
@@ -265,7 +289,8 @@ def page(card: dict) -> str:  # markdown
     name, kept = card["name"], []
     text = [
         f"# {name}",
-        f"> A DP-CDVAE, trained on {DATA.get(card['training']['data'], card['training']['data']).split(' (')[0].split(', ')[0]}",
+        f"> A DP-CDVAE, trained on "
+        f"{DATA.get(card['training']['data'], card['training']['data']).split(' (')[0].split(', ')[0]}",
         "",
         "```python",
         f'model = DPCDVAE.from_pretrained("{name}")',
@@ -278,7 +303,8 @@ def page(card: dict) -> str:  # markdown
     if "DIR/" in card["command"]:
         text += [
             "",
-            f"`DIR` holds the folder of the stand-in split; `--data {name}` downloads the official one and trains on that.",
+            f"`DIR` holds the folder of the stand-in split; `--data {name}` downloads the official "
+            f"one and trains on that.",
         ]
     if "reconstruction" in card:
         text += [
@@ -291,7 +317,8 @@ def page(card: dict) -> str:  # markdown
     if f := card.get("full_precision"):
         text += [
             "",
-            f"Before the weights were halved, {show('match_rate', f['match_rate'])} of {f['num']} test crystals matched (seed {f['seed']}, RMS {show('rms', f['rms'])}).",
+            f"Before the weights were halved, {show('match_rate', f['match_rate'])} of {f['num']} "
+            f"test crystals matched (seed {f['seed']}, RMS {show('rms', f['rms'])}).",
         ]
     if "generation" in card:
         text += ["", "## New crystals", new_facts(card)]
@@ -302,7 +329,9 @@ def read_results(
     name: str,  # of the model
     paths,
 ) -> dict:  # entries of a card
-    "Collect what files of results say of a model: its anatomy, its generation, its study before the weights were halved."
+    """Collect what files of results say of a model.
+
+    Its anatomy, its generation, its study before the weights were halved."""
     found = {}
     for path in map(Path, paths):
         r = json.loads(path.read_text())
@@ -337,7 +366,8 @@ def read_results(
             } | dict(metrics={k: r["metrics"][k] for k in NEW if k in r["metrics"]})
         else:
             raise ModelError(
-                f"{path} holds no results of {name} that a card knows: give those of `python -m benchmarks anatomy`, `generation` or `study`"
+                f"{path} holds no results of {name} that a card knows: give those of `python -m "
+                f"benchmarks anatomy`, `generation` or `study`"
             )
     return found
 
@@ -346,7 +376,7 @@ def pack(
     run,  # folder of a finished training
     name: str,  # of the model
     results=(),  # files that `python -m benchmarks` wrote
-    folder=None,  # None: into the box, dpcdvae/weights
+    folder=None,  # None: dpcdvae/weights
 ) -> Path:
     "Make a model that ships: half precision, with a card."
     folder = Path(folder) if folder else Path(str(files("dpcdvae"))) / "weights" / name
@@ -387,7 +417,7 @@ def write_card(folder: Path, card: dict) -> Path:  # the same folder
 
 
 def add_results(
-    name,  # of a packed model: in the box, or a folder
+    name,  # of a packed model: pretrained, or a folder
     results,  # files that `python -m benchmarks` wrote
 ) -> Path:
     "Bring the card of a packed model up to date; its weights stay as they are."

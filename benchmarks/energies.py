@@ -47,7 +47,9 @@ def ground(
     workers: int | None = None,
     timeout: float = 600.0,
 ) -> dict:
-    "Train models alike, generate from each, relax all, and compare how far they were from rest; what is there already is not done again."
+    """Train models alike, generate from each, relax all, and compare how far they were from rest.
+
+    What is there already is not done again."""
     from dpcdvae.energy.relax import energies
     from dpcdvae.evaluation.entries import Entry
     from dpcdvae.generation.jobs import rows_of
@@ -70,7 +72,7 @@ def ground(
         rows, summary = energies(entries, folder, **how)
         print(
             folder.name,
-            f"{summary['num_converged']} of {len(rows)} at rest",
+            f"{summary['num_converged']} of {len(rows)} converged",
             summary["metrics"].get("to_relaxed"),
             summary["reasons"],
             flush=True,
@@ -139,7 +141,8 @@ def _energy(m, unit="meV/atom") -> str:
 def ground_table(result: dict) -> str:  # markdown
     "Put the energies to the relaxed state into a table."
     rows = [
-        "| crystals | training | at rest | energy to the relaxed state, mean [95 %] | median | displacement | steps | not at rest |",
+        "| crystals | training | converged | energy to the relaxed state, mean [95 %] | median | "
+        "displacement | steps | not converged |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for label, r in result["models"].items():
@@ -154,7 +157,8 @@ def ground_table(result: dict) -> str:  # markdown
             else "–"
         )
         found = (
-            f"{_energy(m['to_relaxed'])} | {m['to_relaxed']['median']:.1f} meV/atom | {_rms(m['displacement'])} Å | {m['steps']['value']:.0f}"
+            f"{_energy(m['to_relaxed'])} | {m['to_relaxed']['median']:.1f} meV/atom | "
+            f"{_rms(m['displacement'])} Å | {m['steps']['value']:.0f}"
             if "to_relaxed" in m
             else "– | – | – | –"
         )
@@ -168,13 +172,16 @@ def ground_table(result: dict) -> str:  # markdown
             for k, d in result["differences"].items()
         ),
         "",
-        f"{result['calculator']}; forces below {result['settings']['fmax']} eV/Å, at most {result['settings']['max_steps']} steps; {result['data']}, seed {result['seed']}; {result['made_on']['processor']}, {result['made_on']['date']}"
+        f"{result['calculator']}; forces below {result['settings']['fmax']} eV/Å, at most "
+        f"{result['settings']['max_steps']} steps; {result['data']}, seed {result['seed']}; "
+        f"{result['made_on']['processor']}, {result['made_on']['date']}"
         + (f", {result['seconds'] / 60:.0f} min in all" if result.get("seconds") else "")
         + ".",
     ]
     if result["num"] < 100:
         rows.append(
-            f"\n{result['num']} crystals each are few: the intervals are wide, and what they leave undecided is not decided."
+            f"\n{result['num']} crystals each are few: the intervals are wide, and what they leave "
+            f"undecided is not decided."
         )
     return "\n".join(rows)
 
@@ -270,7 +277,9 @@ TRUSTED = {
 def relaxed_samples(
     runs, run="carbon_mini", calculator: str = "chgnet", workers: int | None = None
 ) -> list:  # folders
-    "Generate and relax the crystals that a second calculator is asked about; what is there already is not done again."
+    """Generate and relax the crystals that a second calculator is asked about.
+
+    What is there already is not done again."""
     from dpcdvae.energy.relax import energies
 
     for name, how in TRUSTED.items():
@@ -299,7 +308,7 @@ def trust(
     out, folders, begun, found = Path(out), [Path(f) for f in folders], time.time(), []
     pairs = [(f.name, row, cif) for f in folders for row, cif in rested(f, max_atoms, num, seed)]
     entries = [
-        Entry(2 * i + k, f"{folder}/{row['index']}, {('as it was', 'at rest')[k]}", cif)
+        Entry(2 * i + k, f"{folder}/{row['index']}, {('as it was', 'relaxed')[k]}", cif)
         for i, (folder, row, before) in enumerate(pairs)
         for k, cif in enumerate((before, row["cif"]))
     ]
@@ -384,7 +393,8 @@ def agreement(
 def trust_table(result: dict) -> str:  # markdown
     "Put two calculators side by side."
     rows = [
-        "| crystals | atoms | to the relaxed state, surrogate | second calculator | largest force there, at the surrogate's rest |",
+        "| crystals | atoms | to the relaxed state, surrogate | second calculator | largest force "
+        "there, at the surrogate's rest |",
         "|---|---|---|---|---|",
     ]
     rows += [
@@ -400,7 +410,10 @@ def trust_table(result: dict) -> str:  # markdown
         [
             *rows,
             "",
-            f"Surrogate: {result['surrogate']}; second: {result['calculator']}; {result['count']} of {result['num']} crystals of at most {result['max_atoms']} atoms, seed {result['seed']}; {result['made_on']['processor']}, {result['made_on']['date']}, {result['seconds'] / 60:.0f} min.",
+            f"Surrogate: {result['surrogate']}; second: {result['calculator']}; {result['count']} of "
+            f"{result['num']} crystals of at most {result['max_atoms']} atoms, seed "
+            f"{result['seed']}; {result['made_on']['processor']}, {result['made_on']['date']}, "
+            f"{result['seconds'] / 60:.0f} min.",
         ]
         + ["", *agreement_lines(result)]
     )
@@ -409,13 +422,14 @@ def trust_table(result: dict) -> str:  # markdown
 def agreement_lines(result: dict) -> list:  # of markdown
     "Say how well two calculators agree."
     names = dict(
-        pearson="correlation of the energies set free",
+        pearson="correlation of the relaxation energies",
         spearman="correlation of their ranks",
         mean_error="surrogate less second, mean",
         mean_absolute_error="their distance, mean",
     )
     return [
-        f"- {says}: {m['value']:.{d}f} [{m['low']:.{d}f}, {m['high']:.{d}f}]{' ' + m['unit'] if 'unit' in m else ''} ({m['count']} crystals)"
+        f"- {says}: {m['value']:.{d}f} [{m['low']:.{d}f}, "
+        f"{m['high']:.{d}f}]{' ' + m['unit'] if 'unit' in m else ''} ({m['count']} crystals)"
         for k, says in names.items()
         if (m := result.get(k))
         for d in [0 if "unit" in m else 3]

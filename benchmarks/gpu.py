@@ -58,7 +58,8 @@ def observe(model: DPCDVAE, crystals: CrystalBatch) -> dict:  # name -> tensor
 
 
 def awake(model: DPCDVAE) -> DPCDVAE:
-    "Let a network that says nothing yet (its readout starts at zero) say something, so that there is something to compare."
+    """Let a network that says nothing yet (its readout starts at zero) say something, so that there is
+    something to compare."""
     torch.manual_seed(1)
     for out in model.denoiser.gemnet.outputs:
         nn.init.normal_(out.read.weight, std=0.1)
@@ -112,7 +113,7 @@ def protocol_minutes(crystals_per_s: float) -> float:
 def measure_training(
     crystals: CrystalBatch, size: int, preset: str = "default", repeats: int = 5, compiled: bool = False
 ) -> dict:
-    "Time a training step, and set it beside the card's peak; or say why its networks could not be compiled."
+    "Time a training step, and compare it with the card's peak; or say why its networks could not be compiled."
     crystals = take(crystals, size)
     step = training_step(crystals, preset, True)
     flops, peak = profile_step(step)["flops"], peak_of(circumstances()["gpu"])
@@ -185,7 +186,8 @@ def measure_card(
         return result
     if device == "cpu" and torch.cuda.is_available():
         raise ValueError(
-            "training takes the card where there is one: leave max_time out to measure the processor, or hide the card with CUDA_VISIBLE_DEVICES="
+            "training takes the card where there is one: leave max_time out to measure the "
+            "processor, or hide the card with CUDA_VISIBLE_DEVICES="
         )
     run = out.with_name(f"{out.stem}-run")
 
@@ -225,7 +227,8 @@ def gpu_table(result: dict) -> str:  # markdown
     rows = [
         f"{card}, preset `{result['preset']}`, {result['data']}.",
         "",
-        "| batch | training | matrix products | share of the peak | the paper's Perov-5 training | reverse step |",
+        "| batch | training | matrix products | share of the peak | the paper's Perov-5 training | "
+        "reverse step |",
         "|---|---|---|---|---|---|",
     ]
     for name, m in p.items():
@@ -239,9 +242,11 @@ def gpu_table(result: dict) -> str:  # markdown
             p.get(name.replace("training", "reverse step"), {}),
         )
         rows.append(
-            f"| {size} | {m['crystals_per_s']:,.0f} crystals/s | {m['tflops']:.1f} TFLOP/s | {share(m)} | {m['protocol_minutes']:.0f} min | {1e3 * back['seconds']:.1f} ms |"
+            f"| {size} | {m['crystals_per_s']:,.0f} crystals/s | {m['tflops']:.1f} TFLOP/s | "
+            f"{share(m)} | {m['protocol_minutes']:.0f} min | {1e3 * back['seconds']:.1f} ms |"
             if back
-            else f"| {size} | {m['crystals_per_s']:,.0f} crystals/s | {m['tflops']:.1f} TFLOP/s | {share(m)} | {m['protocol_minutes']:.0f} min | – |"
+            else f"| {size} | {m['crystals_per_s']:,.0f} crystals/s | {m['tflops']:.1f} TFLOP/s | "
+            f"{share(m)} | {m['protocol_minutes']:.0f} min | – |"
         )
     if a := p.get("agreement"):
         rows += [
@@ -258,7 +263,8 @@ def gpu_table(result: dict) -> str:  # markdown
     if t := p.get("training"):
         rows += [
             "",
-            f"Trained for {t['seconds'] / 60:.0f} min: {t['steps']:,} steps, {t['crystals_seen']:,} crystals, {t['crystals_per_second']:,.0f} a second.",
+            f"Trained for {t['seconds'] / 60:.0f} min: {t['steps']:,} steps, {t['crystals_seen']:,} "
+            f"crystals, {t['crystals_per_second']:,.0f} a second.",
         ]
     if r := p.get("reconstruction"):
         rows += ["", f"{r['crystals']} crystals reconstructed, {r['seconds_per_crystal']:.4f} s each."]

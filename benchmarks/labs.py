@@ -13,7 +13,9 @@ SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,))  # enough to 
 def lab(
     name: str, variants: dict, data="perov_mini", path=None, home="../..", trial: dict | None = None, **full
 ) -> tuple[dict, str]:  # results, one sentence about them
-    "Run an experiment in small, or in full with DPCDVAE_LAB=full; return the full results where they are there."
+    """Run an experiment in small, or in full with DPCDVAE_LAB=full.
+
+    Return the full results where they are there."""
     import contextlib
     import io
     import tempfile
@@ -54,14 +56,21 @@ def lab(
     )
     return (
         result,
-        f"{len(result['models'])} models, {result['num_test']} held-out crystals each; trained {'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} on {' and '.join(sets)}; {one['made_on']['threads']} thread(s) of {one['made_on']['processor']}, {one['made_on']['date']}; {sum(m['training']['seconds'] for m in result['models'].values()) / 60:.0f} minutes of training in all.",
+        f"{len(result['models'])} models, {result['num_test']} held-out crystals each; trained "
+        f"{'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} "
+        f"on {' and '.join(sets)}; {one['made_on']['threads']} thread(s) of "
+        f"{one['made_on']['processor']}, {one['made_on']['date']}; "
+        f"{sum(m['training']['seconds'] for m in result['models'].values()) / 60:.0f} minutes of "
+        f"training in all.",
     )
 
 
 def study_lab(
     path, study, trial: dict, full: dict, home="../.."
 ) -> tuple[dict, str]:  # results, one sentence about them
-    "Run a study in small, in full with DPCDVAE_LAB=full; return what the file of results holds where there is one."
+    """Run a study in small, in full with DPCDVAE_LAB=full.
+
+    Return what the file of results holds where there is one."""
     import contextlib
     import io
     import tempfile
@@ -86,7 +95,9 @@ def study_lab(
     result = json.loads(path.read_text())
     return (
         result,
-        f"{result['num']} crystals; {result.get('calculator', result.get('run'))}; {result['made_on']['threads']} thread(s) of {result['made_on']['processor']}, {result['made_on']['date']}"
+        f"{result['num']} crystals; {result.get('calculator', result.get('run'))}; "
+        f"{result['made_on']['threads']} thread(s) of {result['made_on']['processor']}, "
+        f"{result['made_on']['date']}"
         + (f"; seed {result['seed']}" if "seed" in result else "")
         + (f"; {result['seconds'] / 60:.0f} minutes." if result.get("seconds") else "."),
     )
@@ -130,12 +141,13 @@ def differences(
         visible = (
             2.8 * (middle * (1 - middle) * (1 / n + 1 / total)) ** 0.5
         )  # seen in four of five trials at the level of 5 %
-        verdict = (
+        conclusion = (
             f"**{'more' if c / n > share else 'less'}** (p = {p:.1g})"
             if p < 0.05 / len(pooled)
-            else f"undecided (p = {p:.2f}; these counts would show a difference of about {100 * visible:.0f} points)"
+            else f"undecided (p = {p:.2f}; these counts would show a difference of about "
+            f"{100 * visible:.0f} points)"
         )
-        out.append(f"{k}: {100 * c / n:.1f} % of {n}: {verdict}.")
+        out.append(f"{k}: {100 * c / n:.1f} % of {n}: {conclusion}.")
     return out
 
 
@@ -154,7 +166,8 @@ def lab_answer(
     return "\n".join(
         [
             "## Answer",
-            "Fisher's exact test over all seeds, level 5 % shared among a list's comparisons; the crystals are the same for all, which the test does not use.\n",
+            "Fisher's exact test over all seeds, level 5 % shared among a list's comparisons; the "
+            "crystals are the same for all, which the test does not use.\n",
             *lines,
             f"Models that are missing here are not measured yet; {command} goes on where it stopped.",
         ]

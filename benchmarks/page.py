@@ -48,11 +48,23 @@ def made_by(name: str, r: dict) -> str:  # command
     kind = r.get("name") if r.get("name") in SHOWN else "speed" if name.split("-")[0] == "bench" else "study"
     if kind == "trust":
         folders = list(dict.fromkeys(c["source"] for c in r["crystals"]))
-        return f"python -m benchmarks trust{'' if folders == list(TRUSTED) else ' --data ' + ' '.join(f'runs/trust/{f}' for f in folders)} --num {r['num'] // len(folders)} --max-atoms {r['max_atoms']} --seed {r['seed']} --out results/{name}.json"
+        return (
+            f"python -m benchmarks "
+            f"trust{'' if folders == list(TRUSTED) else ' --data ' + ' '.join(f'runs/trust/{f}' for f in folders)} "
+            f"--num {r['num'] // len(folders)} --max-atoms {r['max_atoms']} --seed {r['seed']} --out "
+            f"results/{name}.json"
+        )
     if kind == "presets":
-        return f"python -m benchmarks presets --data DIR/perov_5 DIR/carbon_24 --num {r['num_test']} --max-time {r['max_time']} --steps {r['steps']} --out results/{name}.json"
+        return (
+            f"python -m benchmarks presets --data DIR/perov_5 DIR/carbon_24 --num {r['num_test']} "
+            f"--max-time {r['max_time']} --steps {r['steps']} --out results/{name}.json"
+        )
     if kind == "study":
-        return f"python -m benchmarks study --data {data} --preset {name.split('-', 1)[1]} --max-time {r['training']['max_time']} --num {r['num_test']} --seed {r['seed']} --out results/{name}.json"
+        return (
+            f"python -m benchmarks study --data {data} --preset {name.split('-', 1)[1]} --max-time "
+            f"{r['training']['max_time']} --num {r['num_test']} --seed {r['seed']} --out "
+            f"results/{name}.json"
+        )
     more = (
         ["--run RUN"] * (kind == "priors" and "run" not in r)
         + [f"--{flag} {r[key]}" for key, flag in flags if r.get(key) is not None]
@@ -78,7 +90,11 @@ def _calls(r):
 
 def _regained(r):
     m = r["metrics"]
-    return f"{m['back']['count']} of {m['back']['total']} held-out crystals relax back to where they came from; they begin {_energy(m['above'])} above the known ground state and end {_energy(m['left'])} from it ({m['left']['count']} crystals). {r['calculator']}."
+    return (
+        f"{m['back']['count']} of {m['back']['total']} held-out crystals relax back to where they came "
+        f"from; they begin {_energy(m['above'])} above the known ground state and end "
+        f"{_energy(m['left'])} from it ({m['left']['count']} crystals). {r['calculator']}."
+    )
 
 
 SHOWN = {
@@ -106,7 +122,9 @@ def results_page(folder="results") -> str:  # markdown
             "# Results",
             "> Every figure of this project, from the files that its commands made",
             "",
-            "`DIR` holds the stand-in splits (chapter `03_data`). Rates come with Wilson's interval, means with a bootstrap interval, both of 95 %. The comparisons of the labs stand in `nbs/labs`.",
+            "`DIR` holds the stand-in splits (chapter `03_data`). Rates come with Wilson's interval, "
+            "means with a bootstrap interval, both of 95 %. The comparisons of the labs stand in "
+            "`nbs/labs`.",
             "",
         ],
     )
@@ -131,7 +149,8 @@ def results_page(folder="results") -> str:  # markdown
             "",
             table,
             "",
-            f"Made on {on['date']}, {on['threads']} of {on['cores']} cores of {on['gpu'] or on['processor']}, torch {on['torch']}.",
+            f"Made on {on['date']}, {on['threads']} of {on['cores']} cores of "
+            f"{on['gpu'] or on['processor']}, torch {on['torch']}.",
             "",
         ]
     return "\n".join(out)

@@ -12,7 +12,8 @@ from benchmarks.speed import circumstances, disturbed
 from dpcdvae.diffusion.trajectory import Trajectory
 
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking "
+    "--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader "
+    "--disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()  # no graphics card and no network
 
@@ -82,7 +83,9 @@ def player_memory(num_atoms: int = 24, num_frames: int = 1000, seed: int = 0) ->
 
 
 def player_bench(seed: int = 0, changes: int = 100, num_atoms: int = 24, num_frames: int = 1000) -> dict:
-    "Measure the film player: from slider to picture, pictures a second while it plays, memory of the kernel, size of a page."
+    """Measure the film player.
+
+    From slider to picture, pictures a second while it plays, memory of the kernel, size of a page."""
     import tempfile
 
     from playwright.sync_api import sync_playwright
@@ -133,7 +136,8 @@ def player_table(r: dict) -> str:  # markdown
         [
             *rows,
             "",
-            f"{r['atoms']} atoms, {r['frames']} frames, seed {r['seed']}; {r['browser']}; load {r['made_on']['load']:.2f} before"
+            f"{r['atoms']} atoms, {r['frames']} frames, seed {r['seed']}; {r['browser']}; load "
+            f"{r['made_on']['load']:.2f} before"
             + (f". **{warning}**" if (warning := disturbed(r["made_on"]["load"])) else "."),
         ]
     )

@@ -1,4 +1,4 @@
-"""What a crystal costs: in training, in sampling, in judgement, and when it grows"""
+"""What a crystal costs: in training, in sampling, in evaluation, and when it grows"""
 
 import json
 import os
@@ -55,7 +55,10 @@ def disturbed(
     "Warn of a machine that did something else."
     if load is None or load <= quiet:
         return None
-    return f"NOT QUIET: the load average was {load:.2f} before the measurement began (below {quiet} is quiet), so that these timings may be too slow"
+    return (
+        f"NOT QUIET: the load average was {load:.2f} before the measurement began (below {quiet} is "
+        f"quiet), so that these timings may be too slow"
+    )
 
 
 def take(crystals: CrystalBatch, num: int) -> CrystalBatch:
@@ -164,7 +167,9 @@ def measure_set(data, preset: str, bf16: bool, sizes, repeats: int, device) -> d
 
 
 def measure_compiled(data, preset: str, bf16: bool, repeats: int, device, size: int = 64) -> dict:
-    "Measure the training step with compiled networks, and what compiling takes; or say why it could not be done."
+    """Measure the training step with compiled networks, and what compiling takes.
+
+    Or say why it could not be done."""
     crystals = take(load_crystals(data, split="train", progress=False).to(device), size)
     try:
         step = training_step(crystals, preset, bf16, compiled=True)
@@ -178,7 +183,9 @@ def measure_compiled(data, preset: str, bf16: bool, repeats: int, device, size: 
 
 
 def measure_paper(data, repeats: int, device, size: int = 64) -> dict:
-    "Measure the training step of the release's network in its precision: preset `paper`, its graph made beforehand, in float32."
+    """Measure the training step of the release's network in its precision.
+
+    Preset `paper`, its graph made beforehand, in float32."""
     crystals = load_crystals(data, split="train", graph="crystalnn", limit=size, progress=False).to(device)
     return dict(data=Path(data).name, batch=size, **time_training(crystals, size, "paper", False, repeats))
 
@@ -337,7 +344,8 @@ def measure_growth(
     sizes=REPEATS,
     atoms: int = 400,
 ) -> dict:
-    "Measure a training step and a reverse step against crystals in a batch, and a crystal's reverse step and neighbours against its atoms."
+    """Measure a training step and a reverse step against crystals in a batch, and a crystal's reverse step
+    and neighbours against its atoms."""
     crystals = load_crystals(data, split="train", progress=False).to(device)
     step = lambda make, n: median_seconds(make(take(crystals, n), preset, bf16), repeats, 1)
     curves = {
@@ -463,7 +471,10 @@ def profile_step(
 def measure_products(
     bf16: bool, device="cpu", repeats: int = 20, apart: int = 128
 ) -> dict:  # what -> operations a second
-    "Measure what matrix products reach by themselves: large ones, those of a step's own shape, and these again with operands that the cache has long forgotten, as in a step."
+    """Measure what matrix products reach by themselves.
+
+    Large ones, those of a step's own shape, and these again with operands that the cache has long
+    forgotten, as in a step."""
     dtype, (n, k, m) = (
         torch.bfloat16 if bf16 else torch.float32,
         (3840, 128, 128),
@@ -519,7 +530,9 @@ def bench(
     growth: dict | None = None,
     compiled: bool = True,
 ) -> dict:
-    "Measure training, sampling, neighbours, memory, reading, matching, relaxation, growth and profile; on the GPU where there is one."
+    """Measure training, sampling, neighbours, memory, reading, matching, relaxation, growth and profile.
+
+    On the GPU where there is one."""
     made_on, start, device, bf16 = (
         circumstances(),
         time.perf_counter(),

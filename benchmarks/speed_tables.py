@@ -1,17 +1,21 @@
-"""What a crystal costs: in training, in sampling, in judgement, and when it grows"""
+"""What a crystal costs: in training, in sampling, in evaluation, and when it grows"""
 
 import math
 import statistics
 
 RELEASED = dict(
-    source="the released code (trachote/dp-cdvae, bb2c819), measured on 2 CPU cores with torch 2.13 in float32 on Perov-5",
+    source="the released code (trachote/dp-cdvae, bb2c819), measured on 2 CPU cores with torch 2.13 in "
+    "float32 on Perov-5",
     training_64=51.0,
     peak_gib_512=12.9,
     reverse_step_64_ms=500.0,
     calls=999,
     seconds_per_crystal=7.8,
     reading_per_s=1 / 23.5e-3,
-    again="another machine (AMD EPYC with bf16 in AVX-512, 2 threads, torch 2.13, 2026-11-26): 44.4 crystals/s at batch 64, the median of 8 steps of 1.36 to 1.56 s, and 0.494 s a call of its denoiser; between these steps, one of this package's preset `default` took 0.275 s (232 crystals/s) in bf16 and 0.400 s (160) in float32",
+    again="another machine (AMD EPYC with bf16 in AVX-512, 2 threads, torch 2.13, 2026-11-26): 44.4 "
+    "crystals/s at batch 64, the median of 8 steps of 1.36 to 1.56 s, and 0.494 s a call of its "
+    "denoiser; between these steps, one of this package's preset `default` took 0.275 s (232 "
+    "crystals/s) in bf16 and 0.400 s (160) in float32",
 )
 
 
@@ -20,16 +24,21 @@ def _against(value, released, unit: str, more_is_better: bool = True) -> str:
 
 
 def bench_table(result: dict) -> str:  # markdown
-    "Put a benchmark into tables, beside the released code where it was measured."
+    "Put a benchmark into tables, compared with the released code where it was measured."
     if "sets" not in result:
-        return f"The file of {result.get('date')} was written by an older benchmark: `make bench` makes a new one."
+        return (
+            f"The file of {result.get('date')} was written by an older benchmark: `make bench` makes a "
+            f"new one."
+        )
     R, rows, none = RELEASED, [f"**{result['warning']}**\n"] if result["warning"] else [], "– | –"
     rows += ["| | here | released | ratio |", "|---|---|---|---|"]
     for name, s in result["sets"].items():
         known = s["mean_atoms"] == 5  # the release was measured on perovskites
         for size, m in s["training"].items():
             rows.append(
-                f"| training, {name}, batch {size} | {m['crystals_per_s']:.0f} crystals/s | {_against(m['crystals_per_s'], R['training_64'], 'crystals/s') if known and size == '64' else none} |"
+                f"| training, {name}, batch {size} | {m['crystals_per_s']:.0f} crystals/s | "
+                f"{_against(m['crystals_per_s'], R['training_64'], 'crystals/s') if known and size == '64' else none} "
+                f"|"
             )
         for key, what in (
             ("compiled", "networks compiled (`--compile`, {start:.0f} s at the start)"),
@@ -37,18 +46,27 @@ def bench_table(result: dict) -> str:  # markdown
         ):
             if (p := result.get(key, {})).get("data") == name:
                 rows.append(
-                    f"| training, {name}, batch {p['batch']}, {what.format_map(p)} | {p['crystals_per_s']:.0f} crystals/s | {_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} |"
+                    f"| training, {name}, batch {p['batch']}, {what.format_map(p)} | "
+                    f"{p['crystals_per_s']:.0f} crystals/s | "
+                    f"{_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} "
+                    f"|"
                 )
         rows += [
-            f"| peak memory, {name}, batch {s['largest_batch']} | {s['peak_gib']:.2f} GiB | {_against(s['peak_gib'], R['peak_gib_512'], 'GiB', False) if known and s['largest_batch'] == 512 else none} |",
-            f"| one reverse step of 64, {name} | {s['reverse_step_64_ms']:.0f} ms | {_against(s['reverse_step_64_ms'], R['reverse_step_64_ms'], 'ms', False) if known else none} |",
+            f"| peak memory, {name}, batch {s['largest_batch']} | {s['peak_gib']:.2f} GiB | "
+            f"{_against(s['peak_gib'], R['peak_gib_512'], 'GiB', False) if known and s['largest_batch'] == 512 else none} "
+            f"|",
+            f"| one reverse step of 64, {name} | {s['reverse_step_64_ms']:.0f} ms | "
+            f"{_against(s['reverse_step_64_ms'], R['reverse_step_64_ms'], 'ms', False) if known else none} "
+            f"|",
             f"| neighbours of 512, {name} | {s['neighbors_512_ms']:.1f} ms | {none} |",
         ]
     if said := result.get("compiled", {}).get("missing"):
         rows.append(f"| training, networks compiled | {said} | {none} |")
     for name, m in result["reading"].items():
         rows.append(
-            f"| reading and checking, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {_against(m['crystals_per_s'], R['reading_per_s'], 'crystals/s') if result['sets'][name]['mean_atoms'] == 5 else none} |"
+            f"| reading and checking, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | "
+            f"{_against(m['crystals_per_s'], R['reading_per_s'], 'crystals/s') if result['sets'][name]['mean_atoms'] == 5 else none} "
+            f"|"
         )
     for name, m in result["matching"].items():
         rows.append(f"| matching, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {none} |")
@@ -57,7 +75,9 @@ def bench_table(result: dict) -> str:  # markdown
     yardstick = []
     if (p := result.get("paper")) and (own := result["sets"][p["data"]]["training"].get(str(p["batch"]))):
         yardstick = [
-            f"In the same run a step of preset {result['preset']} is {own['crystals_per_s'] / p['crystals_per_s']:.1f} times as fast as one of the release's network in this package.",
+            f"In the same run a step of preset {result['preset']} is "
+            f"{own['crystals_per_s'] / p['crystals_per_s']:.1f} times as fast as one of the "
+            f"release's network in this package.",
             "",
         ]
     return "\n".join(
@@ -68,7 +88,8 @@ def bench_table(result: dict) -> str:  # markdown
             sampling_table(result),
             "",
             _made_on(result),
-            f"Released: {R['source']}; its reading includes a graph of bonds (CrystalNN), which the preset `default` does without. Measured again by hand on {R['again']}.",
+            f"Released: {R['source']}; its reading includes a graph of bonds (CrystalNN), which the "
+            f"preset `default` does without. Measured again by hand on {R['again']}.",
         ]
     )
 
@@ -76,7 +97,8 @@ def bench_table(result: dict) -> str:  # markdown
 def _relaxed(m) -> str:
     return (
         m.get("missing")
-        or f"{m['crystals_per_hour']:.0f} crystals/h ({m['calculator']}; {m['at_rest']} of {m['crystals']} at rest, {m['mean_steps']:.0f} steps, {m['mean_atoms']:.1f} atoms each)"
+        or f"{m['crystals_per_hour']:.0f} crystals/h ({m['calculator']}; {m['at_rest']} of "
+        f"{m['crystals']} converged, {m['mean_steps']:.0f} steps, {m['mean_atoms']:.1f} atoms each)"
     )
 
 
@@ -89,7 +111,9 @@ def sampling_table(result: dict) -> str:  # markdown
     show = lambda k: f"{by[k]:.3f} s, {RELEASED['seconds_per_crystal'] / by[k]:.0f} ×" if k in by else "–"
     return "\n".join(
         [
-            f"Seconds a crystal of {next(iter(result['sets']))}, from crystal to CIF, and how many times as fast as the release's {RELEASED['seconds_per_crystal']} s with {RELEASED['calls']} calls:\n",
+            f"Seconds a crystal of {next(iter(result['sets']))}, from crystal to CIF, and how many "
+            f"times as fast as the release's {RELEASED['seconds_per_crystal']} s with "
+            f"{RELEASED['calls']} calls:\n",
             "| sampler | " + " | ".join(f"{n} calls" for n in counts) + " |",
             "|---|" + "---|" * len(counts),
             *(
@@ -101,7 +125,13 @@ def sampling_table(result: dict) -> str:  # markdown
 
 
 def _made_on(r) -> str:
-    return f"{r['threads']} thread(s) of {r['processor']}{' with bf16 in ' + r['bf16_unit'] if r.get('bf16_unit') else ''}{', ' + r['gpu'] if r['gpu'] else ''}; torch {r['torch']}, Python {r['python']}; preset {r['preset']}, {'bf16' if r['bf16'] else 'float32'}; medians of {r['repeats']}; load {r['load']:.2f} before; {r['date']}; {r['seconds']:.0f} s in all."
+    return (
+        f"{r['threads']} thread(s) of "
+        f"{r['processor']}{' with bf16 in ' + r['bf16_unit'] if r.get('bf16_unit') else ''}{', ' + r['gpu'] if r['gpu'] else ''}; "
+        f"torch {r['torch']}, Python {r['python']}; preset {r['preset']}, "
+        f"{'bf16' if r['bf16'] else 'float32'}; medians of {r['repeats']}; load {r['load']:.2f} before; "
+        f"{r['date']}; {r['seconds']:.0f} s in all."
+    )
 
 
 def profile_table(result: dict) -> str:  # markdown
@@ -117,19 +147,25 @@ def profile_table(result: dict) -> str:  # markdown
         alone = ", ".join(f"{v / 1e9:.0f} billion a second as {k}" for k, v in result["products"].items())
         last = list(result["products"].values())[-1]
         said.append(
-            f"By themselves matrix products reach {alone}: at the rate of the last, the step's own would take {1e3 * p['flops'] / last:.0f} ms of its {1e3 * step:.0f} ms, and with nothing else to do {64 * last / p['flops']:.0f} crystals a second would be the end"
+            f"By themselves matrix products reach {alone}: at the rate of the last, the step's own "
+            f"would take {1e3 * p['flops'] / last:.0f} ms of its {1e3 * step:.0f} ms, and with "
+            f"nothing else to do {64 * last / p['flops']:.0f} crystals a second would be the end"
             + (
-                "; what lies between the last two is the way to memory, which every other operation goes, too."
+                "; what lies between the last two is the way to memory, which every other operation "
+                "goes, too."
                 if len(result["products"]) > 2
                 else "."
             )
         )
     if step and 16 in times:
         said.append(
-            f"Read off the batches of 16 and 64, {1e3 * (times[16] - (step - times[16]) / 3):.0f} ms of every step do not depend on the batch: the thousands of small operations of which it is made."
+            f"Read off the batches of 16 and 64, {1e3 * (times[16] - (step - times[16]) / 3):.0f} ms "
+            f"of every step do not depend on the batch: the thousands of small operations of which "
+            f"it is made."
         )
     rate = (
-        f"; {p['flops'] / 1e9:.1f} billion operations in matrix products a step of 64, {p['flops'] / step / 1e9:.0f} billion a second"
+        f"; {p['flops'] / 1e9:.1f} billion operations in matrix products a step of 64, "
+        f"{p['flops'] / step / 1e9:.0f} billion a second"
         if step
         else ""
     )
@@ -139,7 +175,8 @@ def profile_table(result: dict) -> str:  # markdown
             "|---|---|",
             *(f"| {k} | {100 * v:.0f} % |" for k, v in p["shares"].items()),
             "",
-            f"The largest single operations: {', '.join(f'`{k}` {100 * v:.0f} %' for k, v in list(p['top'].items())[:6])}{rate}.",
+            f"The largest single operations: "
+            f"{', '.join(f'`{k}` {100 * v:.0f} %' for k, v in list(p['top'].items())[:6])}{rate}.",
             *[x for s in said for x in ("", s)],
         ]
     )

@@ -29,7 +29,8 @@ def steering(
     fingerprints: bool = True,
     max_steps: int = 0,
 ) -> dict:  # max_steps: to relax starts and ends, too
-    "Optimise a property from test crystals, judge what comes out, and, where a calculator is named, ask it about starts, the starts as the model decodes them, and ends."
+    """Optimise a property from test crystals, evaluate what comes out, and, where a calculator is named, ask it
+    about starts, the starts as the model decodes them, and ends."""
     from dpcdvae.data.datasets import source_files
     from dpcdvae.energy.relax import energies
     from dpcdvae.evaluation.entries import Entry, read_crystals
@@ -153,7 +154,9 @@ def longest_walks(
 
 
 def walk_film(walk: dict):  # of `steering`; a Trajectory, one frame a crystal of the walk
-    "Lay the crystals of a walk over each other, atom by atom, in the cell of the last; atoms keep their number of the list as long as the walk has as many."
+    """Lay the crystals of a walk over each other, atom by atom, in the cell of the last.
+
+    Atoms keep their number of the list as long as the walk has as many."""
     from pymatgen.core import Structure
     from scipy.optimize import linear_sum_assignment
 
@@ -197,7 +200,8 @@ def steering_table(result: dict) -> str:  # markdown
     "Say how often the walk arrived."
     m = result["metrics"]
     energy = lambda m, sign="": (
-        f"{m['value']:{sign}.2f} [{m['low']:{sign}.2f}, {m['high']:{sign}.2f}] eV/atom ({m['count']} crystals)"
+        f"{m['value']:{sign}.2f} [{m['low']:{sign}.2f}, {m['high']:{sign}.2f}] eV/atom ({m['count']} "
+        f"crystals)"
         if m.get("low") is not None
         else f"– ({m['count']} crystals)"
     )
@@ -218,7 +222,8 @@ def steering_table(result: dict) -> str:  # markdown
         f"| valid | {percent('valid')} |",
         f"| unique | {percent('unique')} |",
         f"| novel | {percent('novel')} |",
-        f"| head: mean absolute error on held-out tenths (of always saying the mean) | {result['head']['held_out_mae']:.3f} ({result['head']['mae_of_the_mean']:.3f}) |",
+        f"| head: mean absolute error on held-out tenths (of always saying the mean) | "
+        f"{result['head']['held_out_mae']:.3f} ({result['head']['mae_of_the_mean']:.3f}) |",
     ]
     if e := result.get("energies"):
         rows += [
@@ -254,6 +259,9 @@ def steering_table(result: dict) -> str:  # markdown
         [
             *rows,
             "",
-            f"{result['num']} starts, {result['rounds']} rounds, {result['property']} of {result['data']}, model {result['run']}, {result['decoding']}, seed {result['seed']}; {e['calculator'] + '; ' if e else ''}{result['made_on']['processor']}, {result['made_on']['date']}.",
+            f"{result['num']} starts, {result['rounds']} rounds, {result['property']} of "
+            f"{result['data']}, model {result['run']}, {result['decoding']}, seed {result['seed']}; "
+            f"{e['calculator'] + '; ' if e else ''}{result['made_on']['processor']}, "
+            f"{result['made_on']['date']}.",
         ]
     )

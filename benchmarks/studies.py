@@ -74,7 +74,7 @@ def study(
     news={"new": dict()},
     **changes,
 ) -> dict:
-    "Train (or go on, or take what is there), reconstruct, generate, judge, and collect the figures."
+    "Train (or go on, or take what is there), reconstruct, generate, evaluate, and collect the figures."
     from dpcdvae.evaluation.generation import evaluate_generation
     from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
     from dpcdvae.model.training import is_finished, train
@@ -99,7 +99,7 @@ def study(
     pick, how = (
         lambda m: {k: m[k] for k in KEEP if k in m},
         dict(progress=False, workers=1 if num <= 8 else None),
-    )  # a few are judged sooner than processes start
+    )  # a few are evaluated sooner than processes start
     result = dict(
         name=name,
         data=f"{Path(data).name} (num_train {len(sets['train'])})",
@@ -153,7 +153,8 @@ def _rms(m) -> str:
 def study_table(folder="results") -> str:  # markdown
     "Put the studies in a folder, or in one file, into a table."
     rows = [
-        "| run | training crystals, time, steps | match, free (z mean) | RMS | match, free (z sampled) | match, composition given | composition exact | new ones valid |",
+        "| run | training crystals, time, steps | match, free (z mean) | RMS | match, free (z "
+        "sampled) | match, composition given | composition exact | new ones valid |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted(Path(folder).glob("*.json")) if Path(folder).is_dir() else [Path(folder)]:
@@ -163,8 +164,12 @@ def study_table(folder="results") -> str:  # markdown
         t, rec = r["training"], r["reconstruction"]
         get = lambda label, key: rec.get(label, {}).get(key)
         rows.append(
-            f"| {r['name']} | {t['num_train']}, {t['max_time']}, {t['steps']} | {_rate(get('free, mean', 'match_rate'))} of {r['num_test']} | {_rms(get('free, mean', 'rms'))} | {_rate(get('free, sampled z', 'match_rate'))} | "
-            f"{_rate(get('composition forced', 'match_rate'))} | {_rate(get('free, mean', 'composition_exact'))} | {_rate(r.get('generations', {}).get('new', {}).get('valid'))} |"
+            f"| {r['name']} | {t['num_train']}, {t['max_time']}, {t['steps']} | "
+            f"{_rate(get('free, mean', 'match_rate'))} of {r['num_test']} | "
+            f"{_rms(get('free, mean', 'rms'))} | {_rate(get('free, sampled z', 'match_rate'))} | "
+            f"{_rate(get('composition forced', 'match_rate'))} | "
+            f"{_rate(get('free, mean', 'composition_exact'))} | "
+            f"{_rate(r.get('generations', {}).get('new', {}).get('valid'))} |"
         )
     return "\n".join(rows)
 
@@ -210,7 +215,9 @@ def compare(
     max_epochs: int = -1,
     steps: int | None = None,
 ) -> dict:
-    "Train models alike, reconstruct the same held-out crystals with each, and write `out` after each; what is there already is not done again."
+    """Train models alike, reconstruct the same held-out crystals with each, and write `out` after each.
+
+    What is there already is not done again."""
     out = Path(out)
     result = go_on(
         out,
@@ -257,7 +264,8 @@ def compare(
 def compare_table(result: dict) -> str:  # markdown
     "Put a comparison, free and with the composition forced, into a table."
     rows = [
-        "| data, model | parameters | crystals seen | match, free | match, composition given | its RMS | composition exact | last validation loss of the coordinates |",
+        "| data, model | parameters | crystals seen | match, free | match, composition given | its "
+        "RMS | composition exact | last validation loss of the coordinates |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for label, r in result["models"].items():
@@ -267,7 +275,9 @@ def compare_table(result: dict) -> str:  # markdown
             r["curves"].get("val/coord", []),
         )
         rows.append(
-            f"| {label} | {r['training']['parameters']:,} | {r['training']['crystals_seen']:,} | {_rate(free['match_rate'])} | {_rate(forced['match_rate'])} | {_rms(forced['rms'])} | {_rate(free['composition_exact'])} | {curve[-1][1] if curve else '–'} |"
+            f"| {label} | {r['training']['parameters']:,} | {r['training']['crystals_seen']:,} | "
+            f"{_rate(free['match_rate'])} | {_rate(forced['match_rate'])} | {_rms(forced['rms'])} | "
+            f"{_rate(free['composition_exact'])} | {curve[-1][1] if curve else '–'} |"
         )
     return "\n".join(rows)
 
@@ -286,10 +296,10 @@ DIFFUSION = {
 }
 SWITCHES = DIFFUSION | {
     "t/1000 to the network": dict(time_scale=1e-3),
-    "atoms exchanged": dict(arrange=128),
+    "swap moves": dict(arrange=128),
     "no path for the cell": dict(cell_path=False),
-    "no path for the surroundings": dict(surroundings_path=False, **_PLAIN),
-    "no short paths": dict(short_path=False, cell_path=False, surroundings_path=False, **_PLAIN),
+    "no skip connection for the environment": dict(surroundings_path=False, **_PLAIN),
+    "no skip connections": dict(short_path=False, cell_path=False, surroundings_path=False, **_PLAIN),
     "minmax scaler, lattice weight 100": dict(scaler="minmax", cost_lattice=100.0),
     "composition weight 1": dict(cost_composition=1.0),
     "KL weight 0.01": dict(cost_kl=0.01),
@@ -307,7 +317,9 @@ WALKS = {
 
 
 def switches(data, runs, out, epochs: int = 8, num: int = 150, seeds=(0, 1, 2)) -> dict:
-    "Turn the switches of `default` one by one, those of the diffusion first, then its sampler, and judge each on held-out crystals. A prior is not needed for that, and atoms stay where they are put (arrange=0), which shows the diffusion by itself."
+    """Turn the switches of `default` one by one, those of the diffusion first, then its sampler, and evaluate
+    each on held-out crystals. A prior is not needed for that, and atoms stay where they are put
+    (arrange=0), which shows the diffusion by itself."""
     for group in (DIFFUSION, SWITCHES):
         result = compare(
             [data],
@@ -371,12 +383,16 @@ def switch_table(path="results/switches.json") -> str:  # markdown
             take(label, "composition forced", "match_rate"),
         )
         rows.append(
-            f"| {label} | {len(free)} | {spread(free)} | {spread(take(label, 'free, mean', 'composition_exact'), digits=0)} | {spread(forced)} | {spread(take(label, 'composition forced', 'rms'), 1, 3, '')} |"
+            f"| {label} | {len(free)} | {spread(free)} | "
+            f"{spread(take(label, 'free, mean', 'composition_exact'), digits=0)} | {spread(forced)} "
+            f"| {spread(take(label, 'composition forced', 'rms'), 1, 3, '')} |"
         )
     one = next(iter(r["models"].values()))
     rows += [
         "",
-        f"{one['data']}, {r['num_test']} held-out crystals, {r['max_epochs']} epochs each; atoms stay where they are put (arrange=0) except where the row says so. Means over seeds, with the least and the most: what lies within them is not decided.",
+        f"{one['data']}, {r['num_test']} held-out crystals, {r['max_epochs']} epochs each; atoms "
+        f"stay where they are put (arrange=0) except where the row says so. Means over seeds, with "
+        f"the least and the most: what lies within them is not decided.",
     ]
     if left := [k for k in SWITCHES if k not in labels] + ["other samplers"] * ("samplers" not in r):
         rows += ["", f"Not measured yet: {', '.join(left)}."]
@@ -389,13 +405,14 @@ def switch_table(path="results/switches.json") -> str:  # markdown
     return "\n".join(rows)
 
 
-CALLS = (5, 10, 20, 50, 100, 200, 500, 999)
+COUNTS = (5, 10, 20, 50, 100, 200, 500, 999)
 
 
 def calls(
-    data, run, out, samplers=SAMPLERS, counts=CALLS, spacings=("uniform",), num: int = 256, seed: int = 0
+    data, run, out, samplers=SAMPLERS, counts=COUNTS, spacings=("uniform",), num: int = 256, seed: int = 0
 ) -> dict:
-    "Reconstruct held-out crystals with each sampler at each number of network calls, and write `out` after each; what is there already is not done again."
+    """Reconstruct held-out crystals with each sampler at each number of function evaluations (NFE), and write `out` after
+    each; what is there already is not done again."""
     from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 
     out, model = Path(out), load_model(run)
@@ -447,7 +464,7 @@ def calls_table(result: dict, metric: str = "match_rate") -> str:  # markdown
 
 
 def calls_plot(result: dict):  # -> a plotly figure
-    "Draw network calls against match rate and RMS, with 95 % intervals."
+    "Draw function evaluations (NFE) against match rate and RMS, with 95 % intervals."
     from plotly.subplots import make_subplots
 
     from dpcdvae.viz.curves import COLORS
@@ -480,15 +497,14 @@ def calls_plot(result: dict):  # -> a plotly figure
                 ),
             )
     return paper(
-        fig.update_xaxes(type="log", title="network calls a crystal"),
+        fig.update_xaxes(type="log", title="NFE a crystal"),
         height=380,
         legend=dict(orientation="h", y=-0.25),
     )
 
 
 def priors(data, run, num: int = 256, seed: int = 0) -> dict:
-    "Fit each prior to a trained model, generate and judge."
-    from dataclasses import replace
+    "Fit each prior to a trained model, generate and evaluate."
 
     from dpcdvae.evaluation.generation import evaluate_generation
 
@@ -507,7 +523,7 @@ def priors(data, run, num: int = 256, seed: int = 0) -> dict:
         priors={},
     )
     for name in PRIORS:
-        model.config = replace(model.config, prior=name)
+        model.config = model.config.change(latent=dict(prior=name))
         torch.manual_seed(seed)
         model.prior = make_prior(model.config).to(model.device)
         start = time.time()
@@ -529,18 +545,24 @@ def prior_table(path="results/priors.json") -> str:  # markdown
     "Put the priors into a table."
     r = json.loads(Path(path).read_text())
     rows = [
-        "| prior | valid | composition valid | structure valid | unique | novel | Wasserstein, elements | Wasserstein, density | seconds to fit |",
+        "| prior | valid | composition valid | structure valid | unique | novel | Wasserstein, "
+        "elements | Wasserstein, density | seconds to fit |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, m in r["priors"].items():
         rows.append(
-            f"| {name} | {' | '.join(_rate(m[k]) for k in ('valid', 'composition_valid', 'structure_valid', 'unique', 'novel'))} | {_rms(m['wdist_num_elements'])} | {_rms(m['wdist_density'])} g/cm³ | {m['seconds_to_fit']} |"
+            f"| {name} | "
+            f"{' | '.join(_rate(m[k]) for k in ('valid', 'composition_valid', 'structure_valid', 'unique', 'novel'))} "
+            f"| {_rms(m['wdist_num_elements'])} | {_rms(m['wdist_density'])} g/cm³ | "
+            f"{m['seconds_to_fit']} |"
         )
     return "\n".join(
         [
             *rows,
             "",
-            f"{r['num_new']} new crystals each; {r['data']}; seed {r['seed']}; {r['made_on']['threads']} thread(s) of {r['made_on']['processor']}, {r['made_on']['date']}. The distances are to the test set.",
+            f"{r['num_new']} new crystals each; {r['data']}; seed {r['seed']}; "
+            f"{r['made_on']['threads']} thread(s) of {r['made_on']['processor']}, "
+            f"{r['made_on']['date']}. The distances are to the test set.",
         ]
     )
 
@@ -548,7 +570,9 @@ def prior_table(path="results/priors.json") -> str:  # markdown
 def generation(
     data, run, num: int = 1000, seed: int = 0, property: str | None = None, workers: int | None = None
 ) -> dict:
-    "Generate crystals with a trained model and judge them completely; what is there already is not done again."
+    """Generate crystals with a trained model and evaluate them completely.
+
+    What is there already is not done again."""
     from dpcdvae.data.datasets import source_files
     from dpcdvae.evaluation.evaluate import evaluate
 
@@ -596,6 +620,9 @@ def generation_table(path) -> str:  # markdown
         [
             *rows,
             "",
-            f"{r['num_new']} crystals of {r['run']}, seed {r['seed']}; test set: {r['data']}; property: {r['property']}; cut-offs of coverage {tuple(r['cutoffs'])}. Most frequent space groups at 0.1 Å, new ones: {tops['space_groups']}; test set: {tops['space_groups_test']}.",
+            f"{r['num_new']} crystals of {r['run']}, seed {r['seed']}; test set: {r['data']}; "
+            f"property: {r['property']}; cut-offs of coverage {tuple(r['cutoffs'])}. Most frequent "
+            f"space groups at 0.1 Å, new ones: {tops['space_groups']}; test set: "
+            f"{tops['space_groups_test']}.",
         ]
     )

@@ -93,7 +93,7 @@ def notebook(cells):
     )
 
 
-def surroundings(folder):
+def server_env(folder):
     "The environment of a server that keeps everything in its folder and imports this copy of the package."
     return dict(
         os.environ,
@@ -123,11 +123,11 @@ class Lab:
         (quiet / "notification.jupyterlab-settings").write_text(
             '{"fetchNews": "false", "checkForUpdates": false}'
         )
-        config = folder / "config/labconfig"
-        config.mkdir(parents=True)
-        (config / "page_config.json").write_text('{"buildCheck": false, "buildAvailable": false}')
-        env = surroundings(folder) | dict(
+        env = server_env(folder) | dict(
             JUPYTER_CONFIG_DIR=str(folder / "config"),
+            JUPYTER_CONFIG_PATH=str(
+                ROOT / "share/jupyter/config"
+            ),  # as `make lab` has it: no offer to rebuild
             JUPYTERLAB_SETTINGS_DIR=str(folder / "settings"),
             JUPYTERLAB_WORKSPACES_DIR=str(folder / "spaces"),
         )
@@ -274,10 +274,11 @@ def voila(browser, tmp_path):
                 f"--port={port}",
                 "--Voila.ip=127.0.0.1",
                 "--template=offline",
+                "--progressive_rendering=True",
                 "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext",
             ],
             cwd=tmp_path / "work",
-            env=surroundings(tmp_path) | dict(JUPYTER_PATH=str(ROOT / "share/jupyter")),
+            env=server_env(tmp_path) | dict(JUPYTER_PATH=str(ROOT / "share/jupyter")),
             stdout=log,
             stderr=log,
         )

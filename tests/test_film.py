@@ -119,8 +119,8 @@ def test_flipped_bytes_give_a_film_or_a_film_error(tmp_path):
 @pytest.mark.parametrize(
     "words,said",
     [
-        ({}, "no film"),
-        ({"format": "pt"}, "no film"),
+        ({}, "no trajectory"),
+        ({"format": "pt"}, "no trajectory"),
         ({KEY: "{"}, "damaged"),
         ({KEY: "[]"}, "damaged"),
         ({KEY: '{"meta": {}}'}, "damaged"),
@@ -259,4 +259,41 @@ def test_import_needs_torch_alone():
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout.strip()
         == "[]"
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_distance_agrees_with_the_structure_matcher(seed):
+    "A distorted crystal with its axes chosen anew, at another origin and a little off, is as far as pymatgen says."
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    g = torch.Generator().manual_seed(seed)
+    target = toy(("SrTiO3", "NaCl", "CsCl")[seed % 3])
+    n = len(target.frac_coords)
+    target = target.replace(frac_coords=target.frac_coords + 0.03 * torch.randn(n, 3, generator=g))
+    axes, hand = torch.randperm(3, generator=g), 1 - 2 * (seed % 2)
+    moved = (
+        hand * target.frac_coords[:, axes]
+        + torch.rand(3, generator=g)
+        + 0.01 * torch.randn(n, 3, generator=g)
+    )
+    f = one_frame(target, moved)
+    matcher = StructureMatcher(ltol=0.3, stol=0.5, angle_tol=10, scale=False, primitive_cell=False)
+    theirs = matcher.get_rms_dist(f.final, target.to_structures()[0])[0] * (f.final.volume / n) ** (1 / 3)
+    assert float(f.distance_to_target()) == pytest.approx(theirs, abs=2e-3)
+
+
+def one_frame(target, frac):
+    "A film that ends with these places."
+    z = torch.zeros(1)
+    return Trajectory(
+        t=z.long(),
+        noise=z,
+        alpha_bar=z + 1,
+        frac_unwrapped=frac[None],
+        atomic_numbers=target.atomic_numbers[None],
+        x0=frac[None],
+        lengths=target.lengths[0],
+        angles=target.angles[0],
+        target=target,
     )

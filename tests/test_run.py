@@ -39,7 +39,7 @@ from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.training import train
 
 ROOT = Path(__file__).parents[1]
-SMALL = dict(num_blocks=1, prior_steps=5, batch_size=4)
+SMALL = {"denoiser.num_blocks": 1, "latent.prior_steps": 5, "training.batch_size": 4}
 TOYS = ("SrTiO3", "NaCl", "CsCl", "Si", "Cu")
 
 
@@ -55,7 +55,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    m = DPCDVAE(get_config("tiny", num_blocks=1, prior="standard")).eval()
+    m = DPCDVAE(get_config("tiny", denoiser=dict(num_blocks=1), latent=dict(prior="standard"))).eval()
     m.prepare(toys())
     return m
 
@@ -89,6 +89,7 @@ PROGRAM = """
 import functools, os, signal, sys
 sys.path.insert(0, {tests!r})
 import torch; torch.set_num_threads(1)
+from modules import Modules
 T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
 from test_run import toys, SMALL
 class CheckpointCallback(T.CheckpointCallback):
@@ -125,9 +126,8 @@ def test_killed_and_resumed_is_the_same_run(tmp_path):
     for key in ("steps", "epochs", "crystals_seen", "best_val_loss"):
         assert cut[key] == pytest.approx(whole[key]), key
     assert whole["steps"] == 6 * 5 and whole["crystals_seen"] == 6 * 20
-    assert (tmp_path / "cut" / "logs-1" / "metrics.csv").exists() and (
-        tmp_path / "cut" / "logs" / "metrics.csv"
-    ).exists()
+    tables = [(tmp_path / k / "logs" / "metrics.csv").read_text() for k in ("whole", "cut")]
+    assert tables[0] == tables[1] and len(tables[0].splitlines()) == 1 + 6 + 1
     for kept in ("best", "last"):
         a, b = (load_file(tmp_path / k / kept / "model.safetensors") for k in ("whole", "cut"))
         for name in a:
@@ -151,7 +151,7 @@ def test_crystal_without_a_loss_is_named_and_left_out(tmp_path):
             "tiny",
             max_epochs=2,
             quiet=True,
-            **dict(SMALL, batch_size=16),
+            **SMALL | {"training.batch_size": 16},
         )
     assert (
         "broken-one" in (tmp_path / "skipped.txt").read_text()
@@ -172,7 +172,7 @@ def test_large_batches_go_in_pieces(tmp_path):
         "tiny",
         max_epochs=1,
         quiet=True,
-        **dict(SMALL, batch_size=150),
+        **SMALL | {"training.batch_size": 150},
     )
     record = json.loads((tmp_path / "run.json").read_text())
     assert (record["steps"], record["crystals_seen"]) == (1, 150)
@@ -344,11 +344,11 @@ def test_another_job_in_the_folder_is_refused(model, tmp_path):
 
 def test_unfitted_prior_is_told():
     with pytest.warns(UserWarning, match="prior was never fitted"):
-        generate(DPCDVAE(get_config("tiny", num_blocks=1)).eval(), 2, films=0, steps=1)
+        generate(DPCDVAE(get_config("tiny", denoiser=dict(num_blocks=1))).eval(), 2, films=0, steps=1)
 
 
 def test_a_wanted_formula(model_folder, tmp_path, capsys):
-    m = DPCDVAE(get_config("tiny", num_blocks=1)).eval()
+    m = DPCDVAE(get_config("tiny", denoiser=dict(num_blocks=1))).eval()
     m.prepare(toys())
     asked = [
         "generate",
@@ -575,9 +575,9 @@ def test_presets_of_the_paper_train_sample_and_load(preset, tmp_path):
         preset,
         max_epochs=2,
         quiet=True,
-        batch_size=4,
-        encoder_blocks=1,
-        num_blocks=1,
+        training=dict(batch_size=4),
+        encoder=dict(num_blocks=1),
+        denoiser=dict(num_blocks=1),
     )
     steps = 50 if preset == "cdvae" else 3
     films = model.reconstruct(crystals[:2], steps=steps, seed=1)
@@ -611,13 +611,18 @@ def test_validation_crystals_are_measured_too(tmp_path):
             "tiny",
             max_epochs=1,
             quiet=True,
-            **dict(SMALL, max_atoms=2),
+            **SMALL | dict(max_atoms=2),
         )
 
 
 @pytest.mark.parametrize(
     "changes",
-    [dict(schedule="sigmoid"), dict(process="gaussian"), dict(process="score"), dict(sampler="langevin")],
+    [
+        {"diffusion.schedule": "sigmoid"},
+        {"diffusion.process": "gaussian"},
+        {"diffusion.process": "score"},
+        {"sampling.sampler": "langevin"},
+    ],
     ids=str,
 )
 def test_settings_that_do_not_go_together_are_refused(changes):
@@ -636,7 +641,7 @@ def test_broken_crystals_are_named_with_reread_types_too(tmp_path):
             "tiny",
             max_epochs=1,
             quiet=True,
-            **dict(SMALL, types="argmax", batch_size=3),
+            **SMALL | {"diffusion.types": "argmax", "training.batch_size": 3},
         )
 
 
@@ -684,7 +689,7 @@ def test_the_bench_says_what_is_wrong_in_a_sentence(tmp_path, capsys):
 
 
 def test_what_a_finished_model_needs_is_fitted_in_best_and_last(tmp_path):
-    "The prior and the way back to the surroundings, also where best and last are the same, and where the prior has nothing to fit."
+    "The prior and the probe of environments, also where best and last are the same, and where the prior has nothing to fit."
     for prior in ("fitted", "standard"):
         train(
             dict(train=toys(8), val=toys(1)),
@@ -692,47 +697,46 @@ def test_what_a_finished_model_needs_is_fitted_in_best_and_last(tmp_path):
             "tiny",
             max_epochs=1,
             quiet=True,
-            prior=prior,
-            surroundings_kinds=True,
-            arrange=16,
-            batch_size=16,
+            latent=dict(prior=prior, species_aware=True),
+            sampling=dict(swap_species=16),
+            training=dict(batch_size=16),
         )
         for kept in ("best", "last"):
             model = DPCDVAE.from_pretrained(tmp_path / prior / kept)
-            assert model.prior.fitted and model.readback.fitted, (prior, kept)
+            assert model.prior.fitted and model.environment_probe.fitted, (prior, kept)
 
 
-def test_atoms_are_exchanged_by_models_that_can_and_said_so_by_others():
+def test_species_are_swapped_by_models_that_can_and_refused_by_others():
     from dpcdvae.generation.decode import Sampling
 
-    model = DPCDVAE(get_config("tiny", surroundings_kinds=True, arrange=16)).eval()
+    model = DPCDVAE(
+        get_config("tiny", latent=dict(species_aware=True), sampling=dict(swap_species=16))
+    ).eval()
     with pytest.warns(UserWarning, match="never fitted"):
-        assert Sampling().fill(model).arrange == 0
+        assert Sampling().fill(model).swap_species == 0
     with pytest.raises(ValueError, match="never fitted"):
-        Sampling(arrange=32).fill(model)
+        Sampling(swap_species=32).fill(model)
     with pytest.raises(ValueError, match="multiple of 16"):
-        get_config("tiny", surroundings_kinds=True, arrange=20)
+        get_config("tiny", latent=dict(species_aware=True), sampling=dict(swap_species=20))
     score = DPCDVAE(
         get_config(
             "tiny",
-            surroundings_kinds=True,
-            process="score",
-            schedule="geometric",
-            frame="cartesian",
-            num_steps=50,
-            sampler="langevin",
+            latent=dict(species_aware=True),
+            diffusion=dict(process="score", schedule="geometric", num_steps=50),
+            denoiser=dict(frame="cartesian"),
+            sampling=dict(sampler="langevin"),
         )
     ).eval()
-    with pytest.raises(ValueError, match="arrange must be 0"):
-        Sampling(arrange=16).fill(score)
+    with pytest.raises(ValueError, match="swap_species must be 0"):
+        Sampling(swap_species=16).fill(score)
     model.prepare(toys(2))
     model.fit_prior(toys(2))
-    assert Sampling().fill(model).arrange == 16
+    assert Sampling().fill(model).swap_species == 16
 
 
-def test_a_job_of_several_tries_goes_on_and_is_shared(model, model_folder, tmp_path, capsys):
+def test_a_job_of_several_candidates_goes_on_and_is_shared(model, model_folder, tmp_path, capsys):
     crystals = toys(1)
-    how = dict(tries=3, steps=3, block=2)
+    how = dict(num_candidates=3, steps=3, block=2)
     reconstruct(model, crystals, out=tmp_path / "whole", films=1, **how)
     for k in (1, 0):
         reconstruct(model, crystals, out=tmp_path / "shared", share=(k, 2), **how)
@@ -741,15 +745,15 @@ def test_a_job_of_several_tries_goes_on_and_is_shared(model, model_folder, tmp_p
     (tmp_path / "whole" / "crystals.csv").write_text(text[: len(text) // 2])
     reconstruct(model, crystals, out=tmp_path / "whole", films=1, **how)
     assert (tmp_path / "whole" / "crystals.csv").read_text() == text
-    with pytest.raises(ValueError, match="what differs: tries"):
+    with pytest.raises(ValueError, match="what differs: num_candidates"):
         reconstruct(model, crystals, out=tmp_path / "whole", steps=3, block=2, films=1)
     reconstruct(model, crystals, out=tmp_path / "one", steps=3, block=2)
     assert (tmp_path / "one" / "crystals.csv").read_text() != text, (
-        "the tries must differ, or nothing is tested"
+        "the candidates must differ, or nothing is tested"
     )
     record = json.loads((tmp_path / "one" / "run.json").read_text())
-    assert record.pop("tries") == 1
-    (tmp_path / "one" / "run.json").write_text(json.dumps(record))  # as it was before tries could be said
+    assert record.pop("num_candidates") == 1
+    (tmp_path / "one" / "run.json").write_text(json.dumps(record))  # as it was before candidates existed
     reconstruct(model, crystals, out=tmp_path / "one", steps=3, block=2)
     code, _, err = cli(
         capsys,
@@ -765,22 +769,22 @@ def test_a_job_of_several_tries_goes_on_and_is_shared(model, model_folder, tmp_p
         "--out",
         tmp_path / "new",
     )
-    assert code == 0 and json.loads((tmp_path / "new" / "run.json").read_text())["tries"] == 2, err
+    assert code == 0 and json.loads((tmp_path / "new" / "run.json").read_text())["num_candidates"] == 2, err
 
 
-def test_tries_are_refused_where_they_would_do_nothing(model):
+def test_candidates_are_refused_where_they_would_do_nothing(model):
     from dpcdvae.generation.decode import Sampling
-    from dpcdvae.generation.optimize import optimise
+    from dpcdvae.generation.optimize import optimize
 
     with pytest.raises(ValueError, match="at least 1"):
-        Sampling(tries=0).fill(model)
+        Sampling(num_candidates=0).fill(model)
     with pytest.raises(ValueError, match="crystalnn"):
-        Sampling(tries=2).fill(DPCDVAE(get_config("tiny", encoder_graph="crystalnn")))
-    with pytest.raises(ValueError, match="leave tries at 1"):
-        optimise(model, toys(1), toys(1), "volume", tries=2)
+        Sampling(num_candidates=2).fill(DPCDVAE(get_config("tiny", encoder=dict(graph="crystalnn"))))
+    with pytest.raises(ValueError, match="leave num_candidates at 1"):
+        optimize(model, toys(1), toys(1), "volume", num_candidates=2)
 
 
-def test_of_a_lost_try_and_a_found_one_the_found_one_is_kept(model, monkeypatch):
+def test_of_a_lost_candidate_and_a_found_one_the_found_one_is_kept(model, monkeypatch):
     "A model whose encoder hears nothing of places that are not finite."
     made = Modules(
         "dpcdvae.generation.decode",
@@ -795,5 +799,5 @@ def test_of_a_lost_try_and_a_found_one_the_found_one_is_kept(model, monkeypatch)
         return crystals.replace(frac_coords=crystals.frac_coords * torch.nan) if s.seed == 0 else crystals
 
     monkeypatch.setattr(made, "by_size", first_is_lost)
-    assert torch.isfinite(reconstruct(model, toys(1), steps=2, tries=2).crystals.frac_coords).all()
+    assert torch.isfinite(reconstruct(model, toys(1), steps=2, num_candidates=2).crystals.frac_coords).all()
     assert not torch.isfinite(reconstruct(model, toys(1), steps=2).crystals.frac_coords).any()

@@ -7,7 +7,7 @@ import torch
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.crystal.lattice import minimum_image
 from dpcdvae.diffusion.processes import GaussianVP, WrappedNormal, mean_free
-from dpcdvae.diffusion.samplers import BOUNDARIES, SAMPLERS, STEPS, Prediction, get_step, sample, time_grid
+from dpcdvae.diffusion.samplers import BOUNDARIES, SAMPLERS, STEPS, Prediction, sample, time_grid
 from dpcdvae.diffusion.schedules import make_schedule
 
 REAL = torch.float64
@@ -58,7 +58,7 @@ def test_step_equals_its_formula(name, t, s):
         ddim=np.sqrt(ab_s) * x0 + np.sqrt(1 - ab_s) * eps,  # Song 2020 eq. 12, eta = 0
         modified=(xt - np.sqrt(1 - ab_t) * eps) / np.sqrt(ab_t) + tilde * noise,
     )[name]  # Pakornchote 2023
-    assert (get_step(name)(schedule, t, s, x0, eps, noise) - expected).abs().max() < 1e-7
+    assert (STEPS[name](schedule, t, s, x0, eps, noise) - expected).abs().max() < 1e-7
 
 
 def ideal(process, truth):
@@ -271,8 +271,8 @@ def test_a_walk_that_begins_on_the_way_begins_with_the_noise_of_its_time(process
         5,
         boundary="never",
         dtype=REAL,
-        given=given,
-        start=start,
+        x_init=given,
+        t_init=start,
         callback=seen.append,
     )
     noise = seen[0].x - float(process.schedule.scale[start]) * (
@@ -337,8 +337,8 @@ def test_a_whole_cell_more_or_less_changes_nothing_on_the_torus(name, boundary):
         9,
         boundary=boundary,
         dtype=REAL,
-        given=given,
-        start=600,
+        x_init=given,
+        t_init=600,
     )[0]
     here, there = run(CRYSTALS.frac_coords + 0.3), run(CRYSTALS.frac_coords + 0.3 + cells)
     assert minimum_image(here - there).abs().max() < 1e-9 and (here >= 0).all() and (here < 1).all()
@@ -354,7 +354,7 @@ def test_a_start_needs_both_and_fits_the_grid():
         IDS,
     )
     with pytest.raises(ValueError, match="give both"):
-        sample(*where, "ddim", 5, start=10)
+        sample(*where, "ddim", 5, t_init=10)
     with pytest.raises(ValueError, match="from 1 to 4"):
-        sample(*where, "ddim", 5, given=CRYSTALS.frac_coords, start=4)
+        sample(*where, "ddim", 5, x_init=CRYSTALS.frac_coords, t_init=4)
     assert time_grid(300, 4, "logsnr", make_schedule("geometric"))[0] == 300

@@ -23,7 +23,9 @@ from dpcdvae.model.training import train
 
 ROOT, COMMAND = Path(__file__).resolve().parents[1], (str(Path(sys.executable).parent / "dpcdvae"),)
 ENV = dict(
-    os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), OMP_NUM_THREADS="1"
+    os.environ,
+    PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
+    OMP_NUM_THREADS="1",
 )
 SETTINGS = (
     "--preset",
@@ -34,9 +36,9 @@ SETTINGS = (
     "--threads",
     1,
     "--set",
-    "batch_size=32",
+    "training.batch_size=32",
     "--set",
-    "prior=standard",
+    "latent.prior=standard",
 )
 
 
@@ -107,7 +109,7 @@ def test_pieces_have_the_losses_of_the_whole():
 
     crystals = load_crystals("perov_mini", split="train", progress=False)[:24]
     torch.manual_seed(0)
-    model = DPCDVAE(get_config("tiny", types="argmax")).eval()
+    model = DPCDVAE(get_config("tiny", diffusion=dict(types="argmax"))).eval()
     model.prepare(crystals)
     numbers, key = torch.arange(24), (5, 7)
     whole = model.losses(crystals, CounterRNG(crystals, numbers, *key)).total
@@ -137,7 +139,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
         2,
         *SETTINGS,
         "--set",
-        "batch_size=33",
+        "training.batch_size=33",
     )
     out, err = process.communicate(timeout=300)
     assert process.returncode and "multiple of 2 for batch_size" in err and "Traceback" not in err
@@ -146,7 +148,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    made = DPCDVAE(get_config("tiny", prior="standard")).eval()
+    made = DPCDVAE(get_config("tiny", latent=dict(prior="standard"))).eval()
     made.prepare(load_crystals("perov_mini", split="train", progress=False)[:64])
     return made
 
@@ -202,6 +204,7 @@ def test_torchrun_shares_a_job(model, tmp_path):
 
 PROGRAM = """
 import functools, sys
+from modules import Modules
 T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
 from dpcdvae.cli.main import main
 T.CheckpointCallback = functools.partial(T.CheckpointCallback, every=0.)

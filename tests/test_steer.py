@@ -1,4 +1,4 @@
-"Steering: the walk goes where the property falls, stays on known ground, and the job says what it did."
+"Steering: the walk goes where the property falls, stays on known support, and the job says what it did."
 
 import csv
 import json
@@ -25,18 +25,18 @@ from dpcdvae.evaluation.validity import MetricsError
 from dpcdvae.generation.optimize import (
     PropertyHead,
     TrainingSupport,
-    Walk,
+    LatentSearch,
     cost,
     descend,
     fit_support,
-    optimise,
+    optimize,
     search,
 )
 from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-QUICK = Walk(rounds=3, steps=6, points=2)
+QUICK = LatentSearch(rounds=3, steps=6, points=2)
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +66,10 @@ def test_cost_counts_the_disagreement():
     )  # mean +2 spreads, half-width 1 spread
     z = torch.zeros(3, 2)
     assert (
-        cost(head, z, Walk(caution=0.0)).tolist() == [2.0] * 3
-        and cost(head, z, Walk(caution=1.0)).tolist() == [3.0] * 3
+        cost(head, z, LatentSearch(caution=0.0)).tolist() == [2.0] * 3
+        and cost(head, z, LatentSearch(caution=1.0)).tolist() == [3.0] * 3
     )
-    assert cost(head, z, Walk(caution=1.0, maximise=True)).tolist() == [-1.0] * 3
+    assert cost(head, z, LatentSearch(caution=1.0, maximise=True)).tolist() == [-1.0] * 3
 
 
 def test_the_walk_does_not_touch_its_start_and_starts_do_not_touch_each_other(surveyed):
@@ -87,13 +87,13 @@ def test_the_head_beats_the_mean(surveyed):
 
 
 def test_nothing_is_taken_off_the_ground(model, crystals, surveyed):
-    head, ground, _ = surveyed
-    nowhere = TrainingSupport(ground.means, ground.width, 0.0, ground.patterns)
+    head, support, _ = surveyed
+    nowhere = TrainingSupport(support.means, support.width, 0.0, support.patterns)
     taken, expected = search(
         model, head, nowhere, crystals[:2], torch.arange(2), QUICK, steer.Sampling(sampler="ddim", steps=2)
     )
     assert [c for r in taken for c in r] == [None] * 6 and expected.isnan().all()
-    other = TrainingSupport(ground.means, ground.width, ground.limit * 100, frozenset({(7,)}))
+    other = TrainingSupport(support.means, support.width, support.limit * 100, frozenset({(7,)}))
     assert (
         search(
             model, head, other, crystals[:2], torch.arange(2), QUICK, steer.Sampling(sampler="ddim", steps=2)
@@ -103,50 +103,59 @@ def test_nothing_is_taken_off_the_ground(model, crystals, surveyed):
 
 
 def test_costs_never_rise_from_round_to_round(model, crystals, surveyed):
-    head, ground, _ = surveyed
+    head, support, _ = surveyed
     wide = TrainingSupport(
-        ground.means,
-        ground.width,
+        support.means,
+        support.width,
         1e9,
         frozenset(p for n in range(1, 25) for p in [(n,)])
-        | ground.patterns
+        | support.patterns
         | frozenset(steer.patterns(crystals)),
     )
-    walk = Walk(rounds=4, steps=6, points=2, caution=0.0)
+    settings = LatentSearch(rounds=4, steps=6, points=2, caution=0.0)
     _, expected = search(
-        model, head, wide, crystals[:4], torch.arange(4), walk, steer.Sampling(sampler="ddim", steps=2)
+        model, head, wide, crystals[:4], torch.arange(4), settings, steer.Sampling(sampler="ddim", steps=2)
     )
     known = expected.isfinite().all(0)
     assert (expected[:, known].diff(dim=0) <= 1e-5).all()
 
 
-def test_the_leash_keeps_the_walk_near_the_training_set(surveyed):
-    head, ground, _ = surveyed
-    starts, far = ground.means[:3] * ground.width, Walk(rounds=1, steps=80, points=2, tether=0.0, rate=0.05)
-    free, held = (ground.distance(descend(head, starts, far, g)[-1]) for g in (None, ground))
-    assert (free > 2 * ground.limit).all() and (held < 1.3 * ground.limit).all()
+def test_the_trust_region_keeps_the_search_near_the_training_set(surveyed):
+    head, support, _ = surveyed
+    starts, far = (
+        support.means[:3] * support.width,
+        LatentSearch(rounds=1, steps=80, points=2, tether=0.0, rate=0.05),
+    )
+    free, held = (support.distance(descend(head, starts, far, g)[-1]) for g in (None, support))
+    assert (free > 2 * support.limit).all() and (held < 1.3 * support.limit).all()
 
 
 def test_a_crystal_that_was_not_asked_for_is_not_taken(crystals, surveyed):
-    _, ground, _ = surveyed
-    z = ground.means[:2] * ground.width
-    assert ground.holds(z, crystals[:2], z).tolist() == [True, True]
-    elsewhere = z + 1.1 * ground.limit * ground.width  # a root mean square just beyond the limit
-    assert ground.holds(z, crystals[:2], torch.stack([z[0], elsewhere[1]])).tolist() == [True, False]
+    _, support, _ = surveyed
+    z = support.means[:2] * support.width
+    assert support.holds(z, crystals[:2], z).tolist() == [True, True]
+    elsewhere = z + 1.1 * support.limit * support.width  # a root mean square just beyond the limit
+    assert support.holds(z, crystals[:2], torch.stack([z[0], elsewhere[1]])).tolist() == [True, False]
 
 
 def test_the_search_decodes_with_the_models_own_sampler(model, crystals, tmp_path):
-    optimise(
-        model, crystals[:1], crystals, "volume", tmp_path, Walk(rounds=1, steps=1, points=1), head_steps=2
+    optimize(
+        model,
+        crystals[:1],
+        crystals,
+        "volume",
+        tmp_path,
+        LatentSearch(rounds=1, steps=1, points=1),
+        head_steps=2,
     )
     said = json.loads((tmp_path / "run.json").read_text())
     assert (said["sampler"], said["steps"]) == (
-        model.config.sampler,
+        model.config.sampling.sampler,
         steer.CALLS,
-    ) and steer.CALLS <= model.config.num_steps
+    ) and steer.CALLS <= model.config.diffusion.num_steps
 
 
-def test_ground_leaves_each_crystal_out():
+def test_support_leaves_each_crystal_out():
     means = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
     assert fit_support(means, torch.zeros(4, 1), CrystalBatch.cat([toy("Cu")] * 4)).limit == pytest.approx(
         1.0
@@ -166,7 +175,7 @@ def test_unknown_values_are_left_out_and_few_are_refused(model, crystals):
 
 
 def test_folder_holds_every_round_of_every_start(model, crystals, tmp_path):
-    optimise(model, crystals[:3], crystals, "volume", tmp_path, QUICK, head_steps=20, steps=2)
+    optimize(model, crystals[:3], crystals, "volume", tmp_path, QUICK, head_steps=20, steps=2)
     rows, hopes = (
         list(csv.DictReader(open(tmp_path / n, newline=""))) for n in ("crystals.csv", "expected.csv")
     )

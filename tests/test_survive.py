@@ -104,11 +104,11 @@ def train_command(splits, out, *more):
         "--preset",
         "tiny",
         "--set",
-        "num_blocks=1",
+        "denoiser.num_blocks=1",
         "--set",
-        "prior_steps=5",
+        "latent.prior_steps=5",
         "--set",
-        "batch_size=4",
+        "training.batch_size=4",
         "--workers",
         1,
         *more,
@@ -124,6 +124,7 @@ def record(folder):
 PROGRAM = """
 import functools, sys, torch
 torch.set_num_threads(1)
+from modules import Modules
 T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
 from test_run import SMALL, toys
 T.CheckpointCallback = functools.partial(T.CheckpointCallback, every=0.)
@@ -217,7 +218,11 @@ def test_a_worse_end_leaves_the_best_as_it_was(run):
 
 @pytest.mark.parametrize(
     "changes",
-    [dict(num_blocks=2), dict(edge_dim=64), dict(process="gaussian", schedule="sigmoid")],
+    [
+        {"denoiser.num_blocks": 2},
+        {"denoiser.edge_dim": 64},
+        {"diffusion.process": "gaussian", "diffusion.schedule": "sigmoid"},
+    ],
     ids=lambda c: next(iter(c)),
 )
 def test_another_model_does_not_go_on_from_this_checkpoint(run, changes):
@@ -277,7 +282,7 @@ def test_batches_without_any_loss_are_left_out(tmp_path, monkeypatch):
             "tiny",
             max_epochs=4,
             quiet=True,
-            **dict(SMALL, batch_size=1),
+            **SMALL | {"training.batch_size": 1},
         )
     lines = (tmp_path / "skipped.txt").read_text().splitlines()
     assert {l.split(": ")[1] for l in lines} == {f"broken-{i}" for i in range(5)} and all(
@@ -309,7 +314,7 @@ def test_gradient_without_a_value_changes_nothing(tmp_path, monkeypatch):
     assert record(tmp_path)["skipped"] == 5 and all(
         torch.equal(v, kept[k])
         for k, v in start.items()
-        if not k.startswith(("scaler", "prior", "surroundings.loc", "surroundings.scale"))
+        if not k.startswith(("scaler", "prior", "environment.loc", "environment.scale"))
     )
 
 

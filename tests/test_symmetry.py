@@ -356,7 +356,7 @@ def test_supercells_per_atom(denoiser, encoder, c, n):
 @pytest.fixture(scope="module", params=[False, True], ids=["distances", "kinds"])
 def surroundings(request):
     torch.manual_seed(5)
-    net = LocalEnvironment(kinds=request.param).to(REAL)
+    net = LocalEnvironment(species_aware=request.param).to(REAL)
     net.fit(CrystalBatch.cat([random_crystal(s) for s in range(8)]))
     return net
 

@@ -88,7 +88,7 @@ def test_run_all_reaches_the_end(lab, page):
     )
     for root in (
         "forward = ",
-        "SchedulePlayground(picker",
+        "playground = ",
         "sampler = LiveSampler",
         "FilmCompare(films",
         "scrubber = ",
@@ -214,7 +214,7 @@ def test_a_picture_words_or_a_kernel_that_lag_are_found_out(lab, page, film, lie
 CONTROLS = {
     "picker = ": "button text",
     "forward = ": "button select time number checkbox",
-    "SchedulePlayground(picker": "button select time slider number checkbox",
+    "playground = ": "button select time slider number checkbox",
     "sampler = LiveSampler": "button select time number checkbox",
     "FilmCompare(films": "button slider",
     "scrubber = ": "button select time",
@@ -291,8 +291,61 @@ TELL = """import json
 scrubber.film.save("film.safetensors")
 def tell(_=None):
     Path("state.json.tmp").write_text(json.dumps(dict(frame=scrubber.player.frame, drawn=scrubber.player.drawn, wrapped=scrubber.player.wrapped, state=sampler.state, rows=len(sampler.rows), made=len(sampler.film) if sampler.film else 0))); Path("state.json.tmp").rename("state.json")
-scrubber.add_class("the-scrubber"); sampler.add_class("the-sampler")
+scrubber.add_class("the-scrubber"); sampler.add_class("the-sampler"); forward.add_class("the-forward"); playground.add_class("the-playground")
 scrubber.player.observe(tell); sampler.player.observe(tell); sampler.observe(tell); tell()"""
+
+
+def drawn_plot(root):
+    "The plot in an explorer, as an expression of the page."
+    return f"document.querySelector('{root} .js-plotly-plot')"
+
+
+def curve(page, root, trace):
+    "The line that is on the page, as plotly drew it: the paths of its SVG, not what was asked of it."
+    return page.evaluate(
+        f"[...{drawn_plot(root)}.querySelectorAll('.trace')][{trace}].querySelectorAll('path').values()"
+        ".map(p => p.getAttribute('d')).toArray().join()"
+    )
+
+
+def changes(page, root, trace, act):
+    "Do something, and wait until a plot has been drawn anew."
+    until(page, f"{drawn_plot(root)}?.querySelector('.trace path')")
+    before = curve(page, root, trace)
+    act()
+    for _ in range(200):
+        if curve(page, root, trace) != before:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"the plot of {root} has not changed")
+
+
+def figures_follow(page):
+    "The histogram follows the slider, the strong line the schedule, the red line the time."
+    forward, play = ".the-forward", ".the-playground"
+    for root in (forward, play):
+        page.locator(f"{root} .dpv-stage").evaluate("e => e.scrollIntoView({block: 'center'})")
+        traces = page.evaluate(
+            f"{drawn_plot(root)}.data.findLastIndex(t => ['theory', 'cursor'].includes(t.name))"
+        )
+        last = page.evaluate(f"{drawn_plot(root)}.querySelectorAll('.trace').length - 1")
+        assert traces >= 0
+        changes(page, root, last, lambda: drag(page, 0.15, f"{root} .dpv"))
+        changes(page, root, last, lambda: drag(page, 0.8, f"{root} .dpv"))
+    chosen = page.evaluate(f"{drawn_plot(play)}.data.findIndex(t => t.name === 'chosen')")
+    values = lambda: page.evaluate(f"JSON.stringify({drawn_plot(play)}.data[{chosen}].y)")
+    before = values()
+    page.locator(f"{play} select").first.select_option("linear")
+    until(page, f"JSON.stringify({drawn_plot(play)}.data[{chosen}].y) !== {json.dumps(before)}")
+
+
+def test_voila_shows_the_first_crystal_before_the_training_ends(voila):
+    book = json.loads(TOUR.read_text())
+    cells = [c for c in book["cells"] if c["cell_type"] == "code"]
+    where = next(i for i, c in enumerate(cells) if "young = train(" in "".join(c["source"]))
+    book["cells"] = [*cells[:2], *notebook(["import time\ntime.sleep(600)"])["cells"], *cells[2:where]]
+    page, _ = voila(book, 1250)
+    page.wait_for_selector(".dpcdvae-gallery button svg", timeout=120000)
 
 
 def test_tour_in_voila(voila):
@@ -315,6 +368,7 @@ def test_tour_in_voila(voila):
     agrees(page, film, frame, False, root)
     kinds, share = painted(pixels(page, f"{root} .dpv-stage"))
     assert kinds > 25 and 0.01 < share < 0.95
+    figures_follow(page)
     press = lambda name: page.click(f"{live} button:has-text('{name}')")
     page.locator(f"{live} .dpv-stage").evaluate("e => e.scrollIntoView({block: 'center'})")
     press("Start")
@@ -325,6 +379,7 @@ def test_tour_in_voila(voila):
     made = kernel(folder, lambda s: s["state"] == "idle" and s["made"])["made"]
     assert 2 < made < 61
     settled(page, made - 1, root=f"{live} .dpv")
+    until(page, f"{drawn_plot(live)}.data[0].y.length === {made}")
     assert (
         page.locator(
             ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr'], .jp-OutputArea-error"
@@ -349,23 +404,10 @@ def test_page_without_a_kernel_shows_still_pictures(browser, tmp_path):
     context = browser.new_context(offline=True, viewport=dict(width=1000, height=900))
     page = watch(context.new_page(), ["file:"])
     page.goto((tmp_path / "tour.html").as_uri())
-    found = page.locator(".jp-OutputArea-output").all_inner_texts()
-    for name in (
-        "CrystalPicker",
-        "ForwardExplorer",
-        "SchedulePlayground",
-        "LiveSampler",
-        "FilmCompare",
-        "TimestepScrubber",
-        "LatentExplorer",
-    ):
-        assert any(name in t and "still picture" in t for t in found), name
-    assert (
-        page.evaluate(
-            "[...document.querySelectorAll('.jp-OutputArea-output svg')].filter(e => e.getBoundingClientRect().width > 60).length"
-        )
-        >= 14
+    seen = (
+        "[...document.querySelectorAll('.jp-OutputArea-output img')].filter(e => e.naturalWidth > 260).length"
     )
+    until(page, f"{seen} >= 7")  # picker, forward, schedules, sampler, comparison, scrubber, latent map
     assert page.locator(".jp-OutputArea-output:has-text('Traceback')").count() == 0
     context.close()
     assert page.wrong == []

@@ -41,6 +41,8 @@ class BucketBatchSampler(Sampler):
             drop_last,
         )
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, 0
+        self.position = 0  # batches given out in this epoch
+        self.skip = 0  # batches that the next pass leaves out: a resumed run has seen them
 
     @property
     def sampler(self) -> "BucketBatchSampler":
@@ -67,11 +69,12 @@ class BucketBatchSampler(Sampler):
         return batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in self.all_batches():
+        self.position, self.skip = self.skip, 0
+        for batch in self.all_batches()[self.position :]:
+            self.position += 1
             mine = batch[self.rank :: self.world_size]
-            yield (
-                mine if len(mine) else batch[self.rank % len(batch)][None]
-            ).tolist()  # a last batch may be smaller than the number of processes: none may go without
+            # a last batch may be smaller than the number of processes: none may go without
+            yield (mine if len(mine) else batch[self.rank % len(batch)][None]).tolist()
 
     def __len__(self) -> int:
         return (
@@ -80,7 +83,7 @@ class BucketBatchSampler(Sampler):
 
 # %% ../../nbs/data/09_loader.ipynb #bf0edfdf
 class CrystalLoader(DataLoader):
-    "Iterate over a batch of crystals in smaller batches; a torch DataLoader, so Lightning takes it (use_distributed_sampler=False)."
+    "Iterate over a batch of crystals in smaller batches; Lightning takes it (use_distributed_sampler=False)."
 
     def __init__(
         self,
@@ -105,3 +108,11 @@ class CrystalLoader(DataLoader):
     def set_epoch(self, epoch: int) -> None:
         "Choose the epoch, and with it the order."
         self.batch_sampler.set_epoch(epoch)
+
+    def state_dict(self) -> dict:
+        "Tell how many batches of this epoch were given out (Lightning keeps it in checkpoints)."
+        return dict(position=self.batch_sampler.position)
+
+    def load_state_dict(self, state: dict) -> None:
+        "Begin the next pass behind the batches that were given out."
+        self.batch_sampler.skip = state["position"]

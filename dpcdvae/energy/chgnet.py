@@ -6,7 +6,7 @@
 __all__ = ['ISOLATED', 'MAX_PAIRS', 'ragged', 'Bonds', 'find_bonds', 'Owners', 'bessel', 'fourier', 'find_angles', 'SplitGate',
            'BatchedCHGNet', 'load_chgnet']
 
-# %% ../../nbs/energy/01_chgnet.ipynb #c953cfbf
+# %% ../../nbs/energy/01_chgnet.ipynb #809c1a44
 import contextlib
 import io
 import math
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ..crystal.lattice import cell_heights
 from ..evaluation.validity import MetricsError
 
-# %% ../../nbs/energy/01_chgnet.ipynb #152095df
+# %% ../../nbs/energy/01_chgnet.ipynb #53ff8c85
 def ragged(
     counts: Tensor,  # (G,) members of each group
 ) -> tuple[Tensor, Tensor]:  # (M,) group of each member; (M,) its place within the group
@@ -30,7 +30,7 @@ def ragged(
     start = counts.cumsum(0) - counts
     return group, torch.arange(len(group)) - start[group]
 
-# %% ../../nbs/energy/01_chgnet.ipynb #171f7404
+# %% ../../nbs/energy/01_chgnet.ipynb #a47ed331
 @dataclass(frozen=True)
 class Bonds:
     "Bonds of many crystals: the atoms i and j, where the image of j lies, and how far."
@@ -82,7 +82,7 @@ def find_bonds(
     once = (i != j) | ((image * torch.tensor([1_000_000, 1_000, 1])).sum(1) > 0)
     return Bonds(i[once], j[once], image[once], square[once].sqrt())
 
-# %% ../../nbs/energy/01_chgnet.ipynb #8004991c
+# %% ../../nbs/energy/01_chgnet.ipynb #e0dd42a4
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, index, order, start):
@@ -125,7 +125,7 @@ class Owners:
         "Add the rows of each owner."
         return _Sum.apply(x, *self.args)
 
-# %% ../../nbs/energy/01_chgnet.ipynb #f72c0667
+# %% ../../nbs/energy/01_chgnet.ipynb #efb4183f
 def bessel(dist: Tensor, expansion) -> Tensor:  # (U,) Å -> (U,R)
     "Expand distances in Bessel functions under the envelope."
     r, envelope = dist * expansion.inv_cutoff, expansion.smooth_cutoff
@@ -153,7 +153,7 @@ def find_angles(
     keep = one != two
     return one[keep], two[keep]
 
-# %% ../../nbs/energy/01_chgnet.ipynb #af95edc5
+# %% ../../nbs/energy/01_chgnet.ipynb #851ec64c
 class SplitGate:
     "A gated MLP of CHGNet whose first layer is applied to each of its inputs apart."
 
@@ -178,7 +178,7 @@ class SplitGate:
         core, gate = (F.layer_norm(h, h.shape[1:], w, b, eps) for h, (w, b, eps) in zip(halves, self.norms))
         return F.silu(core) * torch.sigmoid(gate)
 
-# %% ../../nbs/energy/01_chgnet.ipynb #038c40e5
+# %% ../../nbs/energy/01_chgnet.ipynb #d1af1ed2
 @dataclass
 class _Graph:
     "What does not change while one batch is computed."
@@ -207,7 +207,7 @@ def _graph(bonds: Bonds, num_atoms: int, cutoff: float) -> _Graph:
         legs=(Owners(one, 2 * S), Owners(two, 2 * S)),
     )
 
-# %% ../../nbs/energy/01_chgnet.ipynb #7908cfc0
+# %% ../../nbs/energy/01_chgnet.ipynb #ef339ee8
 ISOLATED = 6.0  # Å: CHGNet's cutoff; an atom without a neighbour within it contributes nothing but a constant
 MAX_PAIRS = 20_000_000  # pairs over images in one call; more only where a cell has collapsed
 
@@ -339,7 +339,7 @@ class BatchedCHGNet:
         counts: Tensor,  # (B,) atoms a crystal
         stress: bool = True,  # always computed
     ) -> tuple[Tensor, Tensor, Tensor]:  # (B,) eV; (N,3) eV/Å; (B,3,3) virial, eV
-        "Compute energies, forces and virials; a crystal with an isolated atom, or a collapsed cell, has the energy NaN."
+        "Compute energies, forces, virials; with an isolated atom, or a collapsed cell, the energy is NaN."
         ok = self._fits(lattice, counts)
         if ok.all():
             return self._compute(numbers, frac_coords, lattice, counts)

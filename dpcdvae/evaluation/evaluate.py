@@ -110,6 +110,7 @@ def evaluate(
     cutoffs=None,  # of coverage: a data set's name, or "structure,composition"; None: by the test set's name
     property: str | None = None,  # column of the test set whose distribution to compare
     column: str | None = None,  # of a table: where the crystals are
+    extend=None,  # (entries, rows, summary, folder) -> summary with more figures, such as stability
 ) -> dict:  # kind, num_crystals, metrics, reasons, settings, versions, run, files
     "Judge a folder of crystals and write metrics.json, per_crystal.csv and report.html."
     folder = Path(folder)
@@ -153,6 +154,8 @@ def evaluate(
                 if math.isfinite(v := e.values.get(property, math.nan))
             ],
         )
+    if extend:
+        summary = extend(pred, rows, summary, out)
     summary |= dict(run=run, made_by="dpcdvae evaluate", input=str(folder.resolve()))
     texts = {
         "metrics.json": metrics_json(summary),

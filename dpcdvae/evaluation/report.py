@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 
-from .compare import STOL, SYMPRECS
+from .compare import STOL, STOLS, SYMPRECS
 from .metrics import METRICS, _e, _sup, show
 
 # %% ../../nbs/evaluation/10_report.ipynb #311d252c
@@ -26,6 +26,8 @@ COLUMNS = [
     "valid",
     "composition_valid",
     "composition_reason",
+    "composition_valid_smact",
+    "composition_valid_field",
     "structure_valid",
     "structure_reason",
     "min_dist",
@@ -35,6 +37,13 @@ COLUMNS = [
     "matched",
     "matched_valid",
     "rms",
+    "max_dist",
+    *(f"fit_{s:g}" for s in STOLS),
+    "given_cells",
+    "chance_matched",
+    "chance_rms",
+    "chance_max_dist",
+    *(f"chance_fit_{s:g}" for s in STOLS),
     "matched_anonymous",
     "rms_anonymous",
     "same_composition",
@@ -51,6 +60,24 @@ COLUMNS = [
     "known_as",
     "fingerprint_reason",
     "predicted_property",
+    "relaxed_energy",
+    "energy_above_hull",
+    "to_relaxed",
+    "displacement",
+    "rmsd",
+    "relaxed_space_group",
+    "converged",
+    "plausible",
+    "relaxed_unique",
+    "relaxed_novel",
+    "stable",
+    "metastable",
+    "metastable_08",
+    "stable_unique",
+    "sun",
+    "msun",
+    "msun_08",
+    "relax_reason",
     "reason",
     "detail",
     "seconds",
@@ -88,7 +115,8 @@ def _formula(f) -> str:
 
 def rate_bar(label: str, fraction: float, text: str, title: str = "", interval=(None, None)) -> str:  # HTML
     "Draw one fraction as a bar, with its interval."
-    low, high = interval
+    low, high = (x and max(0.0, x) for x in interval)  # a rate less its chance level may lie below zero
+    fraction = max(0.0, fraction)
     ci = (
         ""
         if low is None
@@ -315,7 +343,7 @@ def histograms(rows: list, kind: str) -> list:  # (title, SVG, key)
 
 
 _headline = dict(
-    reconstruct=("match_rate_valid", "match_rate", "rms", "composition_exact"),
+    reconstruct=("strict_rate", "strict_chance", "match_rate", "match_chance", "rms", "composition_exact"),
     generate=("valid", "composition_valid", "structure_valid", "unique"),
 )
 

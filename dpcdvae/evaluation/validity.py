@@ -93,7 +93,9 @@ def neutral_states(
 def _split_charges(states, enegs, counts) -> bool:
     "Tell whether charges can cancel with all cations less electronegative than all anions (Pauling's test)."
     cuts = sorted(set(enegs)) if None not in enegs else []  # cations below, anions from here on
-    sides = ([[o for o in s if (o <= 0 if e >= cut else o >= 0)] for s, e in zip(states, enegs)] for cut in cuts)
+    sides = (
+        [[o for o in s if (o <= 0 if e >= cut else o >= 0)] for s, e in zip(states, enegs)] for cut in cuts
+    )
     return any(neutral_states(side, counts) for side in sides)
 
 

@@ -1,0 +1,148 @@
+"""How stable are generated crystals, known ones, and what two methods without a network make?"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+from benchmarks.speed import circumstances
+from dpcdvae.data.files import atomic_write
+from dpcdvae.energy.stability import ceiling, stability, stability_text
+from dpcdvae.evaluation.entries import Entry, structure_of
+from dpcdvae.evaluation.matching import random_placement
+from dpcdvae.generation.jobs import HEADER, csv_text
+
+
+def generated(model: str, num: int, seed: int, folder: Path, steps: int | None = None) -> None:
+    "Generate crystals with a pretrained model; what is there already is not made again."
+    from dpcdvae.cli.commands import load_model
+
+    load_model(model).generate(
+        num, seed=seed, out=folder, progress=False, **(dict(steps=steps) if steps else {})
+    )
+
+
+def exchange_ions(
+    structures: list,  # prototypes
+    seed: int = 0,
+    least: float = 0.02,  # lambda of the exchange, relative to keeping the ion
+) -> list:  # pymatgen Structures, or None where no ion of the prototype can be exchanged
+    "Exchange one ion of each prototype for another of its charge, drawn by how often they replace each other."
+    from pymatgen.analysis.structure_prediction.substitution_probability import SubstitutionProbability
+
+    table = SubstitutionProbability()
+    return [_exchanged(s, table, random.Random(f"{seed},{i}"), least) for i, s in enumerate(structures)]
+
+
+def _exchanged(structure, table, rng, least):
+    "Exchange one ion of a crystal; its volume follows the covalent radii."
+    from ase.data import covalent_radii
+
+    guess = structure.composition.reduced_composition.oxi_state_guesses()
+    if not guess:
+        return None
+    states = {k: v for k, v in guess[0].items() if float(v).is_integer()}
+    ions = {str(ion): ion for ion in table.species}
+    choices = []
+    for symbol, state in states.items():
+        here = next((ion for ion in ions.values() if ion.symbol == symbol and ion.oxi_state == state), None)
+        if here is None:
+            continue
+        others = [o for o in ions.values() if o.oxi_state == state and o.symbol not in states]
+        weights = [table.cond_prob(o, here) for o in others]
+        choices += [(symbol, o.symbol, w) for o, w in zip(others, weights) if w >= least * max(weights)]
+    if not choices:
+        return None
+    old, new, _ = rng.choices(choices, [w for *_, w in choices])[0]
+    made = structure.copy()
+    made.replace_species({old: new})
+    size = lambda s: sum(covalent_radii[site.specie.Z] ** 3 for site in s)
+    made.scale_lattice(structure.volume * size(made) / size(structure))
+    return made
+
+
+def crystals_of(source: str, data: Path, num: int, seed: int) -> list:  # entries
+    "Make the crystals of a source that needs no network."
+    part = "train" if source == "exchange" else "test"
+    drawn = ceiling(data / f"{part}.csv.gz", 2 * num if source == "exchange" else num, seed)
+    if source == "test":
+        return drawn
+    structures = [structure_of(e) for e in drawn]
+    made = exchange_ions(structures, seed) if source == "exchange" else random_placement(structures, seed)
+    named = [(e.material_id, s) for e, s in zip(drawn, made) if s is not None][:num]
+    return [Entry(i, f"{source}-{name}", s) for i, (name, s) in enumerate(named)]
+
+
+def _write(entries: list, folder: Path) -> None:
+    "Write crystals as a generation would."
+    if (folder / "crystals.csv").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    cif = lambda e: e.source if isinstance(e.source, str) else e.source.to(fmt="cif")
+    atomic_write(
+        folder / "crystals.csv",
+        csv_text([HEADER, *([i, e.material_id, cif(e), ""] for i, e in enumerate(entries))]),
+    )
+
+
+def stability_study(
+    source: str,  # a pretrained model, or test, exchange, random
+    data: Path,  # folder of train.csv.gz and test.csv.gz
+    hull: Path,  # see `read_hull`
+    runs: Path,  # where crystals and journals are kept
+    out: Path,  # results/stability-NAME.json
+    num: int = 100,
+    seed: int = 0,
+    steps: int | None = None,  # of the sampler
+    workers: int | None = None,
+) -> dict:
+    "Make crystals, relax and judge them; call it again to go on where it stopped."
+    folder = Path(runs) / f"{source}-{num}-{seed}"
+    if source in ("test", "exchange", "random"):
+        _write(crystals_of(source, Path(data), num, seed), folder)
+    else:
+        generated(source, num, seed, folder, steps)
+    rows, summary = stability(
+        folder, hull, folder, Path(data) / "train.csv.gz", workers=workers, progress=False
+    )
+    summary |= dict(
+        kind="stability",
+        source=source,
+        num=num,
+        seed=seed,
+        data=Path(data).name,
+        reference=f"{Path(data).name} (train)",
+    )
+    summary |= dict(
+        circumstances=circumstances(),
+        above_hull=sorted(round(r["energy_above_hull"], 4) for r in rows if "energy_above_hull" in r),
+    )
+    atomic_write(Path(out), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    return summary
+
+
+def main(argv=None) -> None:
+    "Judge the stability of one source of crystals."
+    p = argparse.ArgumentParser("python -m benchmarks.stability", description=main.__doc__)
+    p.add_argument("source", help="a pretrained model, or test, exchange, random")
+    p.add_argument("--data", type=Path, default=Path("../shared/data/mp_20"))
+    p.add_argument("--hull", type=Path, default=Path("../shared/data/mp_hull"))
+    p.add_argument("--runs", type=Path, default=Path("runs/stability"))
+    p.add_argument("--out", type=Path)
+    p.add_argument("--num", type=int, default=100)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument(
+        "--steps", type=int, help="calls of the network a crystal; the model's choice if not given"
+    )
+    p.add_argument("--workers", type=int)
+    a = p.parse_args(argv)
+    out = a.out or Path(f"results/stability-{a.source}.json")
+    print(
+        stability_text(
+            stability_study(a.source, a.data, a.hull, a.runs, out, a.num, a.seed, a.steps, a.workers)
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

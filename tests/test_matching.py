@@ -1,0 +1,352 @@
+"The periodic matcher: against pymatgen's, in every description of a crystal, and by hand."
+
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Lattice, Structure
+
+from dpcdvae.evaluation import matching as m
+from dpcdvae.evaluation.compare import match_crystals
+from dpcdvae.evaluation.metrics import summarise_matches
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def perovskite(a="Sr", b="Ti", length=3.9):
+    places = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    return Structure(Lattice.cubic(length), [a, b, "O", "O", "O"], places)
+
+
+def low(num=6, seed=0, species=("Ca", "Si", "O", "O", "O", "C"), box=(4.1, 5.3, 6.2, 78, 84, 97)):
+    "A crystal without symmetry."
+    rng = np.random.default_rng(seed)
+    return Structure(Lattice.from_parameters(*box), species[:num], rng.random((num, 3)))
+
+
+def pushed(structure, atom, by):
+    "Move one atom by some Å along x."
+    new = structure.copy()
+    new.translate_sites([atom], [by, 0, 0], frac_coords=False)
+    return new
+
+
+def pair(a, b, tolerances=m.FIELD, **kw):
+    "Match two structures in one direction."
+    return m.match_pairs(m.reduce_crystals([a]), m.reduce_crystals([b]), [0], [0], tolerances, **kw)
+
+
+def theirs(a, b, tolerances=m.FIELD):
+    judge = StructureMatcher(ltol=tolerances.ltol, stol=tolerances.stol, angle_tol=tolerances.angle_tol)
+    found = judge.get_rms_dist(a, b)
+    return (math.inf if found is None else found[0]), judge.fit(a, b)
+
+
+# -- the same crystal in other words ----------------------------------------------------------------------------------
+def disguises():
+    crystal, rng = low(), np.random.default_rng(1)
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    order = rng.permutation(len(crystal))
+    return {
+        "another cell": crystal * [[1, 1, 0], [0, 1, 0], [-2, 1, 1]],
+        "left-handed cell": crystal * [[0, 1, 0], [1, 0, 0], [0, 0, 1]],
+        "supercell": crystal * [[2, 1, 0], [0, 1, 0], [0, 0, 1]],
+        "another origin": crystal.copy().translate_sites(range(6), [0.31, 0.77, 0.12]),
+        "another order": Structure.from_sites([crystal[i] for i in order]),
+        "rotated": Structure(crystal.lattice.matrix @ turn, crystal.species, crystal.frac_coords),
+        "mirrored": Structure(
+            crystal.lattice.matrix @ np.diag([1, 1, -1]), crystal.species, crystal.frac_coords
+        ),
+        "larger": Structure(crystal.lattice.matrix * 1.3, crystal.species, crystal.frac_coords),
+        "outside the cell": Structure(
+            crystal.lattice, crystal.species, crystal.frac_coords + rng.integers(-3, 4, (6, 3))
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(disguises()))
+def test_a_description_does_not_matter(name):
+    found = pair(disguises()[name], low())
+    assert found.rms[0] < 1e-6 and found.max_dist[0] < 1e-6
+    far = pair(pushed(disguises()[name], 0, 0.5), pushed(low(), 0, 0.0))
+    if name not in ("supercell", "another order"):
+        assert far.rms[0] == pytest.approx(
+            0.5 * math.sqrt(5) / 6 / (disguises()[name].volume / 6) ** (1 / 3), rel=1e-6
+        )
+
+
+def test_both_directions_agree():
+    crystals = [low(seed=s, num=4, species=("C",) * 4, box=(3, 3.5, 4, 70 + 5 * s, 85, 92)) for s in range(8)]
+    r, i, j = m.reduce_crystals(crystals), *np.divmod(np.arange(64), 8)
+    one, other = m.match_pairs(r, r, i, j, symmetric=True), m.match_pairs(r, r, j, i, symmetric=True)
+    np.testing.assert_allclose(one.rms, other.rms, atol=1e-9)
+    np.testing.assert_allclose(one.max_dist, other.max_dist, atol=1e-9)
+    single = m.match_pairs(r, r, i, j)
+    assert (one.rms <= single.rms + 1e-12).all()
+
+
+def test_pairs_do_not_depend_on_their_company():
+    "One at a time, in small chunks and all at once."
+    crystals = (
+        [perovskite().perturb(0.2, seed=s) for s in range(5)] + [low(seed=s) for s in range(3)] + [low(4)]
+    )
+    r, i, j = m.reduce_crystals(crystals), *np.divmod(np.arange(81), 9)
+    whole = m.match_pairs(r, r, i, j)
+    parts = m.match_pairs(r, r, i, j, chunk=3, block=40)
+    alone = [pair(crystals[x], crystals[y]).rms[0] for x, y in zip(i, j)]
+    np.testing.assert_allclose(whole.rms, parts.rms, atol=1e-9)
+    np.testing.assert_allclose(whole.rms, alone, atol=1e-9)
+
+
+def test_tolerances_are_the_fields_and_pymatgens():
+    default = StructureMatcher()
+    assert m.FIELD == (0.5, 0.3, 10.0) and m.STRICT_STOL == 0.1
+    assert m.PYMATGEN == (default.stol, default.ltol, default.angle_tol)
+
+
+# -- by hand ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("by", [0.1, 0.5, 0.9])
+def test_one_atom_moved(by):
+    "One of five by d: the best translation takes d/5 from all; RMS 2d/5, largest 4d/5, in units of (V/n)^(1/3)."
+    found, unit = pair(pushed(perovskite(), 1, by), perovskite()), (3.9**3 / 5) ** (1 / 3)
+    assert found.rms[0] == pytest.approx(2 * by / 5 / unit, rel=1e-9)
+    assert found.max_dist[0] == pytest.approx(4 * by / 5 / unit, rel=1e-9)
+
+
+@pytest.mark.parametrize("share,fits", [(0.299, True), (0.301, False)])
+def test_fit_ends_at_the_largest_displacement(share, fits):
+    "Two atoms, one moved by 2d: both are d off."
+    cell = Structure(Lattice.cubic(4), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    found = pair(pushed(cell, 1, 2 * share * (64 / 2) ** (1 / 3)), cell)
+    assert bool(found.fits(0.3)[0]) is bool(found.matched(0.3)[0]) is fits and found.fits(0.5)[0]
+
+
+def test_the_root_mean_square_hides_what_the_largest_shows():
+    found = pair(pushed(perovskite(), 1, 1.5), perovskite())
+    assert found.matched(0.5)[0] and not found.fits(0.5)[0]
+
+
+@pytest.mark.parametrize(
+    "change,inside,outside",
+    [
+        (
+            lambda x: (4, 4, 4 * x, 90, 90, 90),
+            1.45,
+            1.50,
+        ),  # longest over 4 (1.3): after scaling to one volume
+        (lambda x: (4, 4, 4, 90, 90, 90 - x), 9.9, 10.1),
+    ],
+    ids=["length", "angle"],
+)
+def test_lattice_tolerances_end_where_they_say(change, inside, outside):
+    "Equal volumes: a cell longer by x has c = 4 x^(2/3), and 1.3^(3/2) = 1.482."
+    cell = lambda p: Structure(Lattice.from_parameters(*p), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    cubic = cell((4, 4, 4, 90, 90, 90))
+    assert [pair(cell(change(x)), cubic).num_mappings[0] > 0 for x in (inside, outside)] == [True, False]
+    assert pair(cell(change(inside)), cubic).rms[0] < 1e-6 and not np.isfinite(
+        pair(cell(change(outside)), cubic).rms[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "lattice,order",
+    [
+        (Lattice.cubic(4), 48),
+        (Lattice([[0, 2, 2], [2, 0, 2], [2, 2, 0]]), 48),
+        (Lattice.hexagonal(3, 5), 24),
+        (Lattice.tetragonal(3, 5), 16),
+        (Lattice.orthorhombic(3, 4, 5), 8),
+        (Lattice.from_parameters(4, 5, 6, 70, 80, 85), 2),
+    ],
+)
+def test_mappings_of_a_lattice_onto_itself_are_its_point_group(lattice, order):
+    cell = m.niggli_transform(lattice.matrix[None]) @ lattice.matrix
+    _, matrix = m.lattice_mappings(cell, cell, 0.01, 0.5)
+    whole = {tuple(x.ravel().astype(int)) for x in np.concatenate([matrix, -matrix])}
+    assert len(whole) == 2 * len(matrix) == order
+
+
+def test_assignment_is_the_cheapest():
+    cost = np.random.default_rng(0).random((5, 5, 40)).astype(np.float32)
+    choice = m._assign(cost)
+    best = np.min([cost[np.arange(5), list(p)].sum(0) for p in permutations(range(5))], 0)
+    np.testing.assert_allclose(cost[np.arange(5)[:, None], choice, np.arange(40)].sum(0), best, rtol=1e-6)
+
+
+# -- pymatgen's verdicts ----------------------------------------------------------------------------------------------
+def cases(num=60):
+    rng, out = np.random.default_rng(3), []
+    for k in range(num):
+        base = low(int(rng.integers(1, 7)), k, ("C", "C", "O", "C", "Si", "O") if k % 2 else ("C",) * 6)
+        scale = np.eye(3) + rng.normal(0, 0.06, (3, 3))
+        coords = base.frac_coords + rng.normal(0, rng.choice([0.01, 0.05, 0.15]), (len(base), 3))
+        out.append((Structure(base.lattice.matrix @ scale, base.species, coords), base))
+    return out
+
+
+@pytest.mark.parametrize(
+    "tolerances", [m.FIELD, m.PYMATGEN, m.Tolerances(0.1)], ids=["field", "default", "strict"]
+)
+def test_verdicts_are_pymatgens(tolerances):
+    pairs = cases()
+    a, b = (m.reduce_crystals(x) for x in zip(*pairs))
+    found = m.match_pairs(a, b, range(len(pairs)), range(len(pairs)), tolerances)
+    rms, fit = zip(*(theirs(x, y, tolerances) for x, y in pairs))
+    assert found.fits(tolerances.stol).tolist() == [bool(f) for f in fit] and 5 < sum(fit) < 55
+    assert np.isfinite(found.rms).tolist() == np.isfinite(rms).tolist()
+    both = np.isfinite(rms)
+    np.testing.assert_allclose(found.rms[both], np.array(rms)[both], atol=1e-6)
+
+
+def test_smaller_tolerances_are_read_from_one_matching():
+    pairs = cases(40)
+    a, b = (m.reduce_crystals(x) for x in zip(*pairs))
+    found = m.match_pairs(a, b, range(40), range(40))
+    for stol in (0.3, 0.2, 0.1):
+        fit = [theirs(x, y, m.Tolerances(stol))[1] for x, y in pairs]
+        assert found.fits(stol).tolist() == [bool(f) for f in fit]
+
+
+@pytest.mark.parametrize("by", [0.05, 0.2, 0.24, 0.26, 0.4])
+@pytest.mark.parametrize("size", [(2, 1, 1), (1, 2, 2), (3, 1, 1)])
+def test_primitive_cells_are_pymatgens(by, size):
+    cell = pushed(perovskite() * size, 3, by)
+    judge = StructureMatcher._get_reduced_structure(cell)
+    ours = m.reduce_crystals([cell])
+    assert ours.num_atoms[0] == len(judge)
+    np.testing.assert_allclose(np.linalg.norm(ours.lattice[0], axis=-1), judge.lattice.abc, atol=1e-6)
+    assert pair(cell, judge).rms[0] < 1e-6
+
+
+def test_niggli_and_lll_are_pymatgens():
+    rng = np.random.default_rng(5)
+    lattices = rng.normal(0, 3, (60, 3, 3)) + 2 * np.eye(3)
+    lattices = np.array([x for x in lattices if abs(np.linalg.det(x)) > 3])
+    for transform, reduce in (
+        (m.niggli_transform, "get_niggli_reduced_lattice"),
+        (m.lll_transform, "get_lll_reduced_lattice"),
+    ):
+        turn = transform(lattices)
+        np.testing.assert_allclose(turn, np.rint(turn), atol=1e-9)
+        np.testing.assert_allclose(abs(np.linalg.det(turn)), 1, atol=1e-9)
+        abc = [getattr(Lattice(x), reduce)().abc for x in lattices]
+        np.testing.assert_allclose(np.linalg.norm(turn @ lattices, axis=-1), abc, rtol=1e-4)
+
+
+# -- rows, reasons, chance --------------------------------------------------------------------------------------------
+def test_cells_that_reduction_splits_are_matched_as_given():
+    whole = Structure(Lattice.cubic(3), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]) * (2, 1, 1)
+    for a, b in ((whole, pushed(whole, 0, 0.26)), (pushed(whole, 0, 0.26), whole)):
+        rows = m.match_rows([a, a], [b, a])
+        assert rows.given_cells.tolist() == [True, False] and rows.reasons == [m.ONLY_GIVEN, ""]
+        assert np.isfinite(rows.field_rms).tolist() == [False, True]
+        assert rows.matches.rms[0] == pytest.approx(0.26 * math.sqrt(3) / 4 / (54 / 4) ** (1 / 3))
+    assert (
+        StructureMatcher(stol=0.5, ltol=0.3, angle_tol=10).get_rms_dist(*[whole, pushed(whole, 0, 0.26)])
+        is None
+    )
+
+
+def test_the_fields_rms_has_a_direction():
+    "Both directions as pymatgen finds them, the better of both where the order must not matter."
+    crystals = [low(seed=s, num=4, species=("C",) * 4, box=(3, 3.5, 4, 70 + 4 * s, 85, 92)) for s in range(9)]
+    a, b = zip(*[(x, y) for x in crystals for y in crystals])
+    rows, back = m.match_rows(a, b), m.match_rows(b, a)
+    direct = np.array([theirs(x, y)[0] for x, y in zip(a, b)])
+    np.testing.assert_allclose(rows.field_rms, direct, atol=1e-6)
+    np.testing.assert_allclose(rows.matches.rms, np.minimum(rows.field_rms, back.field_rms), atol=1e-9)
+    one_way = np.isfinite(rows.matches.rms) & ~np.isfinite(rows.field_rms)
+    assert [r == m.ONLY_BACK for r in rows.reasons] == one_way.tolist()
+
+
+def test_reasons_are_the_true_ones():
+    flat = Structure(Lattice([[3, 0, 0], [0, 3, 0], [3, 3, 1e-7]]), ["Na"], [[0, 0, 0]])
+    long = Structure(Lattice.orthorhombic(3.9, 3.9, 9), perovskite().species, perovskite().frac_coords)
+    preds = [flat, perovskite("Ba"), low(4), long, pushed(perovskite(), 0, 1.5), perovskite() * (2, 1, 1)]
+    rows = m.match_rows(preds, [perovskite()] * 6, m.Tolerances(0.2))
+    assert rows.reasons == [m.REASONS[0], m.REASONS[2], m.REASONS[1], m.REASONS[3], m.REASONS[4], ""]
+
+
+def test_species_may_be_ignored():
+    swapped = perovskite("Ti", "Sr")
+    assert m.match_rows([swapped], [perovskite()]).reasons == ["atoms out of place"]
+    assert m.match_rows([swapped], [perovskite()], species=False).matches.rms[0] < 1e-6
+
+
+def test_numbers_that_are_none_match_nothing():
+    broken = Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [np.nan, 0, 0]])
+    assert m.reduce_crystals([broken]).composition.tolist() == [-1]
+    assert m.match_rows([broken], [low()]).reasons == ["cell without volume"]
+    with pytest.raises(ValueError, match="disordered sites"):
+        m.reduce_crystals([Structure(Lattice.cubic(3), [{"Na": 0.5, "K": 0.5}], [[0, 0, 0]])])
+    with pytest.raises(ValueError, match="one of each"):
+        m.match_rows([low()], [low(), low()])
+    assert len(m.reduce_crystals([])) == 0 and m.match_rows([], []).reasons == []
+
+
+def test_one_atom_and_batches_of_one():
+    iron = Structure(
+        Lattice([[-1.4, 1.4, 1.4], [1.4, -1.4, 1.4], [1.4, 1.4, -1.4]]), ["Fe"], [[0.2, 0.3, 0.4]]
+    )
+    assert m.match(iron, iron * (2, 2, 1)) == pytest.approx(0, abs=1e-7)
+
+
+def test_chance_is_seeded_and_of_the_same_cells():
+    truths = [perovskite(), low()] * 30
+    one, two, other = (m.random_placement(truths, s) for s in (0, 0, 1))
+    assert all((a.frac_coords == b.frac_coords).all() for a, b in zip(one, two))
+    assert (
+        not (one[0].frac_coords == other[0].frac_coords).any()
+        and not (one[0].frac_coords == one[2].frac_coords).any()
+    )
+    assert all(a.lattice == t.lattice and a.species == t.species for a, t in zip(one, truths))
+    assert min(x.distance_matrix[np.triu_indices(len(x), 1)].min() for x in one) >= 0.5
+
+
+def test_rates_and_chance_in_a_summary():
+    truths = [perovskite()] * 40
+    rows = [dict() for _ in truths]
+    match_crystals(rows, [perovskite().perturb(0.1, seed=s) for s in range(39)] + [perovskite("Ba")], truths)
+    s = {k: v["value"] for k, v in summarise_matches(rows).items()}
+    assert s["strict_rate"] == s["fit_rate_0.1"] == s["match_rate"] == 39 / 40
+    assert s["strict_chance"] == s["fit_chance_0.1"] < s["match_chance"] and s["match_chance"] > 0.05
+    assert s["strict_above_chance"] == pytest.approx(39 / 40 - s["strict_chance"])
+    assert s["fit_chance_0.5"] >= s["fit_chance_0.3"] >= s["fit_chance_0.2"] >= s["fit_chance_0.1"]
+
+
+# -- all against all --------------------------------------------------------------------------------------------------
+def herd(num=40):
+    rng = np.random.default_rng(7)
+    make = [
+        perovskite,
+        lambda: perovskite("Ba"),
+        lambda: low(3, 1),
+        lambda: low(3, 2),
+        lambda: perovskite() * (1, 1, 2),
+    ]
+    return [make[rng.integers(5)]().perturb(float(rng.choice([0.02, 0.3])), seed=k) for k in range(num)]
+
+
+def test_first_matches_are_the_brute_force_ones():
+    crystals, known = herd(), herd(55)[40:]
+    fit = lambda a, b: StructureMatcher().fit(a, b) or StructureMatcher().fit(b, a)
+    search = lambda s, others: next((k for k, o in enumerate(others) if fit(s, o)), -1)
+    reduced = m.reduce_crystals(crystals)
+    assert m.first_matches(reduced).tolist() == [search(s, crystals[:i]) for i, s in enumerate(crystals)]
+    direct = [search(s, known) for s in crystals]
+    for most in (5, 200_000):
+        assert m.first_matches(reduced, m.reduce_crystals(known), most=most).tolist() == direct
+
+
+def test_best_matches_are_the_brute_force_ones():
+    truth, made = herd(12), herd(26)[12:]
+    rms, best, num = m.best_matches(m.reduce_crystals(truth), m.reduce_crystals(made))
+    table = np.array([[theirs(c, t)[0] for c in made] for t in truth])
+    np.testing.assert_allclose(rms, table.min(1), atol=1e-6)
+    found = best >= 0
+    np.testing.assert_allclose(table[np.flatnonzero(found), best[found]], rms[found], atol=1e-6)
+    assert num == sum(
+        len(i) for i, _ in m.composition_pairs(m.reduce_crystals(truth), m.reduce_crystals(made), most=7)
+    )
