@@ -781,9 +781,10 @@ def test_notes_are_written_by_the_command(tmp_path, capsys):
     assert len(stored.notes) == 2
 
 
-def test_hostile_inputs():
+def test_hostile_inputs(monkeypatch):
     "Two dozen of the thousand that `benchmarks.hostile` sends through every command."
     from benchmarks.hostile import campaign
 
+    monkeypatch.setenv("SPGLIB_WARNING", "OFF")
     found = campaign(24, seed=7)
     assert not found["faults"] and all(v["read"] + v["refused"] == 24 for v in found["commands"].values())
