@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from ..data.files import MIN_DISTANCE, atomic_write
+from ..data.parsers import plain_error
 from .calculators import ASEPotential, calculator_version, get_calculator
 from .chgnet import find_bonds, load_chgnet
 from .descent import Relaxed, descend
@@ -219,7 +220,7 @@ def _read(entry) -> tuple:  # (Structure or None, row)
         return structure, row | dict(formula=structure.composition.reduced_formula)
     except Exception as e:
         return None, row | dict(
-            converged=False, reason="failed while relaxed", detail=f"{type(e).__name__}: {e}"
+            converged=False, reason="failed while relaxed", detail=plain_error(e)
         )
 
 
@@ -236,7 +237,7 @@ def _attempt(structures, calculator, settings, seconds) -> list[dict]:
     except Exception as e:
         if len(structures) > 1:
             return [row for s in structures for row in _attempt([s], calculator, settings, seconds)]
-        return [dict(converged=False, reason="failed while relaxed", detail=f"{type(e).__name__}: {e}")]
+        return [dict(converged=False, reason="failed while relaxed", detail=plain_error(e))]
 
 
 def relax_entries(task) -> list[dict]:  # (entries, calculator, settings, seconds a crystal) -> rows
