@@ -19,7 +19,7 @@ from benchmarks.speed import BENCH_DATA, bench
 from benchmarks.speed_tables import bench_table
 from benchmarks.steering import steering, steering_table
 from benchmarks.studies import (
-    CALLS,
+    COUNTS,
     PAPERS,
     READINGS,
     calls,
@@ -83,7 +83,7 @@ def main(argv=None):
     p.add_argument("--max-atoms", type=int, default=8, help="trust: of a crystal")
     p.add_argument("--workers", type=int)
     p.add_argument("--samplers", nargs="+", default=SAMPLERS, help="calls: which")
-    p.add_argument("--counts", nargs="+", type=int, default=CALLS, help="calls: how many")
+    p.add_argument("--counts", nargs="+", type=int, default=COUNTS, help="calls: how many")
     p.add_argument("--name", help="pack: of the model")
     p.add_argument("--results", nargs="*", default=[], help="pack: files of anatomy and generation")
     a = p.parse_args(argv)

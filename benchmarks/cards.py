@@ -1,4 +1,4 @@
-"""What is in the box, how good it is, what limits it, and how to make it again"""
+"""Which models come pretrained, how good it is, what limits it, and how to make it again"""
 
 import json
 import shlex
@@ -33,8 +33,8 @@ DATA_LIMITS = dict(
     carbon_24="All crystals are carbon: composition costs nothing here, and validity by charges says nothing.",
     mp_20="One test crystal in ten has a formula that the training set has, too: the twin-free rate leaves "
     "them out.",
-    perov_mini="The crystals are at rest in CHGNet, not in DFT: they are there to learn with.",
-    carbon_mini="A hundred training crystals, at rest in CHGNet, not in DFT: they are there to learn with.",
+    perov_mini="The crystals are relaxed with CHGNet, not with DFT: they are there to learn with.",
+    carbon_mini="A hundred training crystals, relaxed with CHGNet, not with DFT: they are there to learn with.",
 )
 EMBEDDED = ("perov_mini", "carbon_mini")
 # on the official splits: match rates from tables of CDVAE and DP-CDVAE, new crystals from table 2 of CDVAE
@@ -69,7 +69,7 @@ PARTS = dict(
     l="lattice out of tolerance",
     s="right places, wrong species",
     x="atoms out of place",
-    f="could not be judged",
+    f="could not be evaluated",
 )
 
 
@@ -190,7 +190,7 @@ def reconstruction_facts(card: dict) -> str:  # markdown
     text = [_table(["free decoding", *(f"seed {r['seed']}" for r in free)], rows), ""]
     if others := [(k, rs) for k, rs in card["reconstruction"].items() if k != "free"]:
         text += [
-            "With parts of the truth given, which shows what each of them costs:",
+            "With parts of the target given, which shows what each of them costs:",
             "",
             _table(
                 ["decoded", "match", "RMS of matches", "seed"],
@@ -255,7 +255,7 @@ def new_facts(card: dict) -> str:  # markdown
                 ],
             ),
             "",
-            f"{g['num_new']:,} crystals, seed {g['seed']}, beside the test crystals of the same "
+            f"{g['num_new']:,} crystals, seed {g['seed']}, compared with the test crystals of the same "
             f"split{'; property ' + g['property'] if g['property'] else ''}; cut-offs of coverage "
             f"{tuple(g['cutoffs'])}{'' if g['run'] == card['name'] else '; measured before the weights were halved'}.",
         ]
@@ -268,7 +268,7 @@ def limits(card: dict) -> list[str]:
     said = [
         f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes on "
         f"{'a GPU' if t['machine']['gpu'] else 'processor cores'}. Published models saw the official "
-        f"splits for days; their figures are not to be set beside these without that remark."
+        f"splits for days; their figures are not to be compared with these without that remark."
         if t["data"] not in EMBEDDED
         else f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes."
     ]
@@ -276,8 +276,8 @@ def limits(card: dict) -> list[str]:
         said.append(DATA_LIMITS[t["data"]])
     return said + [
         f"Cells of up to {card['max_atoms']} atoms, ordered, with elements like those of the training set.",
-        "Composition, cell, number of atoms and each element's surroundings reach the latent vector "
-        "by short paths (chapter `22_heads`): reconstruction is easier for this model than for one "
+        "Composition, cell, number of atoms and each element's local environment reach the latent vector "
+        "by skip connections (chapter `nn/03_heads`): reconstruction is easier for this model than for one "
         "that learns all of it through its graph network.",
         "A match forgives volume and small displacements, and valid is not stable: relax new "
         "crystals (`dpcdvae relax`) before believing in them.",
@@ -376,7 +376,7 @@ def pack(
     run,  # folder of a finished training
     name: str,  # of the model
     results=(),  # files that `python -m benchmarks` wrote
-    folder=None,  # None: into the box, dpcdvae/weights
+    folder=None,  # None: dpcdvae/weights
 ) -> Path:
     "Make a model that ships: half precision, with a card."
     folder = Path(folder) if folder else Path(str(files("dpcdvae"))) / "weights" / name
@@ -417,7 +417,7 @@ def write_card(folder: Path, card: dict) -> Path:  # the same folder
 
 
 def add_results(
-    name,  # of a packed model: in the box, or a folder
+    name,  # of a packed model: pretrained, or a folder
     results,  # files that `python -m benchmarks` wrote
 ) -> Path:
     "Bring the card of a packed model up to date; its weights stay as they are."

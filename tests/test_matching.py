@@ -240,12 +240,25 @@ def test_cells_that_reduction_splits_are_matched_as_given():
     whole = Structure(Lattice.cubic(3), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]) * (2, 1, 1)
     for a, b in ((whole, pushed(whole, 0, 0.26)), (pushed(whole, 0, 0.26), whole)):
         rows = m.match_rows([a, a], [b, a])
-        assert rows.given_cells.tolist() == [True, False] and rows.reasons == ["", ""]
+        assert rows.given_cells.tolist() == [True, False] and rows.reasons == [m.ONLY_GIVEN, ""]
+        assert np.isfinite(rows.field_rms).tolist() == [False, True]
         assert rows.matches.rms[0] == pytest.approx(0.26 * math.sqrt(3) / 4 / (54 / 4) ** (1 / 3))
     assert (
         StructureMatcher(stol=0.5, ltol=0.3, angle_tol=10).get_rms_dist(*[whole, pushed(whole, 0, 0.26)])
         is None
     )
+
+
+def test_the_fields_rms_has_a_direction():
+    "Both directions as pymatgen finds them, the better of both where the order must not matter."
+    crystals = [low(seed=s, num=4, species=("C",) * 4, box=(3, 3.5, 4, 70 + 4 * s, 85, 92)) for s in range(9)]
+    a, b = zip(*[(x, y) for x in crystals for y in crystals])
+    rows, back = m.match_rows(a, b), m.match_rows(b, a)
+    direct = np.array([theirs(x, y)[0] for x, y in zip(a, b)])
+    np.testing.assert_allclose(rows.field_rms, direct, atol=1e-6)
+    np.testing.assert_allclose(rows.matches.rms, np.minimum(rows.field_rms, back.field_rms), atol=1e-9)
+    one_way = np.isfinite(rows.matches.rms) & ~np.isfinite(rows.field_rms)
+    assert [r == m.ONLY_BACK for r in rows.reasons] == one_way.tolist()
 
 
 def test_reasons_are_the_true_ones():

@@ -339,7 +339,7 @@ class BatchedCHGNet:
         counts: Tensor,  # (B,) atoms a crystal
         stress: bool = True,  # always computed
     ) -> tuple[Tensor, Tensor, Tensor]:  # (B,) eV; (N,3) eV/Å; (B,3,3) virial, eV
-        "Compute energies, forces and virials; a crystal with an isolated atom, or a collapsed cell, has the energy NaN."
+        "Compute energies, forces, virials; with an isolated atom, or a collapsed cell, the energy is NaN."
         ok = self._fits(lattice, counts)
         if ok.all():
             return self._compute(numbers, frac_coords, lattice, counts)

@@ -19,7 +19,7 @@ from dpcdvae.generation.constraints import (
     constrained_inputs,
     merge_constraints,
 )
-from .decode import Films, draw_block, encode_stats, formula_counts, make_sampling
+from .decode import Trajectories, draw_block, encode_stats, formula_counts, make_sampling
 from .jobs import HEADER, _record, csv_text, open_job, rows_of, run_job
 from ..model.dpcdvae import DPCDVAE, check_size
 
@@ -28,14 +28,14 @@ from ..model.dpcdvae import DPCDVAE, check_size
 def reconstruct(
     model: DPCDVAE,
     crystals: CrystalBatch,
-    out=None,  # a folder to stream to; None: return films
-    films: int | None = None,  # how many crystals to film; None: all in memory, none in a folder
+    out=None,  # a folder to stream to; None: return trajectories
+    films: int | None = None,  # how many trajectories to keep; None: all in memory, none in a folder
     progress: bool = False,
     data: str = "given in memory",
     block: int = 256,  # crystals decoded and written at a time
     share: tuple[int, int] = (0, 1),  # (which, of how many) processes that share the folder
     **sampling,
-) -> Films | None:
+) -> Trajectories | None:
     "Encode crystals and decode them again."
     s = make_sampling(**sampling).fill(model)
     check_size(model, crystals)
@@ -72,14 +72,14 @@ def reconstruct(
 def generate(
     model: DPCDVAE,
     num: int = 16,  # crystals wanted
-    out=None,  # a folder to stream to; None: return films
-    films: int | None = None,  # how many crystals to film; None: all in memory, none in a folder
+    out=None,  # a folder to stream to; None: return trajectories
+    films: int | None = None,  # how many trajectories to keep; None: all in memory, none in a folder
     progress: bool = False,
     block: int = 256,  # crystals decoded and written at a time; a job goes on at a whole block
     share: tuple[int, int] = (0, 1),  # (which, of how many) processes that share the folder
     constraints: Constraints = Constraints(),  # elements, formula, symmetry, cell, fixed sites
-    **sampling,  # fields of `Sampling`: sampler, steps, seed, num_candidates, formula and others; or of `Constraints`
-) -> Films | None:  # the crystals with their films; None: they are in the folder
+    **sampling,  # fields of `Sampling` (sampler, steps, seed, num_candidates ...) or of `Constraints`
+) -> Trajectories | None:  # the crystals with their trajectories; None: they are in the folder
     "Draw latent vectors and decode them."
     if num < 1:
         raise ValueError(f"the number of crystals must be at least 1, got {num}")

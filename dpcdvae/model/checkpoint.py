@@ -158,7 +158,7 @@ class CheckpointCallback(Callback):
         self.saved = self.printed = 0.0
         self.start = self.ended = None  # time.monotonic() when training began and when it was over
         self.seconds_before = self.validation_seconds = 0.0
-        self.seen = self.seen_before = self.epochs_before = 0
+        self.seen = self.seen_before = self.epochs_before = self.steps_before = 0
         self.stop, self.handlers = None, {}  # the signal that asks to stop; what to do on signals
         self.cut = False  # the time was up within an epoch
         self.between_epochs = False
@@ -196,7 +196,8 @@ class CheckpointCallback(Callback):
             trainer.should_stop = True  # a resumed run that has no time left
 
     def on_train_start(self, trainer, module):
-        self.start, self.epochs_before = time.monotonic(), trainer.current_epoch
+        self.start = time.monotonic()
+        self.epochs_before, self.steps_before = trainer.current_epoch, trainer.global_step
         self.saved = self.saved or time.monotonic()
         for number, handler in self.handlers.items():
             signal.signal(number, handler)  # Lightning has put its own in place
@@ -273,14 +274,23 @@ class CheckpointCallback(Callback):
             f"{k} {float(known[f'{part}/{k}']):.3g}" for k in shown if f"{part}/{k}" in known
         )
         train, val = show("train"), show("val")
-        share = module.last_progress
-        left = timedelta(seconds=round(self.seconds * (1 - share) / share)) if share > 0 else "unknown"
+        left = self.seconds_left(trainer)
+        left = timedelta(seconds=round(left)) if math.isfinite(left) else "unknown time"
         print(
             f"{timedelta(seconds=round(self.seconds))} epoch {trainer.current_epoch} step "
             f"{trainer.global_step} | train {train} | val {val or 'not yet'} | "
             f"{self.speed:.0f} crystals/s | {left} left",
             flush=True,
         )
+
+    def seconds_left(self, trainer) -> float:
+        "Estimate the time until the time limit or the last epoch, whichever is sooner."
+        left = [self.max_seconds - self.seconds] if self.max_seconds else [math.inf]
+        if (trainer.max_epochs or -1) > 0:
+            total = trainer.max_epochs * trainer.num_training_batches
+            speed = (trainer.global_step - self.steps_before) / max(self.elapsed, 1e-9)
+            left.append((total - trainer.global_step) / speed if speed else math.inf)
+        return max(min(left), 0.0)
 
     def on_train_end(self, trainer, module):
         self.ended = time.monotonic()

@@ -63,7 +63,7 @@ class EncoderConfig(Part):
     graph: str = one_of("nearest", "nearest", "crystalnn")
     num_neighbors: int = 8
     num_blocks: int = 2
-    gine: bool = False  # paper's variant: a GINE network beside DimeNet++
+    gine: bool = False  # paper's variant: a GINE network next to DimeNet++
     gine_pool: str = one_of("max", "max", "mean")  # max, as released, or mean
     gine_distance: str = one_of("bare", "bare", "gaussian")  # one number, as released, or on a basis
     fusion: str = one_of("mlp", "mlp", "line")  # of DimeNet++ with GINE or atom count; mlp, as released
@@ -250,7 +250,8 @@ class Config(Part):
             raise ValueError("joined atoms take no time: leave time_input as it is")
         if self.losses.weighting == "v" and self.diffusion.process != "gaussian":
             raise ValueError(
-                f"the {self.diffusion.process} process keeps the whole signal at all times, and v is eps there: "
+                f"the {self.diffusion.process} process keeps the whole signal at all times, and v "
+                f"is eps there: "
                 "take eps or x0"
             )
 
@@ -268,7 +269,8 @@ class Config(Part):
             raise ValueError(f"the {process} process does not go with the schedule {schedule}: {take}")
         if (process == "score") != (sampler == "langevin"):
             raise ValueError(
-                f"the sampler {sampler} does not go with the {process} process: langevin is for score, and for "
+                f"the sampler {sampler} does not go with the {process} process: langevin is for "
+                f"score, and for "
                 "it alone"
             )
 
@@ -303,7 +305,7 @@ class Config(Part):
         return getattr(getattr(self, part), key)
 
     def change(self, warn: bool = True, /, **changes) -> "Config":
-        "Change some settings: nested (`denoiser=dict(num_blocks=4)`) or dotted (`{'denoiser.num_blocks': 4}`)."
+        "Change settings: nested (`denoiser=dict(num_blocks=4)`) or dotted (`{'denoiser.num_blocks': 4}`)."
         parts = {
             k: dataclasses.replace(getattr(self, k), **v) if k in PARTS else v
             for k, v in nest(changes, warn).items()

@@ -166,7 +166,7 @@ def _rename_old_weights(module, state, prefix, *args) -> None:
 
 
 class DPCDVAE(nn.Module):
-    """Crystal diffusion VAE with a DDPM on fractional coordinates (Ho et al., Mol. Phys. 2023; arXiv 2308.02165).
+    """Crystal diffusion VAE with a DDPM on fractional coordinates (Pakornchote 2024, arXiv 2308.02165).
 
     The paper's: encoder, latent, heads, process, denoiser, and the losses. Extensions, which `config.latent`
     switches on and the paper's presets leave off: skip connections of composition and cell (inside `latent`
@@ -191,8 +191,8 @@ class DPCDVAE(nn.Module):
         self.scaler = LatticeScaler(c.losses.scaler)
         self.prior = make_prior(c)  # fitted after training
         self.bf16 = False
+        self.register_load_state_dict_pre_hook(upgrade_hook)  # weights of version 0.1: the networks' names first
         self.register_load_state_dict_pre_hook(_rename_old_weights)
-        self.register_load_state_dict_pre_hook(upgrade_hook)  # reads weights of version 0.1
 
     def add_environment(self, dim: int) -> None:
         "Extension: add the descriptors of local environments, and the probe that reads them back from z."
@@ -323,7 +323,7 @@ class DPCDVAE(nn.Module):
         return _upward("generate")(self, num, **options)
 
     def facts(self) -> dict[str, str]:
-        "Say in a few words what this model is, and how it was trained."
+        "Describe this model and its training in a few words."
         return model_facts(self)
 
     def __repr__(self):
@@ -340,7 +340,7 @@ class DPCDVAE(nn.Module):
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #b1083a52
 def model_facts(model: DPCDVAE) -> dict[str, str]:
-    "Say in a few words what a model is, and how it was trained."
+    "Describe a model and its training in a few words."
     c, card = model.config, getattr(model, "card", {})
     size = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     known = dict(

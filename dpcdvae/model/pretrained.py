@@ -80,7 +80,10 @@ def model_folder(name) -> Path:
     raise ModelError(
         f"no model in {name}: expected config.json and model.safetensors there or in its folder best"
         if Path(name).exists()
-        else f"no model called {name}: it is no folder and none of the pretrained models, {', '.join(known_models)}"
+        else (
+            f"no model called {name}: it is no folder and none of the pretrained models, "
+            f"{', '.join(known_models)}"
+        )
     )
 
 
@@ -108,7 +111,8 @@ def _read_config(path: Path) -> dict:  # config (a Config), card
 def _check_version(path: Path, version: int) -> None:
     if version > DPCDVAE.format_version:
         raise ModelError(
-            f"{path} was written by a newer dpcdvae (format {version}, this one reads {DPCDVAE.format_version}): update dpcdvae"
+            f"{path} was written by a newer dpcdvae (format {version}, this one reads "
+            f"{DPCDVAE.format_version}): update dpcdvae"
         )
 
 
@@ -142,7 +146,7 @@ class Card(dict):
 
 
 def from_pretrained(
-    name,  # a run folder, a model folder, or a pretrained model: perov-5, carbon-24, mp-20, perov_mini, carbon_mini
+    name,  # a run folder, a model folder, or a pretrained model such as perov-5 (see `list_pretrained`)
 ) -> DPCDVAE:
     "Load a model."
     folder = model_folder(name)

@@ -100,7 +100,7 @@ PROPOSALS = 16  # of a round
 
 
 def check_num_swaps(num: int) -> None:
-    "Say what numbers of proposals can be made."
+    "Refuse numbers of proposals that cannot be made."
     if num < 0 or num > PROPOSALS and num % PROPOSALS:
         raise ValueError(
             f"swap_species is {num}: it must be at least 0, and above {PROPOSALS} a multiple of {PROPOSALS}"

@@ -42,10 +42,10 @@ def fuse(model: DPCDVAE, backend: str = "inductor") -> DPCDVAE:
             torch.ones(8, device="cuda" if torch.cuda.is_available() else "cpu")
         )  # where the model will train, and is perhaps not yet
     except Exception as e:
-        said = (str(e) or type(e).__name__).splitlines()[0][:200]
+        reason = (str(e) or type(e).__name__).splitlines()[0][:200]
         raise ValueError(
             "the networks cannot be compiled here: torch.compile needs a C++ compiler (for instance g++) on "
-            f"a processor, Triton on a graphics card ({said})"
+            f"a processor, Triton on a graphics card ({reason})"
         ) from None
     for network in (model.denoiser.gemnet, model.encoder.dimenet):
         network.compile(dynamic=True, backend=backend)  # batches differ in atoms and bonds
@@ -324,7 +324,8 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
     "Print what will be trained, before the first step."
     device = "GPU " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     threads = f"{torch.get_num_threads()} threads" if device == "CPU" else f"{trainer.world_size} devices"
-    limits = [f"{k.replace('_', ' ')} {v}" for k, v in facts.items() if k in ("max_time", "max_epochs")]
+    limits = [f"at most {facts['max_time']}"] * (facts["max_time"] != "None")
+    limits += [f"at most {facts['max_epochs']} epochs"] * (facts["max_epochs"] > 0)
     print(
         f"{facts['num_train']} crystals to train on, {facts['num_val']} to validate "
         f"({facts['num_test']} kept for tests); {facts['parameters']:,} parameters; {device}, {threads}, "
@@ -398,18 +399,10 @@ def train(
         out, keeper, len(train_set), max_epochs=max_epochs, devices=devices, num_nodes=num_nodes
     )
     loader, keeper.val_loader = _loaders(train_set, val_set, config.training.batch_size, seed, trainer)
-    facts = dict(
-        data="given in memory" if isinstance(data, dict) else str(data),
-        num_train=len(train_set),
-        num_val=len(val_set),
-        num_test=num_test,
-        max_time=str(max_time),
-        max_epochs=max_epochs,
-        bf16=model.bf16,
-        compiled=compile,
-        parameters=num_trained(model),
-        machine=machine(),
-    )
+    facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=num_test)
+    facts |= dict(max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, compiled=compile)
+    facts |= dict(data="given in memory" if isinstance(data, dict) else str(data))
+    facts |= dict(parameters=num_trained(model), machine=machine())
     atomic_write(out / "run.json", json.dumps(dict(kind="train") | begun | facts, indent=1))
     if trainer.is_global_zero and not quiet:
         _announce(model, facts, trainer)
