@@ -579,7 +579,7 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         formula_units(model.prior.formulas, c, c.space_group), _check_reduced(c)
     elif not (c.wyckoff or s.formula):
         formula_rules(c, model.prior.formulas)
-    return dataclasses.replace(s, arrange=0) if c.symmetry != "free" or c.fixed_sites else s
+    return dataclasses.replace(s, swap_species=0) if c.symmetry != "free" or c.fixed_sites else s
 
 
 def _check_wyckoff(c: Constraints) -> None:
