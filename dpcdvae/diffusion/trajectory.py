@@ -446,7 +446,9 @@ def facts(film: Trajectory) -> dict[str, str]:  # name -> words
         k: str(film.meta[k])
         for k in ("id", "model", "sampler", "steps", "seed")
         if film.meta.get(k) is not None
-    } | ({"tries": str(film.meta["tries"])} if film.meta.get("tries", 1) > 1 else {})
+    }
+    candidates = film.meta.get("num_candidates", film.meta.get("tries", 1))  # tries: until version 0.1
+    shown |= dict(candidates=str(candidates)) if candidates > 1 else {}
     if film.target is not None and film.num_atoms == int(film.target.num_atoms):
         shown["from target"] = f"{float(film[-1].distance_to_target()):.3f} Å RMS"
     return {"frames": str(len(film)), "atoms": str(film.num_atoms)} | shown
