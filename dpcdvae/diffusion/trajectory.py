@@ -445,8 +445,9 @@ def facts(
     meta, target = trajectory.meta, trajectory.target
     known = {k: str(meta[k]) for k in ("id", "model", "sampler", "steps", "seed") if meta.get(k) is not None}
     shown = {"frames": str(len(trajectory)), "atoms": str(trajectory.num_atoms)} | known
-    if meta.get("tries", 1) > 1:
-        shown["tries"] = str(meta["tries"])
+    candidates = meta.get("num_candidates", meta.get("tries", 1))  # tries: until version 0.1
+    if candidates > 1:
+        shown["candidates"] = str(candidates)
     if target is not None and trajectory.num_atoms == int(target.num_atoms):
         shown["from target"] = f"{float(trajectory[-1].distance_to_target()):.3f} Å RMS"
     return shown

@@ -374,7 +374,10 @@ def report_html(
     run = " · ".join(
         f"{k} {v}"
         for k, v in (summary.get("run") or {}).items()
-        if k in ("model", "data", "sampler", "steps", "seed") and v is not None or k == "tries" and v > 1
+        if k in ("model", "data", "sampler", "steps", "seed")
+        and v is not None
+        or k in ("tries", "num_candidates")
+        and v > 1
     )
     hists = "".join(
         f'<div class="card"><h3>{_e(t)}</h3>{svg}<p class="key">{_e(key)}</p></div>'
