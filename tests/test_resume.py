@@ -1,9 +1,11 @@
-"A training that was interrupted anywhere and resumed is the run that nobody interrupted: to the bit, in weights and tables."
+"A training that was interrupted and resumed is the run that nobody interrupted: to the bit, in weights and tables."
 
 import functools
 import json
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from safetensors.torch import load_file
 from test_run import SMALL, toys
 
 from dpcdvae.model import training
-from dpcdvae.model.checkpoint import CheckpointCallback
+from dpcdvae.model.checkpoint import CheckpointCallback, read_position
 from dpcdvae.model.training import train
 
 ROOT = Path(__file__).parents[1]
@@ -123,3 +125,46 @@ def test_the_order_of_the_data_matters(whole, tmp_path, monkeypatch):
     assert run(tmp_path, monkeypatch, resume=True)
     with pytest.raises(AssertionError):
         same_run(whole, tmp_path)
+
+
+# ---- two processes ----
+
+PROGRAM = """
+import os, signal, sys, warnings
+import torch
+from test_resume import DATA, HOW, Interrupted
+from dpcdvae.model import training
+warnings.simplefilter("ignore")
+torch.set_num_threads(1)
+out, how, resume = sys.argv[1:4]
+
+class Kind(Interrupted):
+    how, step = ("SIGTERM" if how == "stop" and os.environ.get("LOCAL_RANK", "0") == "0" else "none"), 7
+
+training.CheckpointCallback = Kind
+if __name__ == "__main__":
+    training.train(DATA, out, "tiny", devices=2, resume=resume == "resume", **HOW)
+"""
+
+
+def test_two_processes_stop_together_and_resume_at_the_same_batch(tmp_path):
+    "SIGTERM reaches one of two processes in the first epoch: both stop after the same step."
+    (tmp_path / "program.py").write_text(PROGRAM)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=path)
+
+    def launch(out, how="go", resume="new"):
+        words = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / out), how, resume]
+        return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
+
+    done = launch("whole")
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert launch("cut", "stop").returncode != 0
+    assert "steps" not in json.loads((tmp_path / "cut" / "run.json").read_text())
+    assert read_position(tmp_path / "cut" / "checkpoint.safetensors") == (7, 0)
+    done = launch("cut", resume="resume")
+    assert done.returncode == 0, done.stderr[-1500:]
+    one, two = (load_file(tmp_path / k / "last" / "model.safetensors") for k in ("whole", "cut"))
+    assert max(float((one[k].double() - two[k].double()).abs().max()) for k in one) < 1e-6
+    one, two = ((tmp_path / k / "logs" / "metrics.csv").read_text() for k in ("whole", "cut"))
+    assert one.splitlines()[0] == two.splitlines()[0] and len(one.splitlines()) == len(two.splitlines())

@@ -301,7 +301,7 @@ def nameless(p):
 
 
 def newer(p):
-    save_file(load_file(p), p, {"dpcdvae": "2"})
+    save_file(load_file(p), p, {"dpcdvae": "3"})
 
 
 def older_words(p):
@@ -322,10 +322,10 @@ def edit(**kw):
     "file,change,words",
     [
         *(("model.safetensors", f, "damaged") for f in (cut, stump, empty, flip, pickled, foreign)),
-        ("config.json", edit(version=2), "newer dpcdvae (format 2"),
+        ("config.json", edit(version=3), "newer dpcdvae (format 3"),
         ("config.json", edit(format="x"), "not the configuration of a dpcdvae model"),
         ("config.json", lambda p: p.write_text("{"), "not JSON"),
-        ("config.json", edit(config=dict(wings=2)), "does not know: wings"),
+        ("config.json", edit(config=dict(wings=2)), "no setting wings"),
         ("config.json", edit(config=3), "lacks the settings"),
     ],
     ids=lambda v: getattr(v, "__name__", None),
@@ -343,7 +343,7 @@ def test_a_damaged_packed_model(packed, file, change, words, capsys, monkeypatch
         (pickled, "damaged or not a safetensors file"),
         (foreign, "not of a dpcdvae model"),
         (nameless, "not of a dpcdvae model"),
-        (newer, "newer dpcdvae (format 2"),
+        (newer, "newer dpcdvae (format 3"),
     ],
     ids=lambda v: getattr(v, "__name__", None),
 )
