@@ -5,7 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lab voila bench results export readme player screenshots clean
+FAST := $(addprefix tests/test_,$(addsuffix .py,ratchet house cli reference_numbers definitions symmetry sampler film steer plot))
+
+.PHONY: setup demo test test-fast lint pictures lab voila bench results export readme player screenshots clean
 
 setup: $(STAMP)
 
@@ -21,8 +23,18 @@ $(STAMP): settings.ini setup.py requirements-pins.txt
 demo: $(STAMP)
 	@$(BIN)/dpcdvae demo --out runs/demo
 
-test: $(STAMP)
-	@$(BIN)/python -m pytest tests -q --durations=10
+lint: $(STAMP)
+	@$(BIN)/python -m pytest tests/test_ratchet.py -q
+
+# daily work: under five minutes, no browser, no labs, no notebooks
+test-fast: $(STAMP)
+	@$(BIN)/python -m pytest -q --durations=5 -x $(FAST)
+
+pictures: $(STAMP)
+	@$(BIN)/python -m benchmarks.pictures
+
+test: lint
+	@$(BIN)/python -m pytest tests -q --durations=10 --ignore tests/test_ratchet.py
 	@printf '%s\n' nbs/*/*.ipynb nbs/*.ipynb | OMP_NUM_THREADS=1 xargs -P 2 -I BOOK sh -c 'said=$$($(BIN)/nbdev_test --path BOOK --n_workers 0 2>&1) && echo "BOOK passed" || { echo "$$said"; echo "BOOK failed"; exit 1; }'
 
 # a copy is opened, so that running it leaves the tracked notebook as it is; the configuration asks for no rebuild
@@ -42,6 +54,7 @@ export: $(STAMP)
 results: $(STAMP)
 	@$(BIN)/python -m benchmarks page
 	@for book in nbs/results/*.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb nbs/index.ipynb; do echo $$book; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $$book >/dev/null 2>&1 && $(BIN)/nbdev_clean --fname $$book || exit 1; done
+	@$(BIN)/python -m benchmarks.pictures nbs/results/*.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb
 	@$(BIN)/python tests/readme.py
 
 readme: $(STAMP)

@@ -19,7 +19,7 @@ from benchmarks.speed import BENCH_DATA, bench
 from benchmarks.speed_tables import bench_table
 from benchmarks.steering import steering, steering_table
 from benchmarks.studies import (
-    CALLS,
+    COUNTS,
     PAPERS,
     READINGS,
     calls,
@@ -83,7 +83,7 @@ def main(argv=None):
     p.add_argument("--max-atoms", type=int, default=8, help="trust: of a crystal")
     p.add_argument("--workers", type=int)
     p.add_argument("--samplers", nargs="+", default=SAMPLERS, help="calls: which")
-    p.add_argument("--counts", nargs="+", type=int, default=CALLS, help="calls: how many")
+    p.add_argument("--counts", nargs="+", type=int, default=COUNTS, help="calls: how many")
     p.add_argument("--name", help="pack: of the model")
     p.add_argument("--results", nargs="*", default=[], help="pack: files of anatomy and generation")
     a = p.parse_args(argv)
@@ -114,11 +114,8 @@ def measure(p: argparse.ArgumentParser, a) -> None:
         else ["carbon_mini" if a.what == "ground" else "perov_mini"]
     )
     packed = a.out
-    a.out = (
-        a.out
-        or Path("results")
-        / f"{'bench' if a.what == 'speed' else f'ground-{Path(a.data[0]).name}' if a.what == 'ground' else a.what}.json"
-    )
+    kinds = dict(speed="bench", ground=f"ground-{Path(a.data[0]).name}" if a.data else "ground")
+    a.out = a.out or Path("results") / f"{kinds.get(a.what, a.what)}.json"
     for k, v in (
         SMALL_GROUND
         if a.what == "ground"

@@ -84,7 +84,7 @@ def anatomy(
     ladder=LADDER,
     workers: int | None = 1,
 ) -> dict:
-    """Reconstruct held-out crystals, freely and with parts forced to the truth, and write `out` after each.
+    """Reconstruct held-out crystals, freely and with parts taken from the target, and write `out` after each.
 
     What is there already is not done again."""
     from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
@@ -164,7 +164,7 @@ def anatomy(
 
 
 def ladder_table(result: dict) -> str:  # markdown
-    "Put the readings into a table: a rung a part that is forced to the truth; all seeds together."
+    "Put the readings into a table: a rung a part that is taken from the target; all seeds together."
     parts = [
         k
         for k in PARTS

@@ -1,4 +1,4 @@
-"""What is in the box, how good it is, what limits it, and how to make it again"""
+"""Which models come pretrained, how good it is, what limits it, and how to make it again"""
 
 import json
 import shlex
@@ -23,18 +23,19 @@ DATA = dict(
     f"{_STAND_IN.format('6,091 crystals')}",
     mp_20="MP-20 (Materials Project, CC BY 4.0), the **stand-in split**: a part of the official training "
     "and validation files and half of the official test file",
-    perov_mini="`perov_mini`, the set of computed perovskites that comes with the package (`data/perov_mini`)",
-    carbon_mini="`carbon_mini`, the set of carbon crystals from a random structure search with CHGNet that comes "
+    perov_mini="`perov_mini`, the computed perovskites that come with the package (`data/perov_mini`)",
+    carbon_mini="`carbon_mini`, carbon crystals from a random structure search with CHGNet that come "
     "with the package (`data/carbon_mini`)",
 )
 DATA_LIMITS = dict(
     perov_5="About one test crystal in five has a twin in the training set, with A and B swapped: the "
     "twin-free rate leaves them out.",
-    carbon_24="All crystals are carbon: composition costs nothing here, and validity by charges says nothing.",
+    carbon_24="All crystals are carbon: composition costs nothing, and validity by charges says nothing.",
     mp_20="One test crystal in ten has a formula that the training set has, too: the twin-free rate leaves "
     "them out.",
-    perov_mini="The crystals are at rest in CHGNet, not in DFT: they are there to learn with.",
-    carbon_mini="A hundred training crystals, at rest in CHGNet, not in DFT: they are there to learn with.",
+    perov_mini="The crystals are relaxed with CHGNet, not with DFT: they are there to learn with.",
+    carbon_mini="A hundred training crystals, relaxed with CHGNet, not with DFT: they are there to "
+    "learn with.",
 )
 EMBEDDED = ("perov_mini", "carbon_mini")
 # on the official splits: match rates from tables of CDVAE and DP-CDVAE, new crystals from table 2 of CDVAE
@@ -69,7 +70,7 @@ PARTS = dict(
     l="lattice out of tolerance",
     s="right places, wrong species",
     x="atoms out of place",
-    f="could not be judged",
+    f="could not be evaluated",
 )
 
 
@@ -190,7 +191,7 @@ def reconstruction_facts(card: dict) -> str:  # markdown
     text = [_table(["free decoding", *(f"seed {r['seed']}" for r in free)], rows), ""]
     if others := [(k, rs) for k, rs in card["reconstruction"].items() if k != "free"]:
         text += [
-            "With parts of the truth given, which shows what each of them costs:",
+            "With parts of the target given, which shows what each of them costs:",
             "",
             _table(
                 ["decoded", "match", "RMS of matches", "seed"],
@@ -239,6 +240,7 @@ def new_facts(card: dict) -> str:  # markdown
     from dpcdvae.evaluation.metrics import METRICS
 
     g, said = card["generation"], PUBLISHED.get(card["training"]["data"], {})
+    before = "" if g["run"] == card["name"] else "; measured before the weights were halved"
     return "\n".join(
         [
             _table(
@@ -255,9 +257,9 @@ def new_facts(card: dict) -> str:  # markdown
                 ],
             ),
             "",
-            f"{g['num_new']:,} crystals, seed {g['seed']}, beside the test crystals of the same "
+            f"{g['num_new']:,} crystals, seed {g['seed']}, compared with the test crystals of the same "
             f"split{'; property ' + g['property'] if g['property'] else ''}; cut-offs of coverage "
-            f"{tuple(g['cutoffs'])}{'' if g['run'] == card['name'] else '; measured before the weights were halved'}.",
+            f"{tuple(g['cutoffs'])}{before}.",
         ]
     )
 
@@ -268,7 +270,7 @@ def limits(card: dict) -> list[str]:
     said = [
         f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes on "
         f"{'a GPU' if t['machine']['gpu'] else 'processor cores'}. Published models saw the official "
-        f"splits for days; their figures are not to be set beside these without that remark."
+        f"splits for days; their figures are not to be compared with these without that remark."
         if t["data"] not in EMBEDDED
         else f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes."
     ]
@@ -276,8 +278,8 @@ def limits(card: dict) -> list[str]:
         said.append(DATA_LIMITS[t["data"]])
     return said + [
         f"Cells of up to {card['max_atoms']} atoms, ordered, with elements like those of the training set.",
-        "Composition, cell, number of atoms and each element's surroundings reach the latent vector "
-        "by short paths (chapter `22_heads`): reconstruction is easier for this model than for one "
+        "Composition, cell, number of atoms and each element's local environment reach the latent vector "
+        "by skip connections (chapter `nn/03_heads`): reconstruction is easier for this model than for one "
         "that learns all of it through its graph network.",
         "A match forgives volume and small displacements, and valid is not stable: relax new "
         "crystals (`dpcdvae relax`) before believing in them.",
@@ -286,7 +288,7 @@ def limits(card: dict) -> list[str]:
 
 def page(card: dict) -> str:  # markdown
     "Write a model's card for people."
-    name, kept = card["name"], []
+    name = card["name"]
     text = [
         f"# {name}",
         f"> A DP-CDVAE, trained on "
@@ -376,7 +378,7 @@ def pack(
     run,  # folder of a finished training
     name: str,  # of the model
     results=(),  # files that `python -m benchmarks` wrote
-    folder=None,  # None: into the box, dpcdvae/weights
+    folder=None,  # None: dpcdvae/weights
 ) -> Path:
     "Make a model that ships: half precision, with a card."
     folder = Path(folder) if folder else Path(str(files("dpcdvae"))) / "weights" / name
@@ -417,7 +419,7 @@ def write_card(folder: Path, card: dict) -> Path:  # the same folder
 
 
 def add_results(
-    name,  # of a packed model: in the box, or a folder
+    name,  # of a packed model: pretrained, or a folder
     results,  # files that `python -m benchmarks` wrote
 ) -> Path:
     "Bring the card of a packed model up to date; its weights stay as they are."

@@ -72,7 +72,7 @@ def ground(
         rows, summary = energies(entries, folder, **how)
         print(
             folder.name,
-            f"{summary['num_converged']} of {len(rows)} at rest",
+            f"{summary['num_converged']} of {len(rows)} converged",
             summary["metrics"].get("to_relaxed"),
             summary["reasons"],
             flush=True,
@@ -141,8 +141,8 @@ def _energy(m, unit="meV/atom") -> str:
 def ground_table(result: dict) -> str:  # markdown
     "Put the energies to the relaxed state into a table."
     rows = [
-        "| crystals | training | at rest | energy to the relaxed state, mean [95 %] | median | "
-        "displacement | steps | not at rest |",
+        "| crystals | training | converged | energy to the relaxed state, mean [95 %] | median | "
+        "displacement | steps | not converged |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for label, r in result["models"].items():
@@ -308,7 +308,7 @@ def trust(
     out, folders, begun, found = Path(out), [Path(f) for f in folders], time.time(), []
     pairs = [(f.name, row, cif) for f in folders for row, cif in rested(f, max_atoms, num, seed)]
     entries = [
-        Entry(2 * i + k, f"{folder}/{row['index']}, {('as it was', 'at rest')[k]}", cif)
+        Entry(2 * i + k, f"{folder}/{row['index']}, {('as it was', 'relaxed')[k]}", cif)
         for i, (folder, row, before) in enumerate(pairs)
         for k, cif in enumerate((before, row["cif"]))
     ]
@@ -422,7 +422,7 @@ def trust_table(result: dict) -> str:  # markdown
 def agreement_lines(result: dict) -> list:  # of markdown
     "Say how well two calculators agree."
     names = dict(
-        pearson="correlation of the energies set free",
+        pearson="correlation of the relaxation energies",
         spearman="correlation of their ranks",
         mean_error="surrogate less second, mean",
         mean_absolute_error="their distance, mean",

@@ -113,7 +113,7 @@ def protocol_minutes(crystals_per_s: float) -> float:
 def measure_training(
     crystals: CrystalBatch, size: int, preset: str = "default", repeats: int = 5, compiled: bool = False
 ) -> dict:
-    "Time a training step, and set it beside the card's peak; or say why its networks could not be compiled."
+    "Time a training step and compare it with the card's peak; or say why it could not be compiled."
     crystals = take(crystals, size)
     step = training_step(crystals, preset, True)
     flops, peak = profile_step(step)["flops"], peak_of(circumstances()["gpu"])

@@ -141,13 +141,13 @@ def differences(
         visible = (
             2.8 * (middle * (1 - middle) * (1 / n + 1 / total)) ** 0.5
         )  # seen in four of five trials at the level of 5 %
-        verdict = (
+        conclusion = (
             f"**{'more' if c / n > share else 'less'}** (p = {p:.1g})"
             if p < 0.05 / len(pooled)
             else f"undecided (p = {p:.2f}; these counts would show a difference of about "
             f"{100 * visible:.0f} points)"
         )
-        out.append(f"{k}: {100 * c / n:.1f} % of {n}: {verdict}.")
+        out.append(f"{k}: {100 * c / n:.1f} % of {n}: {conclusion}.")
     return out
 
 

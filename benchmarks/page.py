@@ -48,9 +48,10 @@ def made_by(name: str, r: dict) -> str:  # command
     kind = r.get("name") if r.get("name") in SHOWN else "speed" if name.split("-")[0] == "bench" else "study"
     if kind == "trust":
         folders = list(dict.fromkeys(c["source"] for c in r["crystals"]))
+        named = "" if folders == list(TRUSTED) else " --data " + " ".join(f"runs/trust/{f}" for f in folders)
         return (
             f"python -m benchmarks "
-            f"trust{'' if folders == list(TRUSTED) else ' --data ' + ' '.join(f'runs/trust/{f}' for f in folders)} "
+            f"trust{named} "
             f"--num {r['num'] // len(folders)} --max-atoms {r['max_atoms']} --seed {r['seed']} --out "
             f"results/{name}.json"
         )

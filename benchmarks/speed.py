@@ -1,4 +1,4 @@
-"""What a crystal costs: in training, in sampling, in judgement, and when it grows"""
+"""What a crystal costs: in training, in sampling, in evaluation, and when it grows"""
 
 import json
 import os

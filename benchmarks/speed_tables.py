@@ -1,4 +1,4 @@
-"""What a crystal costs: in training, in sampling, in judgement, and when it grows"""
+"""What a crystal costs: in training, in sampling, in evaluation, and when it grows"""
 
 import math
 import statistics
@@ -24,7 +24,7 @@ def _against(value, released, unit: str, more_is_better: bool = True) -> str:
 
 
 def bench_table(result: dict) -> str:  # markdown
-    "Put a benchmark into tables, beside the released code where it was measured."
+    "Put a benchmark into tables, compared with the released code where it was measured."
     if "sets" not in result:
         return (
             f"The file of {result.get('date')} was written by an older benchmark: `make bench` makes a "
@@ -98,7 +98,7 @@ def _relaxed(m) -> str:
     return (
         m.get("missing")
         or f"{m['crystals_per_hour']:.0f} crystals/h ({m['calculator']}; {m['at_rest']} of "
-        f"{m['crystals']} at rest, {m['mean_steps']:.0f} steps, {m['mean_atoms']:.1f} atoms each)"
+        f"{m['crystals']} converged, {m['mean_steps']:.0f} steps, {m['mean_atoms']:.1f} atoms each)"
     )
 
 
@@ -184,7 +184,6 @@ def profile_table(result: dict) -> str:  # markdown
 
 def growth_plot(result: dict):  # -> a plotly figure
     "Plot cost against crystals in a batch and against atoms a cell, with the fitted power laws."
-    import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     overs = ("crystals in a batch", "atoms a cell")

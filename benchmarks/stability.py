@@ -1,4 +1,4 @@
-"""How stable are generated crystals, known ones, and what two methods without a network make of the same data?"""
+"""How stable are generated crystals, known ones, and what two methods without a network make?"""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ def exchange_ions(
     seed: int = 0,
     least: float = 0.02,  # lambda of the exchange, relative to keeping the ion
 ) -> list:  # pymatgen Structures, or None where no ion of the prototype can be exchanged
-    "Exchange one ion of each prototype for another of the same charge, drawn by how often the two replace each other."
+    "Exchange one ion of each prototype for one of its charge, drawn by how often they replace each other."
     from pymatgen.analysis.structure_prediction.substitution_probability import SubstitutionProbability
 
     table = SubstitutionProbability()

@@ -29,7 +29,7 @@ def steering(
     fingerprints: bool = True,
     max_steps: int = 0,
 ) -> dict:  # max_steps: to relax starts and ends, too
-    """Optimise a property from test crystals, judge what comes out, and, where a calculator is named, ask it
+    """Optimise a property from test crystals, evaluate what comes out and, where a calculator is named, ask
     about starts, the starts as the model decodes them, and ends."""
     from dpcdvae.data.datasets import source_files
     from dpcdvae.energy.relax import energies

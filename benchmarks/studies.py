@@ -74,7 +74,7 @@ def study(
     news={"new": dict()},
     **changes,
 ) -> dict:
-    "Train (or go on, or take what is there), reconstruct, generate, judge, and collect the figures."
+    "Train (or go on, or take what is there), reconstruct, generate, evaluate, and collect the figures."
     from dpcdvae.evaluation.generation import evaluate_generation
     from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
     from dpcdvae.model.training import is_finished, train
@@ -99,7 +99,7 @@ def study(
     pick, how = (
         lambda m: {k: m[k] for k in KEEP if k in m},
         dict(progress=False, workers=1 if num <= 8 else None),
-    )  # a few are judged sooner than processes start
+    )  # a few are evaluated sooner than processes start
     result = dict(
         name=name,
         data=f"{Path(data).name} (num_train {len(sets['train'])})",
@@ -296,10 +296,10 @@ DIFFUSION = {
 }
 SWITCHES = DIFFUSION | {
     "t/1000 to the network": dict(time_scale=1e-3),
-    "atoms exchanged": dict(arrange=128),
+    "swap moves": dict(arrange=128),
     "no path for the cell": dict(cell_path=False),
-    "no path for the surroundings": dict(surroundings_path=False, **_PLAIN),
-    "no short paths": dict(short_path=False, cell_path=False, surroundings_path=False, **_PLAIN),
+    "no skip connection for the environment": dict(surroundings_path=False, **_PLAIN),
+    "no skip connections": dict(short_path=False, cell_path=False, surroundings_path=False, **_PLAIN),
     "minmax scaler, lattice weight 100": dict(scaler="minmax", cost_lattice=100.0),
     "composition weight 1": dict(cost_composition=1.0),
     "KL weight 0.01": dict(cost_kl=0.01),
@@ -317,7 +317,7 @@ WALKS = {
 
 
 def switches(data, runs, out, epochs: int = 8, num: int = 150, seeds=(0, 1, 2)) -> dict:
-    """Turn the switches of `default` one by one, those of the diffusion first, then its sampler, and judge
+    """Turn the switches of `default` one by one, those of the diffusion first, then its sampler, and evaluate
     each on held-out crystals. A prior is not needed for that, and atoms stay where they are put
     (arrange=0), which shows the diffusion by itself."""
     for group in (DIFFUSION, SWITCHES):
@@ -405,14 +405,15 @@ def switch_table(path="results/switches.json") -> str:  # markdown
     return "\n".join(rows)
 
 
-CALLS = (5, 10, 20, 50, 100, 200, 500, 999)
+COUNTS = (5, 10, 20, 50, 100, 200, 500, 999)
 
 
 def calls(
-    data, run, out, samplers=SAMPLERS, counts=CALLS, spacings=("uniform",), num: int = 256, seed: int = 0
+    data, run, out, samplers=SAMPLERS, counts=COUNTS, spacings=("uniform",), num: int = 256, seed: int = 0
 ) -> dict:
-    """Reconstruct held-out crystals with each sampler at each number of network calls, and write `out` after
-    each; what is there already is not done again."""
+    """Reconstruct held-out crystals with each sampler at each number of function evaluations (NFE).
+
+    `out` is written after each; what is there already is not done again."""
     from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 
     out, model = Path(out), load_model(run)
@@ -464,7 +465,7 @@ def calls_table(result: dict, metric: str = "match_rate") -> str:  # markdown
 
 
 def calls_plot(result: dict):  # -> a plotly figure
-    "Draw network calls against match rate and RMS, with 95 % intervals."
+    "Draw function evaluations (NFE) against match rate and RMS, with 95 % intervals."
     from plotly.subplots import make_subplots
 
     from dpcdvae.viz.curves import COLORS
@@ -497,14 +498,14 @@ def calls_plot(result: dict):  # -> a plotly figure
                 ),
             )
     return paper(
-        fig.update_xaxes(type="log", title="network calls a crystal"),
+        fig.update_xaxes(type="log", title="NFE a crystal"),
         height=380,
         legend=dict(orientation="h", y=-0.25),
     )
 
 
 def priors(data, run, num: int = 256, seed: int = 0) -> dict:
-    "Fit each prior to a trained model, generate and judge."
+    "Fit each prior to a trained model, generate and evaluate."
 
     from dpcdvae.evaluation.generation import evaluate_generation
 
@@ -541,6 +542,9 @@ def priors(data, run, num: int = 256, seed: int = 0) -> dict:
     return result
 
 
+PRIOR_RATES = ("valid", "composition_valid", "structure_valid", "unique", "novel")
+
+
 def prior_table(path="results/priors.json") -> str:  # markdown
     "Put the priors into a table."
     r = json.loads(Path(path).read_text())
@@ -552,7 +556,7 @@ def prior_table(path="results/priors.json") -> str:  # markdown
     for name, m in r["priors"].items():
         rows.append(
             f"| {name} | "
-            f"{' | '.join(_rate(m[k]) for k in ('valid', 'composition_valid', 'structure_valid', 'unique', 'novel'))} "
+            f"{' | '.join(_rate(m[k]) for k in PRIOR_RATES)} "
             f"| {_rms(m['wdist_num_elements'])} | {_rms(m['wdist_density'])} g/cm³ | "
             f"{m['seconds_to_fit']} |"
         )
@@ -570,7 +574,7 @@ def prior_table(path="results/priors.json") -> str:  # markdown
 def generation(
     data, run, num: int = 1000, seed: int = 0, property: str | None = None, workers: int | None = None
 ) -> dict:
-    """Generate crystals with a trained model and judge them completely.
+    """Generate crystals with a trained model and evaluate them completely.
 
     What is there already is not done again."""
     from dpcdvae.data.datasets import source_files

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.speed import circumstances
 from dpcdvae.cli.commands import load_model
+from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 from dpcdvae.generation.constraints import Constraints
 
@@ -22,34 +23,63 @@ def make(model, folder: Path, num: int, seed: int, constraints: Constraints) -> 
     return json.loads((folder / "run.json").read_text())["seconds"]
 
 
-def judge(folder: Path, reference, test) -> dict:  # metrics and space groups
-    "Evaluate a folder once."
-    from dpcdvae.evaluation.evaluate import evaluate
+def structures(folder: Path) -> list:  # pymatgen structures, None where none was made
+    from dpcdvae.evaluation.entries import read_crystals, structure_of
 
-    path = folder / "metrics.json"
-    if not path.exists():
-        evaluate(folder, reference, test, workers=1, progress=False)
-    return json.loads(path.read_text())
+    return [structure_of(e) if e.source else None for e in read_crystals(folder)]
 
 
-def share_p1(folder: Path) -> dict:  # tolerance in Å -> value, count, total, groups
-    "Measure the share of crystals without symmetry, and count the groups that there are."
-    from dpcdvae.evaluation.entries import read_crystals
-    from dpcdvae.evaluation.generation import symmetries
+def judge(made: list, test: list | None) -> dict:  # counts and distances
+    "Count what is valid and what is unique, and measure distances to the test set's distributions."
+    from dpcdvae.evaluation.validity import composition_validity, min_distance, structure_validity
 
-    entries = read_crystals(folder)[0]
-    found = [symmetries((e, 60.0)) for e in entries]
-    known = [f for f in found if f]
+    known = [s for s in made if s is not None]
+    apart = [bool(structure_validity(s)) for s in known]
+    neutral = [bool(composition_validity(s.composition)) for s in known]
+    out = dict(
+        total=len(made),
+        structure_valid=sum(apart),
+        composition_valid=sum(neutral),
+        valid=sum(a and b for a, b in zip(apart, neutral)),
+        unique=unique(known),
+        min_dist=sum(min_distance(s)[0] for s in known) / len(known),
+    )
+    return out | (distances([s for s, a in zip(known, apart) if a], test) if test else {})
+
+
+def unique(known: list) -> int:
+    "Count the structures that match none before them."
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    matcher, kept = StructureMatcher(stol=0.5, ltol=0.3, angle_tol=10), {}
+    for s in known:
+        alike = kept.setdefault(s.composition.reduced_formula, [])
+        if not any(matcher.fit(s, t) for t in alike):
+            alike.append(s)
+    return sum(map(len, kept.values()))
+
+
+def distances(made: list, test: list) -> dict:
+    "Measure Wasserstein distances of density (g/cm³) and number of elements."
+    from scipy.stats import wasserstein_distance
+
+    density, elements = lambda s: s.density, lambda s: len(s.composition)
+    compare = lambda f: float(wasserstein_distance([f(s) for s in made], [f(s) for s in test]))
+    return dict(wasserstein_density=compare(density), wasserstein_elements=compare(elements))
+
+
+def share_p1(made: list) -> dict:  # tolerance in Å -> P1, none found, total, groups
+    "Count crystals without symmetry, and the groups that there are."
+    import spglib
+
     out = {}
-    for key in known[0]:
-        numbers = [f[key] for f in known]
-        out[key.removeprefix("space_group_")] = dict(
-            value=numbers.count(1) / len(numbers),
-            count=numbers.count(1),
-            total=len(numbers),
-            groups=len(set(numbers)),
-        )
-    return out | dict(unreadable=len(found) - len(known))
+    for tolerance in (0.1, 0.01):
+        cells = [(s.lattice.matrix, s.frac_coords, s.atomic_numbers) for s in made if s is not None]
+        found = [spglib.get_symmetry_dataset(c, symprec=tolerance) for c in cells]
+        numbers = [d.number for d in found if d is not None]
+        counts = dict(p1=numbers.count(1), no_answer=len(cells) - len(numbers), groups=len(set(numbers)))
+        out[f"{tolerance:g}"] = counts | dict(total=len(cells), share=numbers.count(1) / max(len(cells), 1))
+    return out
 
 
 def relaxed(folder: Path, num: int, steps: int, calculator: str) -> dict:  # medians
@@ -59,7 +89,7 @@ def relaxed(folder: Path, num: int, steps: int, calculator: str) -> dict:  # med
     from dpcdvae.energy.relax import energies
     from dpcdvae.evaluation.entries import read_crystals
 
-    entries = read_crystals(folder)[0][:num]
+    entries = read_crystals(folder)[:num]
     some = folder / "some"
     some.mkdir(exist_ok=True)
     for e in entries:
@@ -82,30 +112,26 @@ def relaxed(folder: Path, num: int, steps: int, calculator: str) -> dict:  # med
     )
 
 
-KEPT = ("valid", "composition_valid", "structure_valid", "unique", "novel", "valid_unique", "min_dist")
-
-
 def measure(
     out: Path,
     folder: Path,
     model: str = "mp-20",
     num: int = 200,
     seed: int = 0,
-    reference=None,
-    test=None,
+    test=None,  # crystals whose distribution is wanted
     relax: int = 0,
     steps: int = 30,
     calculator: str = "chgnet",
 ) -> dict:
     "Make, judge and relax each arm, and write what was found."
     made_on, net = circumstances(), load_model(model)
+    truth = load_crystals(test, split="test").to_structures() if test else None
     record = dict(name="symmetry", run=model, num=num, seed=seed, made_on=made_on, arms={})
     for name, constraints in ARMS.items():
         place = folder / name
         seconds = make(net, place, num, seed, constraints)
-        metrics = judge(place, reference, test)["metrics"]
-        arm = dict(seconds=seconds, p1=share_p1(place), metrics={k: metrics[k] for k in KEPT if k in metrics})
-        arm["distances"] = {k: v for k, v in metrics.items() if k.startswith("wasserstein")}
+        made = structures(place)
+        arm = dict(seconds=seconds, p1=share_p1(made), metrics=judge(made, truth))
         if relax:
             arm["relaxed"] = relaxed(place, relax, steps, calculator)
         record["arms"][name] = arm
@@ -121,13 +147,12 @@ def main(argv=None) -> None:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--relax", type=int, default=0, help="relax the first N of each arm")
     p.add_argument("--steps", type=int, default=30, help="of the relaxation")
-    p.add_argument("--reference", help="training crystals, for novelty")
     p.add_argument("--test", help="test crystals, for distances between distributions")
     p.add_argument("--folder", type=Path, default=Path("runs/symmetry"))
     p.add_argument("--out", type=Path, default=Path("results/symmetry-mp-20.json"))
     a = p.parse_args(argv)
     start = time.time()
-    measure(a.out, a.folder, a.model, a.num, a.seed, a.reference, a.test, a.relax, a.steps)
+    measure(a.out, a.folder, a.model, a.num, a.seed, a.test, a.relax, a.steps)
     print(f"{time.time() - start:.0f} s; written to {a.out}")
 
 

@@ -1,4 +1,4 @@
-"Diffusion models of crystals: names load their module when first used, so that importing the package stays light."
+"Diffusion models of crystals; a name loads its module when first used, so that importing stays light."
 
 from dpcdvae import _aliases
 

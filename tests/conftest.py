@@ -93,7 +93,7 @@ def notebook(cells):
     )
 
 
-def surroundings(folder):
+def server_env(folder):
     "The environment of a server that keeps everything in its folder and imports this copy of the package."
     return dict(
         os.environ,
@@ -123,7 +123,7 @@ class Lab:
         (quiet / "notification.jupyterlab-settings").write_text(
             '{"fetchNews": "false", "checkForUpdates": false}'
         )
-        env = surroundings(folder) | dict(
+        env = server_env(folder) | dict(
             JUPYTER_CONFIG_DIR=str(folder / "config"),
             JUPYTER_CONFIG_PATH=str(
                 ROOT / "share/jupyter/config"
@@ -278,7 +278,7 @@ def voila(browser, tmp_path):
                 "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext",
             ],
             cwd=tmp_path / "work",
-            env=surroundings(tmp_path) | dict(JUPYTER_PATH=str(ROOT / "share/jupyter")),
+            env=server_env(tmp_path) | dict(JUPYTER_PATH=str(ROOT / "share/jupyter")),
             stdout=log,
             stderr=log,
         )

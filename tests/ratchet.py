@@ -1,7 +1,8 @@
 """What must not get worse: chapters, pictures, words, formatting, long functions, docstrings.
 
-Each check counts what is wrong, item by item. `ratchet.json` holds what is still allowed to be wrong; more fails,
-and `python tests/ratchet.py` lowers the numbers to what is there now. It never raises them."""
+Each check counts what is wrong, item by item. `ratchet.json` holds how much is still allowed; more fails, and
+`python tests/ratchet.py` lowers the numbers to what is there now. It never raises them: after files were moved,
+remove the list and let it be written anew."""
 
 import ast
 import json
@@ -137,7 +138,7 @@ def words() -> dict:
     return {f: sum(len(FOREIGN.findall(text)) for text in texts) for f, texts in readable(ROOT).items()}
 
 
-WRITTEN = "nbs tests benchmarks data setup.py dpcdvae/__init__.py dpcdvae/_aliases.py".split()  # not exported
+WRITTEN = "nbs tests benchmarks data dpcdvae/__init__.py dpcdvae/_aliases.py".split()  # not exported
 
 
 def ruff(*command) -> str:
@@ -158,7 +159,8 @@ def lint() -> dict:
 
 def formatting() -> dict:
     "Files that `ruff format` would change."
-    return dict.fromkeys(re.findall(r"^Would reformat: (\S+)$", ruff("format", "--check"), re.M), 1)
+    lines = ruff("format", "--check", "--output-format", "concise")
+    return Counter(re.findall(r"^(\S+?\.(?:py|ipynb)):.*unformatted", lines, re.M))
 
 
 def long_functions() -> dict:

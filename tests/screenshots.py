@@ -60,7 +60,7 @@ class TrajectoryRecorder:
             view = f"document.querySelectorAll('{at} .dpv')[{i}].player"
             self.page.locator(f"{at} .dpv").nth(i).scroll_into_view_if_needed()
             until(self.page, f"{view}.session.drawn.atoms > 0 && !{view}.dirty")
-        self.page.wait_for_timeout(1200)  # the smoothing of a picture at rest, and plotly
+        self.page.wait_for_timeout(1200)  # the smoothing of a picture that stands still, and plotly
 
     def take(self, at: str, name: str, what: str = ".jp-OutputArea-output"):
         self.still(at)

@@ -506,6 +506,10 @@ def test_player_in_jupyterlab(lab, lab_page):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("]")  # keys go to the player, not to the notebook
     kernel(lab.folder, lambda s: s["frame"] == 37 and s["picked"].get("index") == 0)
+    for key in "mydz":  # JupyterLab would turn the cell into markdown, change or delete it
+        page.keyboard.press(key)
+    kinds = "window.jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
+    assert page.evaluate(kinds) == ["code"] * len(CELLS)
     page.keyboard.press("Home")
     page.keyboard.press(" ")
     until(page, f"{PLAYER}.session.state.frame === 40 && !{PLAYER}.session.state.playing", timeout=60000)

@@ -15,6 +15,10 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 E = Modules("dpcdvae.energy.relax")
 from dpcdvae.cli.main import main
+from dpcdvae.energy import descent
+from dpcdvae.energy.calculators import ASEPotential
+from dpcdvae.energy.hull import make_hull, read_hull
+from dpcdvae.energy.stability import add_stability, place, stability, verdicts
 from dpcdvae.evaluation.validity import MetricsError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -124,8 +128,12 @@ def test_chgnet_is_the_default_and_named_with_its_weights():
 
 
 def test_a_cell_that_runs_away_is_told(monkeypatch):
-    monkeypatch.setattr(E, "RUNAWAY", 1.01)
-    assert E.relax(copper(0.05), "emt")["reason"] == "the cell ran away"
+    monkeypatch.setattr(descent, "RUNAWAY", 1.01)
+    monkeypatch.setattr(descent, "ROOMY", 1.0)
+    row = E.relax(copper(-0.05), "emt")
+    assert (
+        row["reason"] == "the cell ran away" and not row["converged"] and "times what it was" in row["detail"]
+    )
 
 
 def test_no_finite_energy_is_told():
@@ -160,7 +168,7 @@ def test_workers_do_not_change_energies(tmp_path):
 
 PROGRAM = """
 import os, signal, sys
-E = Modules('dpcdvae.energy.relax')
+from dpcdvae.energy import relax as E
 real, done = E.relax_many, []
 def relax(*a, **k):
     if len(done)==2: os.kill(os.getpid(), signal.SIGKILL)
@@ -210,7 +218,7 @@ def test_another_calculator_starts_anew(tmp_path, monkeypatch):
     real = E.relax_many
     monkeypatch.setattr(
         E,
-        "relax",
+        "relax_many",
         lambda *a, **k: (
             calls.append(k["fmax"]) or (_ for _ in ()).throw(KeyboardInterrupt)
             if len(calls) == 1
@@ -415,3 +423,312 @@ def test_ends_and_starts_are_compared_in_pairs():
         as_made["lower"]["count"],
     ) == (0.0, 2, "eV/atom", 1)
     assert (relaxed["change"]["value"], relaxed["change"]["count"]) == (-0.5, 1)
+
+
+# ---- downhill only ----
+
+DATA = Path(__file__).resolve().parents[1].parent / "shared/data"
+FCC = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+
+
+def salt(scale=1.0):
+    kinds, places = ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64 * scale), kinds, places)
+
+
+def diamond(scale=1.0):
+    return Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.57 * scale), ["C"], [[0, 0, 0]])
+
+
+def test_nothing_converges_above_its_start():
+    "Rock salt at twice its lattice constant and squeezed diamond: L-BFGS without a check ends above the start."
+    pytest.importorskip("chgnet")
+    rows = E.relax_many([salt(2.0), diamond(0.6), diamond(0.8), salt(0.9)])
+    assert all(r["relaxed_energy"] <= r["energy"] for r in rows)
+    good = [r for r in rows if r["converged"] and r["plausible"]]
+    assert len(good) == 4 and rows[0]["relaxed_energy"] == pytest.approx(-3.67, abs=0.05)
+    assert [round(r["structure"].lattice.a, 1) for r in rows] == pytest.approx([5.6, 3.6, 3.6, 5.6], abs=0.11)
+    assert [r["relaxed_space_group"] for r in rows] == [225, 227, 227, 225]
+
+
+def test_what_is_no_crystal_has_a_reason_and_no_energy():
+    pytest.importorskip("chgnet")
+    alone = Structure(Lattice.cubic(12.0), ["C"], [[0, 0, 0]])
+    fermium = Structure(Lattice.cubic(3.4), ["Fm"], [[0, 0, 0]])
+    flat = Structure(Lattice.from_parameters(3, 3, 0.01, 90, 90, 90), ["C"], [[0, 0, 0]])
+    gas = Structure(Lattice.cubic(16.0), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    rows = E.relax_many([alone, fermium, flat, gas, salt()])
+    assert all("energy" not in r and not r["converged"] and r["reason"] and r["detail"] for r in rows[:4])
+    assert (
+        "no neighbour within 6" in rows[0]["detail"]
+        and "Z = 94" in rows[1]["detail"]
+        and rows[4]["converged"]
+    )
+    assert "energy" not in E.relax_many([alone], max_steps=0)[0]
+    assert E.relax(alone, "emt")["reason"] == "isolated atoms"
+
+
+def test_a_collapsed_cell_is_implausible_even_when_forces_vanish():
+    class Nothing(EMT):
+        "No forces anywhere: whatever starts has converged."
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            n = len(atoms)
+            self.results = dict(energy=0.0, free_energy=0.0, forces=np.zeros((n, 3)), stress=np.zeros(6))
+
+    row = E.relax(diamond(0.57), Nothing())
+    assert row["converged"] and not row["plausible"] and row["reason"] == "implausible"
+    assert E.relax(diamond(), Nothing())["reason"] == "" and E.relax(diamond(1.6), Nothing())["plausible"]
+    assert E.summarise_energies([row]) == {}, "what is implausible is in no mean"
+
+
+@pytest.mark.parametrize(
+    "share, ok", [(0.59, False), (0.61, True)], ids=["closer than any known pair", "as close as known pairs"]
+)
+def test_closest_pair_is_judged_by_covalent_radii(share, ok):
+    a, far = share * 2 * 1.32, 3.2
+    pair = Structure(Lattice.from_parameters(a, far * 1.2, far * 1.2, 90, 90, 90), ["Cu"], [[0, 0, 0]])
+    assert (E.plausible(pair) == "") is ok
+
+
+def test_loneliest_and_emptiest():
+    lone = lambda a: Structure(Lattice.cubic(a), ["H"], [[0, 0, 0]])
+    assert E.plausible(lone(2.1 * 0.62)) == "" and "no neighbour" in E.plausible(lone(2.3 * 0.62))
+    dimer = lambda a: Structure(Lattice.cubic(a), ["H", "H"], [[0, 0, 0], [0.7 / a, 0, 0]])
+    assert "fill 0.01" in E.plausible(dimer(2.6)) and E.plausible(dimer(2.2)) == ""
+    assert "fill 1.6" in E.plausible(diamond(0.583)) and E.plausible(diamond(0.62)) == ""
+
+
+def test_a_step_that_rises_is_taken_back():
+    "A calculator whose forces point uphill: nothing moves, and the reason says so."
+
+    class Uphill(EMT):
+        def calculate(self, *a, **k):
+            super().calculate(*a, **k)
+            self.results["forces"] = -self.results["forces"]
+            self.results["stress"] = -self.results["stress"]
+
+    row = E.relax(copper(0.03, 0.02), Uphill())
+    assert row["reason"] == "no way down" and not row["converged"] and row["steps"] == descent.GIVE_UP
+    assert row["relaxed_energy"] == row["energy"] and row["displacement"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_step_needs_to_fall_by_its_share_of_the_slope():
+    import torch
+
+    before, slope, n = torch.tensor([-1.0]).double(), torch.tensor([-100.0]).double(), torch.tensor([1])
+    falls = lambda e: bool(descent.falls(torch.tensor([e]).double(), before, slope, n))
+    assert not falls(-1.009) and falls(-1.011) and not falls(float("nan")) and not falls(-float("inf"))
+    assert not falls(-1.0)
+    flat = lambda e: bool(descent.falls(torch.tensor([e]).double(), before, 0 * slope, n))
+    assert flat(-1.0 + 1e-6) and not flat(-1.0 + 1e-5)
+
+
+def test_batches_change_nothing():
+    "Alone, together and refilled: the same minima; the order of the list is kept."
+    pytest.importorskip("chgnet")
+    start = [salt(0.95), diamond(0.9), salt(1.06), diamond(1.05)]
+    together, alone = E.relax_many(start), [E.relax(s) for s in start]
+    for a, b in zip(together, alone):
+        assert a["relaxed_energy"] == pytest.approx(b["relaxed_energy"], abs=1e-4) and a["num_atoms"] == 8
+
+
+def test_energies_forces_and_stress_are_chgnets_own():
+    chgnet = pytest.importorskip("chgnet.model")
+    from dpcdvae.energy.chgnet import load_chgnet
+    from dpcdvae.energy.relax import _tensors
+
+    library = chgnet.CHGNet.load(verbose=False, use_device="cpu")
+    skew = Structure(
+        Lattice.from_parameters(3.1, 4.2, 9.7, 70, 105, 118),
+        ["Li", "Fe", "O", "O"],
+        np.random.default_rng(0).random((4, 3)),
+    )
+    crystals = [
+        skew,
+        salt().perturb(0.1),
+        Structure(Lattice([[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]]), ["Cu"], [[0, 0, 0]]),
+    ]
+    for s in crystals:
+        numbers, frac, lattice = _tensors(s)
+        energy, force, virial = load_chgnet()(numbers, frac, lattice[None], numbers.new_tensor([len(s)]))
+        own = library.predict_structure(s, task="efs")
+        assert float(energy[0]) / len(s) == pytest.approx(float(own["e"]), abs=2e-5)
+        assert force.numpy() == pytest.approx(own["f"], abs=5e-3, rel=1e-4)
+        assert -virial[0].numpy() / s.volume * 160.21766 == pytest.approx(own["s"], abs=2e-2, rel=1e-4)
+
+
+def test_cell_gradient_is_the_derivative_of_the_energy():
+    import torch
+
+    potential, rng = ASEPotential(EMT()), torch.Generator().manual_seed(0)
+    s = copper(0.04, 0.05)
+    crystal = (torch.full((4,), 29), torch.tensor(s.frac_coords), torch.tensor(s.lattice.matrix))
+    state = descent.start(potential, [crystal], [0], 6, True)
+    x = (
+        state["x"]
+        + 0.1
+        * torch.randn(state["x"].shape, generator=rng).double()
+        * torch.tensor([1.0] * 4 + [0] * 2 + [1] * 3)[:, None]
+    )
+    way = torch.randn(x.shape, generator=rng).double()
+    way[0, 4:6] = 0
+    here = descent.evaluate_at(potential, state, x, True)
+    ends = [descent.evaluate_at(potential, state, x + h * way, True).energy for h in (1e-4, -1e-4)]
+    assert float((here.grad * way).sum()) == pytest.approx(float(ends[0] - ends[1]) / 2e-4, rel=1e-4)
+
+
+def test_space_groups_follow_the_distance_alone():
+    skewed = Structure(Lattice.from_parameters(3.6, 3.6, 3.6, 90, 90, 92), ["Cu"], [[0, 0, 0]])
+    assert E.space_group_number(skewed) == 65 and E.space_group_number(skewed, 0.5) == 221
+
+
+def test_relaxed_crystals_are_kept_with_their_energies(tmp_path):
+    from ase.io import read
+
+    made = folder(tmp_path, [copper(0.03, 0.02), copper()])
+    rows, summary = E.energies(made, made, "emt", **quiet)
+    kept = read(made / "relaxed.extxyz", ":")
+    assert [a.info["relaxed_energy"] for a in kept] == pytest.approx([r["relaxed_energy"] for r in rows])
+    assert [a.info["material_id"] for a in kept] == ["c0", "c1"] and summary["num_plausible"] == 2
+    assert {"rmsd", "space_group", "relaxed_space_group", "plausible"} <= set(rows[0])
+
+
+# ---- the hull, and what is stable, unique and novel ----
+
+
+def test_hull_by_hand():
+    "A and B at 0, AB at -0.4, A3B at -0.25 (a vertex: the line from A to AB passes at -0.2), AB3 at -0.1 (not one)."
+    hull = make_hull(
+        ["A", "B", "AB", "A3B", "AB3", "A2B2"], [0, 0, -0.4, -0.25, -0.1, 0.7], dict(A=-2.0, B=-4.0)
+    )
+    at = {f: hull.energy_at(f) for f in ("A", "AB", "A3B", "AB3", "A7B", "A2B3")}
+    assert at == pytest.approx(dict(A=0, AB=-0.4, A3B=-0.25, AB3=-0.2, A7B=-0.125, A2B3=-0.32))
+    assert hull.above("AB3", -0.1) == pytest.approx(0.1) and hull.above("AB3", -0.3) == pytest.approx(-0.1)
+    assert hull.formation_energy("AB3", -3.6) == pytest.approx(-0.1) and hull.above("AC", 0.0) is None
+    assert len(hull) == 5, "of one composition the lowest"
+
+
+def test_ternary_hull_by_hand():
+    "At ABC the best mixture is AB with C, two thirds of -0.6."
+    hull = make_hull(["A", "B", "C", "AB", "BC"], [0, 0, 0, -0.6, -0.3])
+    assert hull.energy_at("ABC") == pytest.approx(-0.4) and hull.energy_at("AB2C") == pytest.approx(-0.45)
+
+
+@pytest.mark.skipif(not (DATA / "mp_hull").is_dir(), reason="../shared/data/mp_hull is not there")
+def test_hull_is_pymatgens():
+    from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
+    from pymatgen.core import Composition
+
+    hull = read_hull(DATA / "mp_hull")
+    for formula, energy in (
+        ("NaCl", -2.0),
+        ("SrTiO3", -3.4),
+        ("Fe3O4", -1.7),
+        ("LiFePO4", -2.5),
+        ("Cu3Au", 0.1),
+    ):
+        mine = {Composition(formula).elements[i].symbol for i in range(len(Composition(formula)))}
+        phases = [
+            PDEntry(Composition(x), e) for s, found in hull.systems.items() if s <= mine for x, e in found
+        ]
+        diagram = PhaseDiagram(phases)
+        below = diagram.get_hull_energy_per_atom(Composition(formula))
+        assert hull.above(formula, energy) == pytest.approx(energy - below, abs=1e-6)
+
+
+def test_sun_by_hand():
+    new = dict(relaxed_unique=True, relaxed_novel=True)
+    above = [-0.2, 0.0, 0.005, 0.08, 0.0801, 0.1, 0.1001, None]
+    found = [verdicts(new | dict(energy_above_hull=a)) for a in above]
+    assert [f["sun"] for f in found] == [f["stable"] for f in found] == [True] * 2 + [False] * 6
+    assert [f["msun_08"] for f in found] == [True] * 4 + [False] * 4 and [f["msun"] for f in found] == [
+        True
+    ] * 6 + [False] * 2
+    for old in (
+        dict(relaxed_unique=False, relaxed_novel=True),
+        dict(relaxed_unique=True, relaxed_novel=False),
+    ):
+        assert not any(verdicts(old | dict(energy_above_hull=-1.0))[k] for k in ("sun", "msun", "msun_08"))
+    assert "sun" not in verdicts(dict(relaxed_unique=True, energy_above_hull=-1.0)), (
+        "without a reference nothing is novel"
+    )
+
+
+def test_only_what_converged_to_a_plausible_crystal_is_placed():
+    hull, row = make_hull(["Cu"], [0.0], dict(Cu=-1.0)), dict(formula="Cu", energy=-1.2, relaxed_energy=-1.3)
+    placed = lambda **how: place(row | how, hull)
+    assert placed(converged=True, plausible=True)["energy_above_hull"] == pytest.approx(-0.3)
+    assert placed(converged=True, plausible=False) == dict(hull_reason="implausible")
+    assert placed(converged=False, plausible=True) == dict(hull_reason="not relaxed")
+
+
+def test_whatever_fails_stays_in_the_denominator(tmp_path):
+    hull = make_hull(["Cu", "Au"], [0.0, 0.0], dict(Cu=-0.007, Au=0.0))
+    overlap = Structure(Lattice.cubic(3), ["Cu", "Cu"], [[0, 0, 0], [0.05, 0, 0]])
+    nickel = Structure(Lattice.cubic(3.5), ["Ni"] * 4, FCC)
+    made = [copper(0.02), copper(0.01), overlap, "no crystal", nickel]
+    rows, summary = stability(made, hull, tmp_path, [copper()], "emt", **quiet)
+    m = summary["metrics"]
+    assert {k: (m[k]["count"], m[k]["total"]) for k in ("metastable", "msun", "relaxed")} == dict(
+        metastable=(2, 5), msun=(0, 5), relaxed=(3, 5)
+    )
+    assert rows[4]["hull_reason"] == "the hull holds no Ni" and rows[2]["reason"] == "atoms too close"
+    assert [r["relaxed_unique"] for r in rows[:2]] == [True, False] and rows[0]["relaxed_novel"] is False
+    assert (
+        (tmp_path / "stability.json").exists()
+        and summary["calculator"].startswith("emt")
+        and summary["hull"]["num_phases"] == 2
+    )
+    again = stability(made, hull, tmp_path, [copper()], "emt", **quiet)
+    assert again[1]["metrics"] == m
+    with pytest.raises(MetricsError, match="must be the same"):
+        add_stability(rows[:2], dict(metrics={}), (rows, summary))
+
+
+def test_hull_commands(tmp_path, capsys):
+    (tmp_path / "entries.csv").write_text("formula,formation_energy_per_atom\nCu,0\nAu,0\nCuAu,-0.1\n")
+    (tmp_path / "elements.csv").write_text("element,energy_per_atom\nCu,-0.007\nAu,0.0\n")
+    assert main(["hull", str(tmp_path), "--at", "CuAu=-0.05", "CuAu3=-0.2", "NaCl=-2"]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "3 phases" in told and "CuAu: +0.0500" in told and "CuAu3: -0.1500" in told and "no mixture" in told
+    )
+    new = tmp_path / "new"
+    new.mkdir()
+    folder(new, [copper(0.02), copper(0.01)])
+    known = tmp_path / "known"
+    known.mkdir()
+    folder(known, [copper()])
+    told = main(
+        [
+            "evaluate",
+            str(new),
+            "--reference",
+            str(known),
+            "--quick",
+            "--hull",
+            str(tmp_path),
+            "--calculator",
+            "emt",
+            "--workers",
+            "1",
+            "--test",
+            str(known),
+        ]
+    )
+    text = capsys.readouterr().out
+    assert told == 0 and "S.U.N." in text and "beside: the test set" in text
+    kept = json.loads(next(tmp_path.rglob("metrics.json")).read_text())
+    assert kept["metrics"]["metastable"]["count"] == 2 and kept["metrics"]["sun"]["count"] == 0
+    assert (
+        kept["stability"]["hull"]["num_phases"] == 3 and kept["stability"]["test"]["metastable"]["count"] == 1
+    )
+    with open(next(tmp_path.rglob("per_crystal.csv")), newline="") as f:
+        assert [r["relaxed_space_group"] for r in csv.DictReader(f)] == ["225", "225"]
+    assert (
+        main(["hull", str(known), "--out", str(tmp_path / "own"), "--calculator", "emt", "--workers", "1"])
+        == 0
+    )
+    assert read_hull(tmp_path / "own").energy_at("Cu") == pytest.approx(0.0)
+    assert main(["hull", str(known)]) == 2 and "--out" in capsys.readouterr().err

@@ -612,7 +612,7 @@ def test_new_crystal_of_a_formula(model, toys):
     with pytest.warns(UserWarning, match="never fitted"):
         s.start()
         s.wait(60)
-    assert s.film.formula == "TiCaO3" or sorted(s.film.atomic_numbers[-1].tolist()) == [8, 8, 8, 20, 22]
+    assert s.film.formula == "CaTiO3" or sorted(s.film.atomic_numbers[-1].tolist()) == [8, 8, 8, 20, 22]
 
 
 def test_energies_as_it_goes(model, toys):
@@ -843,13 +843,24 @@ def test_cards_escape_names(toys):
 # ---- one crystal
 
 
-def test_view_says_which_and_why(capsys, monkeypatch):
-    assert isinstance(W.view(toy("NaCl")), W.FilmPlayer) and "no notebook kernel" in capsys.readouterr().out
-    monkeypatch.setattr(W, "can_serve", lambda: (False, "this kernel belongs to a hub"))
-    W.view(toy("NaCl"))
-    assert "hub" in capsys.readouterr().out
+def test_view_opens_the_player_and_other_viewers_by_name(capsys, monkeypatch):
+    assert isinstance(W.view(toy("NaCl")), W.FilmPlayer) and capsys.readouterr().out == ""
+    monkeypatch.setattr(W, "can_serve", lambda *a: (False, "this kernel belongs to a hub"))
     with pytest.raises(RuntimeError, match="hub"):
         W.view(toy("NaCl"), viewer="toolkit")
+    with pytest.raises(TypeError, match="no option height"):
+        W.view(toy("NaCl"), viewer="toolkit", height=100)
+
+
+def test_view_takes_what_holds_crystals(tmp_path):
+    import ase.build
+
+    structure = toy("SrTiO3").to_structures()[0]
+    structure.to(filename=str(tmp_path / "a.cif"))
+    seen = W.view(structure, ase.build.bulk("Cu"), "NaCl", tmp_path / "a.cif", film_of(F=3))
+    assert [p.film.formula for p in seen.players] == ["SrTiO3", "Cu", "NaCl", "SrTiO3", "SrTiO3"]
+    assert [p.num_frames for p in seen.players] == [1, 1, 1, 1, 3]
+    assert isinstance(W.view([toy("Cu")] * 13), W.FilmPlayer)  # too many for side by side
 
 
 @pytest.mark.parametrize("name", ["JUPYTERHUB_USER", "SSH_CONNECTION", "VOILA_BASE_URL"])

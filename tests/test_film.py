@@ -119,8 +119,8 @@ def test_flipped_bytes_give_a_film_or_a_film_error(tmp_path):
 @pytest.mark.parametrize(
     "words,said",
     [
-        ({}, "no film"),
-        ({"format": "pt"}, "no film"),
+        ({}, "no trajectory"),
+        ({"format": "pt"}, "no trajectory"),
         ({KEY: "{"}, "damaged"),
         ({KEY: "[]"}, "damaged"),
         ({KEY: '{"meta": {}}'}, "damaged"),

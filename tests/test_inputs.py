@@ -779,3 +779,12 @@ def test_notes_are_written_by_the_command(tmp_path, capsys):
     assert "block global has no atoms" in said and "one atom on a special position" in said
     stored = read_source(tmp_path / "out")[1]
     assert len(stored.notes) == 2
+
+
+def test_hostile_inputs(monkeypatch):
+    "Two dozen of the thousand that `benchmarks.hostile` sends through every command."
+    from benchmarks.hostile import campaign
+
+    monkeypatch.setenv("SPGLIB_WARNING", "OFF")
+    found = campaign(24, seed=7)
+    assert not found["faults"] and all(v["read"] + v["refused"] == 24 for v in found["commands"].values())

@@ -220,19 +220,67 @@ def test_primitive_cells_are_pymatgens(by, size):
     assert pair(cell, judge).rms[0] < 1e-6
 
 
+def test_equal_places_of_different_species_are_no_period():
+    "B2 and its ordered supercell with one species exchanged in half of the cells."
+    cell = Structure(Lattice.cubic(3), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]) * (2, 1, 1)
+    for k, name in ((1, "K"), (3, "Br")):
+        cell[k] = name
+    assert m.reduce_crystals([cell]).num_atoms[0] == len(StructureMatcher._get_reduced_structure(cell)) == 4
+
+
+@pytest.mark.parametrize("angles", [(60, 60, 60), (75, 80, 65), (100, 110, 95), (90, 90, 120)])
+def test_distances_go_through_the_nearest_image(angles):
+    lattice, rng = Lattice.from_parameters(3, 3.4, 4, *angles), np.random.default_rng(2)
+    a, b = rng.random((2, 12, 3))
+    mean = m.mean_lattices(lattice.matrix[None], lattice.matrix[None], 12, 0.5)
+    turn = np.linalg.inv(mean.transform[0])
+    reach = np.full((3, 1), 0.5)
+    difference, _ = m._differences((a @ turn).T[:, :, None], (b @ turn).T[:, :, None], reach, True)
+    # all images: the bound of `needed` holds for pairs within reach only
+    full = m._square_distances(difference, mean.metric, mean.images, np.ones(13, dtype=bool))
+    np.testing.assert_allclose(np.sqrt(full[..., 0]), lattice.get_all_distances(b, a), atol=1e-9)
+    near = (abs(difference) <= mean.reach[0][:, None, None, None]).all(0)
+    some = m._square_distances(difference, mean.metric, mean.images, mean.needed[0])
+    np.testing.assert_allclose(some[near], full[near], atol=1e-9)
+    vectors = np.ascontiguousarray(np.moveaxis(difference[..., 0], 0, -1).reshape(1, -1, 3))
+    short = m._nearest_image(vectors, mean.metric, mean.images, np.ones(13, dtype=bool))
+    np.testing.assert_allclose(
+        ((short @ mean.metric) * short).sum(-1).ravel(), full[..., 0].ravel(), atol=1e-9
+    )
+
+
+def bravais(rng):
+    "Centred and rhombohedral lattices in odd bases: there LLL's basis is not yet Niggli's."
+    centred = [np.ones((3, 3)) / 2 - np.eye(3), (np.ones((3, 3)) - np.eye(3)) / 2]
+    boxes = [np.diag(x) for x in ((4, 4, 4), (4, 4, 5.5), (3, 4.5, 5), (3, 3, 9))]
+    cells = [c @ b for c in centred for b in boxes]
+    cells += [Lattice.rhombohedral(4, x).matrix for x in (38, 59, 61, 88, 92, 108, 112)]
+    cells += [
+        Lattice.from_parameters(4, 5, 6, *x).matrix for x in ((112, 118, 100), (60, 62, 70), (90, 119, 90))
+    ]
+    for _ in range(2):
+        for i, j in ((0, 1), (1, 2), (2, 0)):
+            cells = [c + np.outer(np.eye(3)[i], rng.integers(-2, 3) * c[j]) for c in cells]
+    return cells
+
+
 def test_niggli_and_lll_are_pymatgens():
     rng = np.random.default_rng(5)
-    lattices = rng.normal(0, 3, (60, 3, 3)) + 2 * np.eye(3)
-    lattices = np.array([x for x in lattices if abs(np.linalg.det(x)) > 3])
-    for transform, reduce in (
-        (m.niggli_transform, "get_niggli_reduced_lattice"),
-        (m.lll_transform, "get_lll_reduced_lattice"),
-    ):
+    lattices = [x for x in rng.normal(0, 3, (40, 3, 3)) + 2 * np.eye(3) if abs(np.linalg.det(x)) > 3]
+    lattices = np.array(lattices + bravais(rng))
+    cases = {m.niggli_transform: "get_niggli_reduced_lattice", m.lll_transform: "get_lll_reduced_lattice"}
+    for transform, reduced in cases.items():
         turn = transform(lattices)
         np.testing.assert_allclose(turn, np.rint(turn), atol=1e-9)
         np.testing.assert_allclose(abs(np.linalg.det(turn)), 1, atol=1e-9)
-        abc = [getattr(Lattice(x), reduce)().abc for x in lattices]
-        np.testing.assert_allclose(np.linalg.norm(turn @ lattices, axis=-1), abc, rtol=1e-4)
+        cells = [getattr(Lattice(x), reduced)() for x in lattices]
+        ours = turn @ lattices
+        np.testing.assert_allclose(np.linalg.norm(ours, axis=-1), [c.abc for c in cells], rtol=1e-4)
+        bent = np.sort(abs(m._angles(ours) - 90), -1)  # pymatgen may give the supplements
+        np.testing.assert_allclose(
+            bent, np.sort(abs(np.array([c.angles for c in cells]) - 90), -1), atol=0.02
+        )
+    assert (np.linalg.det(m.niggli_transform(lattices) @ lattices) > 0).all()
 
 
 # -- rows, reasons, chance --------------------------------------------------------------------------------------------
@@ -240,12 +288,25 @@ def test_cells_that_reduction_splits_are_matched_as_given():
     whole = Structure(Lattice.cubic(3), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]) * (2, 1, 1)
     for a, b in ((whole, pushed(whole, 0, 0.26)), (pushed(whole, 0, 0.26), whole)):
         rows = m.match_rows([a, a], [b, a])
-        assert rows.given_cells.tolist() == [True, False] and rows.reasons == ["", ""]
+        assert rows.given_cells.tolist() == [True, False] and rows.reasons == [m.ONLY_GIVEN, ""]
+        assert np.isfinite(rows.field_rms).tolist() == [False, True]
         assert rows.matches.rms[0] == pytest.approx(0.26 * math.sqrt(3) / 4 / (54 / 4) ** (1 / 3))
     assert (
         StructureMatcher(stol=0.5, ltol=0.3, angle_tol=10).get_rms_dist(*[whole, pushed(whole, 0, 0.26)])
         is None
     )
+
+
+def test_the_fields_rms_has_a_direction():
+    "Both directions as pymatgen finds them, the better of both where the order must not matter."
+    crystals = [low(seed=s, num=4, species=("C",) * 4, box=(3, 3.5, 4, 70 + 4 * s, 85, 92)) for s in range(9)]
+    a, b = zip(*[(x, y) for x in crystals for y in crystals])
+    rows, back = m.match_rows(a, b), m.match_rows(b, a)
+    direct = np.array([theirs(x, y)[0] for x, y in zip(a, b)])
+    np.testing.assert_allclose(rows.field_rms, direct, atol=1e-6)
+    np.testing.assert_allclose(rows.matches.rms, np.minimum(rows.field_rms, back.field_rms), atol=1e-9)
+    one_way = np.isfinite(rows.matches.rms) & ~np.isfinite(rows.field_rms)
+    assert [r == m.ONLY_BACK for r in rows.reasons] == one_way.tolist()
 
 
 def test_reasons_are_the_true_ones():

@@ -453,7 +453,7 @@ def test_sources_without_crystals_get_a_sentence(tmp_path, capsys):
     (tmp_path / "x.csv").write_text("id,structure\n1,abc\n")
     for source, words in (
         (tmp_path / "empty", "no .cif files"),
-        (tmp_path / "x.csv", "cif"),
+        (tmp_path / "x.csv", "x.csv"),
         (tmp_path / "nowhere.csv", "nowhere.csv"),
         (folder_of(tmp_path, torn=GOOD[: len(GOOD) // 2]), "no usable crystal"),
     ):

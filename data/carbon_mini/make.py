@@ -30,7 +30,7 @@ from dpcdvae.evaluation.entries import Entry
 
 MAX_ATOMS, MIN_ATOMS = 12, 2
 VOLUME = 5.0, 9.5  # Å³ an atom at the start: from below diamond (5.7) to above graphite (8.8)
-APART = 1.20  # Å, smallest distance at the start
+MIN_DISTANCE = 1.20  # Å, smallest distance at the start
 DENSITY = 1.2, 4.2  # g/cm³ of what is kept
 SHORTEST = 1.15  # Å, smallest distance of what is kept
 HIGHEST = 1.5  # eV/atom above the best of all
@@ -81,12 +81,12 @@ def attempt(seed, k, tries=200):
         if not MIN_ATOMS <= len(s) <= MAX_ATOMS:
             continue
         apart = s.distance_matrix + np.diag([min(s.lattice.abc)] * len(s))
-        if apart.min() >= APART:
+        if apart.min() >= MIN_DISTANCE:
             return s
     return None
 
 
-def verdict(row, structure, lowest, kept, matcher):
+def reason_against(row, structure, lowest, kept, matcher):
     "Say why a relaxed crystal is not kept, or nothing."
     if not row.get("converged"):
         return row["reason"]
@@ -110,7 +110,7 @@ def table(columns, rows):
     return out.getvalue()
 
 
-def judge(rows):
+def select(rows):
     "Tell what is kept, in the order of the tries, from what is not and why."
     lowest, matcher, kept, rejected = (
         min((r["relaxed_energy"] for r in rows if r.get("converged")), default=0.0),
@@ -124,7 +124,7 @@ def judge(rows):
             if row.get("cif")
             else None
         )
-        if why := verdict(row, s, lowest, [k for k, _ in kept], matcher):
+        if why := reason_against(row, s, lowest, [k for k, _ in kept], matcher):
             rejected.append([row["material_id"], row.get("num_atoms", ""), why, row.get("detail", "")])
         else:
             kept.append((s, row))
@@ -159,7 +159,7 @@ def main():
             progress=False,
         )
         rows += new
-        kept, rejected, lowest = judge(rows)
+        kept, rejected, lowest = select(rows)
         print(f"tried {len(rows)}, kept {len(kept)}, {time.time() - start:.0f} s", flush=True)
     out = {name: [] for name, _ in SHARES}
     for s, row in kept:

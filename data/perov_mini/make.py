@@ -70,7 +70,7 @@ GPA = 160.21766208  # eV/Å³ in GPa
 
 @dataclass(frozen=True)
 class Candidate:
-    "One charge-balanced composition and the radii (Å) it was judged by."
+    "One charge-balanced composition and the radii (Å) it was checked by."
 
     rank: int
     a: str
@@ -301,7 +301,7 @@ class Relaxation:
         lattice, pos, _ = cell_at(self.q, self.lattice0)
         frac = np.linalg.solve(lattice.T, pos.T).T
         frac = (frac - frac[0]) % 1.0  # the A atom at the origin
-        reason = self.reason or judge(self.c, lattice, frac)
+        reason = self.reason or check(self.c, lattice, frac)
         row = dict(asdict(self.c), formula=self.c.formula, reason=reason, steps=self.steps)
         if not self.reason:
             row.update(
@@ -321,7 +321,7 @@ def distances(lattice, frac):
     return np.where(d < 1e-6, np.inf, d)
 
 
-def judge(c, lattice, frac):
+def check(c, lattice, frac):
     "Return why a relaxed cell is not a sound perovskite, or an empty string."
     lengths, d = np.linalg.norm(lattice, axis=1), distances(lattice, frac)
     cosines = [lattice[i] @ lattice[j] / lengths[i] / lengths[j] for i, j in ((1, 2), (0, 2), (0, 1))]
@@ -551,7 +551,7 @@ It took {minutes:.0f} minutes on one core, goes on where it was stopped (`--work
    Shannon lists none), of B six-fold, high spin where there is a choice. Kept: Goldschmidt tolerance factor {t0} to {t1}, octahedral factor {m0} to {m1}. The {num_candidates} candidates are ordered by a hash of the seed and the composition, the anions interleaved.
 2. **Start.** The ideal cubic cell of the radii, with a random symmetric strain (standard deviation {strain}) and random displacements ({shift} Å), seeded by the composition.
 3. **Relaxation.** Atoms and cell under CHGNet {chgnet} (model {model}, weights in its wheel), BFGS, until no force exceeds {fmax} eV/Å and no stress component {stress} GPa; at most {max_steps} steps.
-4. **Judgement.** Rejected: not converged in that number of steps; volume outside {v0} to {v1} of the ideal cell; axes in a ratio above {aspect_max}; cell angles outside {a0:.0f} to {a1:.0f} degrees; ions too close; B without six X in reach (within {bond} of its shortest bond).
+4. **Selection.** Rejected: not converged in that number of steps; volume outside {v0} to {v1} of the ideal cell; axes in a ratio above {aspect_max}; cell angles outside {a0:.0f} to {a1:.0f} degrees; ions too close; B without six X in reach (within {bond} of its shortest bond).
 5. **Splits.** By a hash of the seed and the *unordered* composition, 80/5/15 in expectation: a crystal and its twin with A and B swapped would always be in the same split. No composition occurs twice{twins}.
 
 Tried {num_tried}, kept {num_good}. Rejections: {reasons}.

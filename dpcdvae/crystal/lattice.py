@@ -4,9 +4,12 @@
 
 # %% auto #0
 __all__ = ['lattice_from_parameters', 'parameters_from_lattice', 'volume', 'cell_heights', 'wrap', 'minimum_image',
-           'frac_to_cart', 'cart_to_frac']
+           'frac_to_cart', 'cart_to_frac', 'cell_maps']
 
 # %% ../../nbs/crystal/00_lattice.ipynb #7a096a32
+import math
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -85,3 +88,32 @@ def cart_to_frac(
 ) -> Tensor:  # (N,3) fractional
     "Turn Cartesian into fractional coordinates."
     return (cart_coords[:, :, None] * torch.linalg.inv(lattice)[batch]).sum(1)
+
+# %% ../../nbs/crystal/00_lattice.ipynb #008dad1b
+@lru_cache
+def _unimodular() -> Tensor:  # (6960,3,3) float64, entries -1, 0, 1
+    "List the whole-number matrices of determinant 1 or -1 with small entries."
+    rows = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 9).double().view(-1, 3, 3)
+    return rows[torch.linalg.det(rows).abs().sub(1).abs() < 1e-6]
+
+
+def _angles(cells: Tensor) -> Tensor:  # (...,3,3) Å -> (...,3,3) radians
+    "Measure the angles between the axes of cells."
+    norm = cells.norm(dim=-1)
+    return (cells @ cells.mT / (norm[..., None] * norm[..., None, :])).clamp(-1, 1).arccos()
+
+
+def cell_maps(
+    lattice: Tensor,  # (3,3) rows a, b, c in Å
+    other: Tensor,  # (3,3) Å, the cell whose axes may be chosen anew
+    ltol: float = 0.3,  # greatest difference of lengths, as a fraction
+    angle_tol: float = 10.0,  # greatest difference of angles, degrees
+) -> Tensor:  # (M,3,3) float64 whole numbers, the first is the identity
+    "Find the choices of axes by which one cell looks like another, as pymatgen's matcher allows them."
+    every = _unimodular()
+    cell, cells = lattice.double(), every @ other.double()
+    ratio = cells.norm(dim=-1) / cell.norm(dim=-1)
+    turn = (_angles(cells) - _angles(cell)).abs()
+    near = ((ratio - 1).abs() < ltol).all(-1) & (turn < math.radians(angle_tol)).all((-2, -1))
+    same = (every == torch.eye(3).double()).all((-2, -1))
+    return torch.cat([every[same], every[near & ~same]])

@@ -22,7 +22,7 @@ from functools import lru_cache
 import gemmi
 import numpy as np
 
-from .cell import RawCrystal, lattice_matrix
+from .cell import FARTHEST, LONGEST, RawCrystal, lattice_matrix
 from .files import RowError
 
 # %% ../../nbs/data/02_cif.ipynb #8c4f9f07
@@ -178,12 +178,12 @@ def read_cell(tags: dict) -> np.ndarray:
         if missing:
             raise RowError("lattice", f"the cell's {what} are missing ({', '.join(missing)}); state them")
     cell = np.array([number(t) for t in texts])
-    if (cell > 0).all() and (cell[:3] < np.inf).all() and (cell[3:] < 180).all():
+    if (cell > 0).all() and (cell[:3] <= LONGEST).all() and (cell[3:] < 180).all():
         return cell
     for name, text, x in zip(LENGTHS + ANGLES, texts, cell):
         if not np.isfinite(x):
             raise RowError("lattice", f"_{name} is {text!r}, which is not a number")
-        if x <= 0 or ("angle" in name and x >= 180):
+        if x <= 0 or x > LONGEST or ("angle" in name and x >= 180):
             what = "an angle of {:g} degrees" if "angle" in name else "a length of {:g} Å"
             raise RowError("lattice", f"the cell has {what.format(x)} (_{name})")
     return cell
@@ -290,8 +290,8 @@ def site_coordinates(tags: dict) -> tuple[np.ndarray, np.ndarray]:
         frac = np.array(columns, dtype=float).T
     except (TypeError, ValueError):
         frac = np.array([[number(v) for v in c] for c in columns]).T
-    if not np.isfinite(frac).all():
-        k, axis = np.argwhere(~np.isfinite(frac))[0]
+    if not (np.abs(frac) <= FARTHEST).all():
+        k, axis = np.argwhere(~(np.abs(frac) <= FARTHEST))[0]
         said = (
             "is not stated"
             if columns[axis][k] is None

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['NO_VALUE', 'FRAME_ID', 'separator', 'table_columns', 'as_number', 'numeric', 'crystal_column', 'table_listing',
-           'cell_row', 'parquet_columns', 'extxyz_listing', 'frame_id', 'json_rows', 'json_listing', 'json_row',
-           'ase_listing', 'db_row', 'cif_listing', 'block_names', 'archive_members', 'check_size', 'archive_listing',
-           'safe_listing', 'unique_names', 'list_file', 'list_files']
+           'cell_row', 'parquet_columns', 'starts_frame', 'is_atom', 'frame_fault', 'extxyz_listing', 'frame_id',
+           'json_rows', 'json_listing', 'json_row', 'ase_listing', 'db_row', 'cif_listing', 'block_names',
+           'archive_members', 'check_size', 'archive_listing', 'safe_listing', 'unique_names', 'list_file',
+           'list_files']
 
 # %% ../../nbs/data/04_listing.ipynb #d4c47f85
 import csv
@@ -166,30 +167,49 @@ def parquet_columns(path, data: bytes) -> dict[str, list]:
     return columns
 
 # %% ../../nbs/data/04_listing.ipynb #6a2e6e65
+def starts_frame(lines: list[str], at: int) -> bool:
+    "Tell whether a line is a number of atoms, with a comment line of extended XYZ below it."
+    return lines[at].strip().isdecimal() and at + 1 < len(lines) and "Lattice=" in lines[at + 1]
+
+
+def is_atom(line: str) -> bool:
+    "Tell whether a line looks like an atom: a symbol and three numbers."
+    return re.match(r"\s*[A-Za-z]{1,3}(\s+[-+.\deE]+){3}", line) is not None
+
+
+def frame_fault(lines: list[str], at: int, end: int | None) -> str:
+    "Say why the lines of a frame are not one; empty where they are."
+    count = lines[at].strip()
+    if end is None:
+        return f"line {at + 1} should hold the number of atoms"
+    if end > len(lines):
+        return f"the file ends before the {count} atoms of line {at + 1}"
+    if any(starts_frame(lines, k) for k in range(at + 2, end)):
+        return f"the next frame begins before the {count} atoms of line {at + 1}"
+    if end < len(lines) and is_atom(lines[end]) and "Lattice=" not in "".join(lines[end : end + 2]):
+        return f"more lines than the {count} atoms of line {at + 1} follow"
+    return ""
+
+
 def extxyz_listing(path, text: str) -> Listing:
-    "Cut an extended-XYZ file into its frames."
-    lines, at, rows = text.splitlines(), 0, []
+    "Cut an extended-XYZ file into its frames; after a broken one, go on at the next that begins."
+    lines, at, out = text.splitlines(), 0, Listing()
     while at < len(lines):
         if not lines[at].strip():
             at += 1
             continue
-        count = lines[at].strip()
+        count, place = lines[at].strip(), len(out.rows) + len(out.rejected)
         end = at + 2 + int(count) if count.isdecimal() and len(count) < 10 else None
-        if end is None or end > len(lines):
-            why = (
-                f"line {at + 1} should hold the number of atoms"
-                if end is None
-                else f"the file ends before the {count} atoms of line {at + 1}"
-            )
-            return Listing(
-                rows, {}, [Rejected(str(path), len(rows), "", "frame", why + "; nothing after it was read")]
-            )
-        frame = "\n".join(lines[at:end]) + "\n"
-        rows.append(
-            Row(str(path), len(rows), frame_id(lines[at + 1]) or f"{stem(path)}-{len(rows)}", "extxyz", frame)
-        )
+        if fault := frame_fault(lines, at, end):
+            following = (k for k in range(at + 1, len(lines)) if starts_frame(lines, k))
+            at = next(following, len(lines))
+            rest = f"; reading goes on at line {at + 1}" if at < len(lines) else "; nothing after it was read"
+            out.rejected.append(Rejected(str(path), place, "", "frame", fault + rest))
+            continue
+        name = frame_id(lines[at + 1]) or f"{stem(path)}-{place}"
+        out.rows.append(Row(str(path), place, name, "extxyz", "\n".join(lines[at:end]) + "\n"))
         at = end
-    return Listing(rows)
+    return out
 
 
 FRAME_ID = re.compile(r"""(?:^|\s)(material_id|name|id)=("(?:[^"\\]|\\.)*"|'[^']*'|\S+)""")
@@ -205,7 +225,10 @@ def json_rows(d) -> list:
     "Find the rows of a JSON document: (id or None, row)."
     if isinstance(d, list):
         return [(None, x) for x in d]
-    if not isinstance(d, dict) or "lattice" in d or isinstance(d.get("structure"), (dict, str)):
+    inner = d.get("structure") if isinstance(d, dict) else None
+    if not isinstance(d, dict) or "lattice" in d or isinstance(inner, str):
+        return [(None, d)]
+    if isinstance(inner, dict) and {"lattice", "sites"} & set(inner):
         return [(None, d)]
     if isinstance(d.get("columns"), list) and isinstance(d.get("data"), list):
         ids = d.get("index") if any(isinstance(x, str) for x in d.get("index") or []) else None

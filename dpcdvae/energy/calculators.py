@@ -35,7 +35,8 @@ def _parse(name: str) -> tuple:  # (module, attribute, keyword arguments)
     found = re.fullmatch(r"([\w.]+):(\w+)(\(.*\))?", CALCULATORS.get(name, name))
     if not found:
         raise MetricsError(
-            f"no calculator {name!r}: choose one of {', '.join(CALCULATORS)}, or name an ASE calculator as module:Name"
+            f"no calculator {name!r}: choose one of {', '.join(CALCULATORS)}, "
+            "or name an ASE calculator as module:Name"
         )
     try:
         call = ast.parse(f"f{found[3] or '()'}", mode="eval").body
@@ -57,8 +58,9 @@ def get_calculator(name: str = "chgnet"):
             warnings.simplefilter("ignore")
             return getattr(import_module(module), attribute)(**settings)
     except ImportError as e:
+        package = module.split(".")[0]
         raise MetricsError(
-            f"the calculator {name} needs the package {module.split('.')[0]} ({e}): pip install {module.split('.')[0]}"
+            f"the calculator {name} needs the package {package} ({e}): pip install {package}"
         ) from None
     except AttributeError:
         raise MetricsError(f"{module} has no calculator {attribute}") from None

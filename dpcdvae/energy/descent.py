@@ -94,7 +94,7 @@ def evaluate_at(potential, state: dict, x: Tensor, cell: bool) -> Point:
 
 # %% ../../nbs/energy/02_descent.ipynb #d3f90514
 def start(potential, crystals: list, where: list, size: int, cell: bool) -> dict:
-    "Set up the search of some crystals: each a tuple of numbers (n,), fractional coordinates (n,3), lattice (3,3)."
+    "Set up the search of some crystals: each (numbers (n,), fractional coordinates (n,3), lattice (3,3))."
     numbers = _pad([crystals[i][0] for i in where], size)
     lattice = torch.stack([crystals[i][2] for i in where])
     counts = torch.tensor([len(crystals[i][0]) for i in where])

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.files import atomic_write, file_text
 from ..data.datasets import read_bytes
+from ..data.files import atomic_write, file_text
 from ..evaluation.validity import MetricsError
 
 # %% ../../nbs/energy/05_hull.ipynb #2b8b594d
@@ -148,7 +148,8 @@ def _from_totals(path: Path, formulas: list, energies: list) -> tuple:  # format
     missing = sorted({e for x in shares for e in x} - set(pure))
     if missing:
         raise MetricsError(
-            f"{path} holds no phase of {', '.join(missing[:5])} alone: add one, or give formation_energy_per_atom."
+            f"{path} holds no phase of {', '.join(missing[:5])} alone: "
+            "add one, or give formation_energy_per_atom."
         )
     return [e - sum(n * pure[k] for k, n in x.items()) for x, e in zip(shares, energies)], dict(pure)
 
@@ -193,7 +194,8 @@ def read_hull(
     energy = next((n for n in ("formation_energy_per_atom", "energy_per_atom") if n in known), None)
     if not (name and energy):
         raise MetricsError(
-            f"{path} needs the columns formula and formation_energy_per_atom (it has: {', '.join(sorted(known)) or 'no rows'})."
+            f"{path} needs the columns formula and formation_energy_per_atom "
+            f"(it has: {', '.join(sorted(known)) or 'no rows'})."
         )
     formulas, values = [r[name] for r in rows], _numbers(path, rows, energy)
     elements = _element_energies(path.parent)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from ..data.files import MIN_DISTANCE, atomic_write
+from ..data.parsers import plain_error
 from .calculators import ASEPotential, calculator_version, get_calculator
 from .chgnet import find_bonds, load_chgnet
 from .descent import Relaxed, descend
@@ -51,9 +52,8 @@ def plausible(structure) -> str:  # one sentence; empty when plausible
     numbers = np.array([site.specie.Z for site in structure])
     radii = covalent_radii[numbers]
     filled = float((4 / 3 * np.pi * radii**3).sum() / structure.volume)
-    volume = (
-        f"{structure.volume / len(structure):.3g} Å³ an atom: covalent spheres fill {filled:.2f} of the cell"
-    )
+    room = structure.volume / len(structure)
+    volume = f"{room:.3g} Å³ an atom: covalent spheres fill {filled:.2f} of the cell"
     if not filled <= FILLING[1]:
         return volume
     cutoff = LONELIEST * 2 * float(radii.max())
@@ -65,9 +65,11 @@ def plausible(structure) -> str:  # one sentence; empty when plausible
     np.minimum.at(nearest, np.concatenate([i, j]), np.tile(ratio, 2))
     close, lone = nearest.argmin(), nearest.argmax()
     if nearest[close] < CLOSEST:
-        return f"atom {close} ({structure[close].species_string}) has a neighbour at {nearest[close]:.2f} of the sum of covalent radii"
+        name = f"atom {close} ({structure[close].species_string})"
+        return f"{name} has a neighbour at {nearest[close]:.2f} of the sum of covalent radii"
     if nearest[lone] > LONELIEST:
-        return f"atom {lone} ({structure[lone].species_string}) has no neighbour within {LONELIEST} of the sum of covalent radii"
+        name = f"atom {lone} ({structure[lone].species_string})"
+        return f"{name} has no neighbour within {LONELIEST} of the sum of covalent radii"
     return volume if filled < FILLING[0] else ""
 
 # %% ../../nbs/energy/03_relax.ipynb #71bb8b00
@@ -218,7 +220,7 @@ def _read(entry) -> tuple:  # (Structure or None, row)
         return structure, row | dict(formula=structure.composition.reduced_formula)
     except Exception as e:
         return None, row | dict(
-            converged=False, reason="failed while relaxed", detail=f"{type(e).__name__}: {e}"
+            converged=False, reason="failed while relaxed", detail=plain_error(e)
         )
 
 
@@ -235,7 +237,7 @@ def _attempt(structures, calculator, settings, seconds) -> list[dict]:
     except Exception as e:
         if len(structures) > 1:
             return [row for s in structures for row in _attempt([s], calculator, settings, seconds)]
-        return [dict(converged=False, reason="failed while relaxed", detail=f"{type(e).__name__}: {e}")]
+        return [dict(converged=False, reason="failed while relaxed", detail=plain_error(e))]
 
 
 def relax_entries(task) -> list[dict]:  # (entries, calculator, settings, seconds a crystal) -> rows
@@ -381,7 +383,7 @@ def energies(
     scheduler: str | None = None,  # address of a Dask scheduler
     seed: int = 0,  # of the bootstrap
 ) -> tuple:  # (rows, summary)
-    "Relax many crystals and summarise their energies; what is in `out` already, of the same input, is not done again."
+    "Relax many crystals and summarise their energies; what is in `out` of the same input is not done again."
     get_calculator(calculator)  # what is missing is said before anything is done
     if isinstance(src, (str, Path)) and (Path(src) / "crystals.csv").is_file():
         src = Path(src) / "crystals.csv"
@@ -446,8 +448,8 @@ def energy_table(summary: dict) -> str:
     head = f"{summary['num_crystals']} crystals as they are; {summary['calculator']}"
     if summary["kind"] == "relax":
         head = (
-            f"{summary['num_converged']} of {summary['num_crystals']} converged, {summary['num_plausible']} of them to a "
-            f"plausible crystal; {summary['calculator']}"
+            f"{summary['num_converged']} of {summary['num_crystals']} converged, "
+            f"{summary['num_plausible']} of them to a plausible crystal; {summary['calculator']}"
         )
     why = [f"  {k}: {v}" for k, v in summary["reasons"].items()]
     return "\n".join([head, *why, *(_line(k, m) for k, m in summary["metrics"].items())])

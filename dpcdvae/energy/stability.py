@@ -110,7 +110,8 @@ def stability(
     known = read_hull(hull)
     if not known.elements:
         raise MetricsError(
-            "this hull holds no energies of the elements: put elements.csv (element, energy_per_atom) beside it."
+            "this hull holds no energies of the elements: "
+            "put elements.csv (element, energy_per_atom) beside it."
         )
     how = dict(workers=workers, progress=progress, scheduler=scheduler)
     rows, relaxed = energies(src, out, calculator, fmax, max_steps, timeout=timeout, seed=seed, **how)
@@ -186,7 +187,11 @@ def add_stability(
 def stability_text(summary: dict, known: dict | None = None) -> str:  # of `stability`, and of the test set
     "Write stability as lines of text, with the ceiling beside."
     percent = lambda m: "–" if m["value"] is None else f"{100 * m['value']:.1f} %"
-    head = f"{summary['num_crystals']} crystals; hull: {summary['hull'].get('source')}, {summary['hull'].get('num_phases')} phases; {summary['calculator']}"
+    hull = summary["hull"]
+    head = (
+        f"{summary['num_crystals']} crystals; hull: {hull.get('source')}, {hull.get('num_phases')} phases; "
+    )
+    head += summary["calculator"]
     lines = [head + ("; beside: the test set" if known else "")]
     for k in (*RATES, "relaxed", "p1_before", "p1_after"):
         if k in summary["metrics"]:

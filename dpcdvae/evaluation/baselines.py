@@ -123,7 +123,7 @@ def make_baseline(
         if len(made) == num:
             return made
     raise MetricsError(
-        f"Ion exchange made {len(made)} of {num} crystals: too few of the {len(crystals)} prototypes are ionic; use another training set."
+        f"Ion exchange made {len(made)} of {num} crystals: too few of the {len(crystals)} prototypes are ionic."
     )
 
 
@@ -141,9 +141,7 @@ def write_baseline(
     entries = read_crystals(src)
     some = [entries[k] for k in rng.permutation(len(entries))[: 4 * num]]
     made = make_baseline(kind, [structure_of(e) for e in some if e.source], num, seed)
-    rows = [
-        dict(index=i, material_id=f"{kind.replace(' ', '-')}-{i}", cif=s.to(fmt="cif"))
-        for i, s in enumerate(made)
-    ]
+    name = kind.replace(" ", "-")
+    rows = [dict(index=i, material_id=f"{name}-{i}", cif=s.to(fmt="cif")) for i, s in enumerate(made)]
     Path(out).mkdir(parents=True, exist_ok=True)
     return atomic_write(Path(out) / "crystals.csv", pd.DataFrame(rows).to_csv(index=False))

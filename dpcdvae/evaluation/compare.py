@@ -19,7 +19,7 @@ from ..data.parsers import plain_error
 from .entries import structure_of
 from dpcdvae.evaluation.matching import (
     FIELD,
-    Matches,
+    RowMatches,
     Tolerances,
     lattice_mappings,
     match_rows,
@@ -103,7 +103,7 @@ def mismatch(
         return "composition differs"
     if rms_anonymous is not None:
         return "right places, wrong species"
-    return match_rows([pred], [truth]).reasons[0]
+    return match_rows([pred], [truth]).reasons[0]  # of pairs that match in another way, which
 
 # %% ../../nbs/evaluation/05_compare.ipynb #5225f32d
 SYMPRECS = (0.01, 0.03, 0.1, 0.3)  # Å: tolerances at which symmetry is looked for
@@ -181,9 +181,9 @@ def _number(x: float) -> float | None:
     return float(x) if math.isfinite(x) else None
 
 
-def _write_matches(rows: list, matches: Matches, prefix: str = "") -> None:
+def _write_matches(rows: list, found: RowMatches, prefix: str = "") -> None:
     "Write the distances and verdicts of matched pairs into their rows."
-    for row, rms, dist in zip(rows, matches.rms, matches.max_dist):
+    for row, rms, dist in zip(rows, found.field_rms, found.matches.max_dist):
         row.update({f"{prefix}rms": _number(rms), f"{prefix}max_dist": _number(dist)})
         row[f"{prefix}matched"] = bool(rms < STOL)
         row.update({f"{prefix}fit_{s:g}": bool(dist < s) for s in STOLS})
@@ -198,8 +198,8 @@ def match_crystals(
 ) -> None:
     "Write how crystals match the true ones, with and without their species, and at which chance."
     found, places = match_rows(preds, truths), match_rows(preds, truths, species=False)
-    _write_matches(rows, found.matches)
-    columns = found.reasons, found.given_cells.tolist(), places.matches.rms.tolist()
+    _write_matches(rows, found)
+    columns = found.reasons, found.given_cells.tolist(), places.field_rms.tolist()
     for row, reason, given, rms in zip(rows, *columns):
         row.update(rms_anonymous=_number(rms), matched_anonymous=math.isfinite(rms), given_cells=given)
         row["matched_valid"] = row["matched"] and bool(row.get("valid"))
@@ -215,7 +215,7 @@ def write_chance(
     seed: int = 0,
 ) -> None:
     "Write how random coordinates in the true cells match."
-    _write_matches(rows, match_rows(random_placement(truths, seed), truths).matches, "chance_")
+    _write_matches(rows, match_rows(random_placement(truths, seed), truths), "chance_")
 
 
 def compare(

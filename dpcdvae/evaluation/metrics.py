@@ -35,7 +35,7 @@ METRICS = dict(
     strict_rate=Metric(
         "strict match rate",
         "%",
-        "Share of all crystals that map onto the truth with NO atom further off than 0.1 (V/n)^⅓ (StructureMatcher's fit; angle 10°, ltol 0.3), valid or not.",
+        "Share of all crystals that map onto the truth with NO atom further off than 0.1 (V/n)^⅓ (StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the given cells where reduction splits them, valid or not.",
         "Volumes are scaled before the comparison, so a wrong density does not show; a match may be an invalid structure.",
     ),
     strict_chance=Metric(
@@ -60,7 +60,7 @@ METRICS = dict(
     match_rate=Metric(
         "match rate (field)",
         "%",
-        "Share of all crystals that StructureMatcher (stol 0.5, angle 10°, ltol 0.3) maps onto the truth with a ROOT MEAN SQUARE displacement below 0.5 (V/n)^⅓, valid or not: what the field calls a match.",
+        "Share of all crystals that StructureMatcher (stol 0.5, angle 10°, ltol 0.3) maps onto the truth with a ROOT MEAN SQUARE displacement below 0.5 (V/n)^⅓ (get_rms_dist, from prediction to target), valid or not: what the field calls a match.",
         "Random places match often (see the rate by chance); volumes are scaled before the comparison, so a wrong density does not show; a match may be an invalid structure.",
     ),
     match_chance=Metric(
@@ -83,7 +83,7 @@ METRICS = dict(
             f"fit_rate_{s:g}": Metric(
                 f"fit, {s:g}",
                 "%",
-                f"Share of all crystals whose LARGEST displacement from the truth is below {s:g} (V/n)^⅓ (StructureMatcher's fit; angle 10°, ltol 0.3).",
+                f"Share of all crystals whose LARGEST displacement from the truth is below {s:g} (V/n)^⅓ (StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the given cells where reduction splits them.",
                 "Volumes are scaled before the comparison, so a wrong density does not show.",
             ),
             f"fit_chance_{s:g}": Metric(

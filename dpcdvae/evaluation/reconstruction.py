@@ -25,9 +25,9 @@ def best_match(
     candidates: list,  # pymatgen Structures; None where there is no crystal
 ) -> float | None:  # smallest RMS, in units of (V/n)^(1/3)
     "Find how well the best of some candidates matches a true crystal."
-    rms = best_matches(
-        reduce_crystals([truth]), reduce_crystals([c for c in candidates if c is not None]), symmetric=True
-    )[0][0]
+    rms = best_matches(reduce_crystals([truth]), reduce_crystals([c for c in candidates if c is not None]))[
+        0
+    ][0]
     return float(rms) if np.isfinite(rms) else None
 
 
@@ -45,7 +45,7 @@ def metre(
     rows = np.array([i for i, t in enumerate(truths) if t is not None], dtype=int)
     a, b = (reduce_crystals([s for s in x if s is not None]) for x in (truths, preds))
     with tqdm(desc="METRe", unit=" pairs", disable=not progress) as bar:
-        rms, _, num = best_matches(a, b, symmetric=True, progress=bar.update)
+        rms, _, num = best_matches(a, b, progress=bar.update)
     best[rows] = np.minimum(best[rows], rms)
     found = rate([dict(hit=bool(np.isfinite(b))) for b in best], "hit")
     return dict(

@@ -6,7 +6,7 @@
 __all__ = ['GAIN', 'HALF', 'ScaledSiLU', 'dense', 'Residual', 'Geometry', 'Triplets', 'EdgeEmbedding', 'AtomUpdate',
            'Interaction', 'Output', 'GemNetT']
 
-# %% ../../nbs/nn/05_gemnet.ipynb #766a33bc
+# %% ../../nbs/nn/05_gemnet.ipynb #4719756d
 import math
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..crystal.neighbors import Neighbors
 from .basis import GaussianBasis, envelope, legendre_basis
 
-# %% ../../nbs/nn/05_gemnet.ipynb #e18531ce
+# %% ../../nbs/nn/05_gemnet.ipynb #9f746ae0
 GAIN = 1 / 0.6  # of an activation
 HALF = 0.5**0.5  # of a sum of two terms of equal variance
 
@@ -40,7 +40,7 @@ def dense(
         linear.weight.mul_(math.sqrt(max(num_in, num_out) / num_in))
     return nn.Sequential(linear, ScaledSiLU()) if activate else linear
 
-# %% ../../nbs/nn/05_gemnet.ipynb #d22c678a
+# %% ../../nbs/nn/05_gemnet.ipynb #81632c3e
 def _compute_dtype(x: Tensor) -> torch.dtype:  # of matrix products
     "Return autocast's dtype, or the tensor's own."
     kind = x.device.type
@@ -104,7 +104,7 @@ def _residuals(blocks, x: Tensor, before: float = 1.0, after: float = 1.0) -> Te
     dtype = _compute_dtype(x)
     return _FusedResiduals.apply(x.to(dtype), before, after, *(w.to(dtype) for w in weights))
 
-# %% ../../nbs/nn/05_gemnet.ipynb #1df72062
+# %% ../../nbs/nn/05_gemnet.ipynb #6218afec
 class Residual(nn.Module):
     "Two activated layers and a skip connection, averaged."
 
@@ -116,13 +116,13 @@ class Residual(nn.Module):
         "Compute (x + layers(x)) / sqrt(2)."
         return _residuals([self], x)
 
-# %% ../../nbs/nn/05_gemnet.ipynb #25e3f59a
+# %% ../../nbs/nn/05_gemnet.ipynb #5032acc5
 def _activate(layer: nn.Sequential, x: Tensor, scale: float = 1.0) -> Tensor:  # (...,out), without GAIN
     "Apply an activated layer to scale * x, without the gain of its activation."
     weight = layer[0].weight * scale if scale != 1 else layer[0].weight
     return nn.functional.silu(nn.functional.linear(x, weight))
 
-# %% ../../nbs/nn/05_gemnet.ipynb #28d2e9f9
+# %% ../../nbs/nn/05_gemnet.ipynb #2648698f
 class Geometry:
     "What all layers need of a neighbour list: bases, envelopes and reversed edges."
 
@@ -151,7 +151,7 @@ class Geometry:
         sph = legendre_basis(cosines, num_spherical) * others[..., None]  # (N,K,K,S)
         return sph.permute(0, 1, 3, 2).flatten(1, 2)
 
-# %% ../../nbs/nn/05_gemnet.ipynb #07c2627f
+# %% ../../nbs/nn/05_gemnet.ipynb #31886841
 class _Exchange(torch.autograd.Function):
     "Give every edge the value of its reverse, weighted by the reverse's envelope; 0 where there is none."
 
@@ -166,7 +166,7 @@ class _Exchange(torch.autograd.Function):
         reverse, here = ctx.saved_tensors
         return grad[reverse].mul_(here), None, None, None
 
-# %% ../../nbs/nn/05_gemnet.ipynb #62604f05
+# %% ../../nbs/nn/05_gemnet.ipynb #a58d6b87
 class Triplets(nn.Module):
     "Let the edges that meet at an atom exchange messages through their angles: GemNet eq. 4 to 6."
 
@@ -202,7 +202,7 @@ class Triplets(nn.Module):
         from_reverse = _Exchange.apply(_activate(self.up_reverse, x), *g.exchange)
         return from_reverse.add_(_activate(self.up, x)).view(N, K, -1)
 
-# %% ../../nbs/nn/05_gemnet.ipynb #61838910
+# %% ../../nbs/nn/05_gemnet.ipynb #afdfbaec
 class EdgeEmbedding(nn.Module):
     "Embed an edge from its two atoms and its own features."
 
@@ -254,7 +254,7 @@ class AtomUpdate(nn.Module):
         total = (m * self.from_rbf(rbf)).sum(1)
         return _residuals(self.layers[1:], _activate(self.layers[0], total, 2 * g.inv_sqrt_k), GAIN)
 
-# %% ../../nbs/nn/05_gemnet.ipynb #25a94ae7
+# %% ../../nbs/nn/05_gemnet.ipynb #ba807ef5
 class Interaction(nn.Module):
     "One GemNet-T block: triplets update the edges, edges the atoms, atoms the edges."
 
@@ -295,7 +295,7 @@ class Interaction(nn.Module):
         feedback = _residuals(self.concat_residual, self.concat(h, m, g.index), GAIN, HALF)
         return h, torch.add(feedback, m, alpha=HALF)
 
-# %% ../../nbs/nn/05_gemnet.ipynb #982937d0
+# %% ../../nbs/nn/05_gemnet.ipynb #7d6038e7
 class Output(nn.Module):
     "Read a number per edge: the length of its contribution to the atom's vector."
 
@@ -321,7 +321,7 @@ class Output(nn.Module):
         weight = (self.from_rbf.weight * self.read.weight.T).to(m.dtype)
         return (m @ weight * rbf).sum(-1)
 
-# %% ../../nbs/nn/05_gemnet.ipynb #94b4e0ee
+# %% ../../nbs/nn/05_gemnet.ipynb #88e3a250
 class GemNetT(nn.Module):
     "GemNet-T on dense neighbours: atom features in, atom features and Cartesian vectors out."
 

@@ -18,12 +18,12 @@ RENAMED = {  # name before version 0.2 -> name since
     "heads.num_atoms.line.": "heads.num_atoms.linear_skip.",
     "heads.lattice.line.": "heads.lattice.linear_skip.",
     "heads.composition.line.": "heads.composition.linear_skip.",
-    "surroundings.key.": "surroundings.element_key.",
-    "surroundings.spread.": "surroundings.radial_proj.",
-    "surroundings.kind.": "surroundings.neighbor_key.",
-    "surroundings.spread_kind.": "surroundings.pair_proj.",
-    "surroundings.near": "surroundings.pair_centers",
-    "surroundings.gain": "surroundings.pair_gain",
+    "surroundings.key.": "environment.element_key.",
+    "surroundings.spread.": "environment.radial_proj.",
+    "surroundings.kind.": "environment.neighbor_key.",
+    "surroundings.spread_kind.": "environment.pair_proj.",
+    "surroundings.near": "environment.pair_centers",
+    "surroundings.gain": "environment.pair_gain",
     "denoiser.atoms.roles.line.": "denoiser.atoms.site_decoder.proj_in.",
     "denoiser.atoms.roles.key.": "denoiser.atoms.site_decoder.element_key.",
     "denoiser.atoms.roles.gather.": "denoiser.atoms.site_decoder.proj_out.",
@@ -38,15 +38,15 @@ _OLD = re.compile(r"(?<![^.])(" + "|".join(map(re.escape, RENAMED)) + ")")
 
 
 def upgrade_keys(
-    state: dict[str, Tensor],  # parameters and buffers by name, old or new
-) -> dict[str, Tensor]:  # the same tensors by their present names
+    state: dict[str, Tensor],  # name, old or new -> (...,n) parameter or buffer
+) -> dict[str, Tensor]:  # present name -> (...,n) the same tensor
     "Translate the names of weights that were saved before version 0.2."
     return {_OLD.sub(lambda m: RENAMED[m[1]], key): value for key, value in state.items()}
 
 # %% ../../nbs/nn/07_upgrade.ipynb #d5b826f0
 def upgrade_hook(
     module,  # the module that loads
-    state: dict[str, Tensor],  # changed in place
+    state: dict[str, Tensor],  # name -> (...,n) tensor; changed in place
     *args,  # prefix and the like, not needed
 ) -> None:
     "Translate old names before a module loads its weights: for `register_load_state_dict_pre_hook`."

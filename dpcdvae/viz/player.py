@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..crystal.batch import CrystalBatch
 from ..crystal.lattice import minimum_image
+from ..data.as_crystals import as_crystals
 from ..data.files import atomic_write
 from ..diffusion.trajectory import Trajectory, TrajectoryError, patch
 from .page import PLAYER, film_html, pack, quantise
@@ -42,15 +43,16 @@ def still(
 
 
 def as_trajectories(
-    x,  # a Trajectory, a CrystalBatch, or a list of them
+    x,  # a Trajectory, whatever `as_crystals` takes, or a list of them
 ) -> list[Trajectory]:
-    "Bring whatever can be shown into a list of films."
+    "Bring whatever can be shown into a list of trajectories; a crystal is a trajectory of one frame."
     if isinstance(x, Trajectory):
         return [x]
-    if isinstance(x, CrystalBatch):
-        return [still(c) for c in x]
     if not isinstance(x, (list, tuple)):
-        raise TrajectoryError(f"A player shows films and crystals, not a {type(x).__name__}.")
+        try:
+            return [still(c) for c in as_crystals(x)]
+        except TypeError as e:
+            raise TrajectoryError(f"A player shows trajectories and crystals, and {e}") from e
     if not len(x):
         raise TrajectoryError("There is no film to show: the list is empty.")
     return [f for y in x for f in as_trajectories(y)]

@@ -94,7 +94,8 @@ def schedules_figure(
             mode="lines",
             name="chosen",
             line=dict(color=SOFT, width=4),
-            showlegend=False,
+            legendgroup="chosen",
+            showlegend=row == 1,
             row=row,
             col=1,
         )

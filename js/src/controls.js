@@ -14,7 +14,7 @@ export class Controls {
     this.read = h("output", { class: "dpv-read", "aria-live": "off" });
     this.count = h("span", { class: "dpv-count" });
     this.loop = button("loop", "Loop", "l", () => session.toggle("loop"), { "aria-pressed": "false" });
-    const transport = h("div", { class: "dpv-transport", role: "group", "aria-label": "time" },
+    this.transport = h("div", { class: "dpv-transport", role: "group", "aria-label": "time" },
       h("div", { class: "dpv-buttons" }, button("back", "One frame back", "←", () => session.step(-1)), this.play, button("forward", "One frame forward", "→", () => session.step(1)), this.loop),
       h("div", { class: "dpv-time" }, this.slider, this.ticks), h("div", { class: "dpv-readbox" }, this.read, this.count));
     const chips = h("div", { class: "dpv-chips", role: "group", "aria-label": "what is shown" }, TOGGLES.map(([name, label, key, title]) => {
@@ -32,7 +32,7 @@ export class Controls {
       h("div", { class: "dpv-axes" }, button("camera", "Save a picture", "", actions.picture), button("full", "Full screen", "", actions.full), this.gear = button("gear", "Settings", "s", () => this.open(this.settings, this.gear)), this.ask = button("help", "Keys", "?", () => this.toggleHelp())));
     this.settings = h("div", { class: "dpv-settings", role: "group", "aria-label": "settings", hidden: true }, this.speed, this.cells, this.projection, this.palette, this.theme);
     this.help = h("div", { class: "dpv-help", hidden: true }, KEYS.map(([k, v]) => h("div", {}, h("b", {}, k), h("span", {}, v))));
-    this.el = h("div", { class: "dpv-controls" }, transport, h("div", { class: "dpv-row" }, chips, look), this.settings, this.help);
+    this.el = h("div", { class: "dpv-controls" }, this.transport, h("div", { class: "dpv-row" }, chips, look), this.settings, this.help);
   }
 
   open(panel, by) { panel.hidden = !panel.hidden; by.setAttribute("aria-expanded", String(!panel.hidden)); by.setAttribute("aria-pressed", String(!panel.hidden)); }
@@ -54,6 +54,7 @@ export class Controls {
 
   update() {
     const { state: s, film } = this.session, one = film.frames < 2;
+    this.transport.style.display = one ? "none" : ""; // no time, no slider
     this.slider.max = Math.max(film.frames - 1, 0); this.slider.value = s.frame; this.slider.disabled = one;
     this.slider.setAttribute("aria-valuetext", spoken(film, s.frame));
     this.slider.style.setProperty("--done", `${one ? 0 : (100 * s.frame) / (film.frames - 1)}%`);

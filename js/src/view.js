@@ -34,7 +34,13 @@ export class PlayerView {
     style(this.root);
     this.context = this.canvas.getContext("2d");
     orbit(this.stage, this.picture, { changed: () => this.refresh(), pick: (x, y) => this.pick(this.picture.hit(x, y)?.atom), focused: () => this.root.contains(this.root.getRootNode().activeElement) });
-    this.root.addEventListener("keydown", (e) => this.key(e));
+    const hear = (e) => { // before any other listener of the page: JupyterLab acts on keys before they reach the player
+      if (!e.composedPath().includes(this.root)) return;
+      this.key(e);
+      if (!e.ctrlKey && !e.metaKey && !e.altKey) e.stopImmediatePropagation();
+    };
+    window.addEventListener("keydown", hear, true);
+    this.gone.push(() => window.removeEventListener("keydown", hear, true));
     const device = graphics(), again = () => this.refresh();
     if (device) { device.watchers.add(again); this.gone.push(() => device.watchers.delete(again)); }
     const resized = new ResizeObserver(() => this.measure()); resized.observe(this.stage); resized.observe(this.root);
@@ -173,7 +179,7 @@ export class PlayerView {
   // ---- keys
 
   key(e) {
-    const { session } = this, s = session.state, name = e.target.tagName, last = session.film.frames - 1;
+    const { session } = this, s = session.state, name = e.composedPath()[0].tagName, last = session.film.frames - 1;
     if (e.ctrlKey || e.metaKey || e.altKey || name === "SELECT") return;
     if (name === "BUTTON" && (e.key === " " || e.key === "Enter")) return;
     const turn = 0.12, view = this.picture.view, then = () => this.refresh();
