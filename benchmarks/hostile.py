@@ -40,7 +40,7 @@ DAMAGES = (
 )
 CONTAINERS = ("cif", "csv", "json", "jsonl", "zip", "folder", "extxyz", "poscar", "whole")
 COMMANDS = ("load_crystals", "data", "evaluate", "relax")
-GOOD = 3  # crystals beside the damaged one
+GOOD = 3  # crystals next to the damaged one
 
 
 def crystal(rng):

@@ -17,7 +17,7 @@ from pymatgen.core import Composition, Lattice, Structure
 from scipy.spatial.distance import cdist, pdist
 from scipy.stats import wasserstein_distance
 
-from dpcdvae.evaluation.evaluate import evaluation_folder as beside
+from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 
 F = Modules("dpcdvae.evaluation.fingerprints")
 J = Modules(
@@ -296,7 +296,7 @@ def test_folder_of_cifs_gets_every_metric(tmp_path):
         ],
     )
     got = complete(folder, reference, property="energy")
-    kept = json.loads((beside(folder) / "metrics.json").read_text())
+    kept = json.loads((next_to(folder) / "metrics.json").read_text())
     want = "valid composition_valid structure_valid unique novel valid_unique_novel symmetric wdist_density wdist_num_elements wdist_property cov_recall cov_precision cov_recall_same cov_precision_same amsd_recall amsd_precision amcd_recall amcd_precision structure_diversity composition_diversity metre crmse min_dist".split()
     assert not [k for k in want if k not in kept["metrics"]]
     assert all(kept["metrics"][k]["definition"] and kept["metrics"][k]["label"] for k in want) and kept[
@@ -310,12 +310,12 @@ def test_folder_of_cifs_gets_every_metric(tmp_path):
         set(kept["space_groups"]) == {"0.01", "0.03", "0.1", "0.3"}
         and sum(kept["space_groups"]["0.1"].values()) <= 5
     )
-    rows = pd.read_csv(beside(folder) / "per_crystal.csv")
+    rows = pd.read_csv(next_to(folder) / "per_crystal.csv")
     assert (
         rows.predicted_property.notna().sum() == kept["metrics"]["valid"]["count"]
         and not (folder / ".judging.jsonl").exists()
     )
-    page = (beside(folder) / "report.html").read_text()
+    page = (next_to(folder) / "report.html").read_text()
     assert "COV-R" in page and "AMCD" in page and got["metrics"]["cov_recall"]["total"] == 12
 
 
@@ -388,7 +388,7 @@ def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):
         env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"),
         stderr=subprocess.PIPE,
     )
-    journal, begin = beside(cut) / ".judging.jsonl", time.monotonic()
+    journal, begin = next_to(cut) / ".judging.jsonl", time.monotonic()
     while not (journal.exists() and '["fingerprints"' in journal.read_text()):
         assert process.poll() is None and time.monotonic() - begin < 120, process.stderr.read()[-1500:]
         time.sleep(0.02)
@@ -399,7 +399,7 @@ def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     assert (
         0 < done < 24
         and sum(l.startswith('["validity"') for l in lines) == 24
-        and not (beside(cut) / "metrics.json").exists()
+        and not (next_to(cut) / "metrics.json").exists()
     )
     calls, real = [], (F.fingerprint, M.evaluate_crystal)
     monkeypatch.setattr(J, "fingerprint", lambda task: calls.append("f") or real[0](task))

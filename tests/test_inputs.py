@@ -182,7 +182,7 @@ def test_blocks():
         False,
         True,
         False,
-    ]  # good ones beside a broken one
+    ]  # good ones next to a broken one
     assert "it holds 2 crystals" in reason(one + two)
 
 

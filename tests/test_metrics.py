@@ -40,14 +40,14 @@ metrics = Modules(
     "dpcdvae.evaluation.compare",
 )
 from dpcdvae.data.files import DataError, atomic_write
-from dpcdvae.evaluation.evaluate import evaluation_folder as beside
+from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 
 M = Modules(*(m.__name__ for m in (*metrics.modules, *judgement.modules)))
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(
     not (DATA / "perov_5" / "test.csv.gz").is_file(),
-    reason="the Perov-5 crystals are not beside the checkout (../shared/data)",
+    reason="the Perov-5 crystals are not next to the checkout (../shared/data)",
 )
 quiet = dict(progress=False, workers=1)
 
@@ -496,19 +496,19 @@ def test_evaluate_leaves_three_files(tmp_path):
     table(tmp_path / "crystals.csv", [truth[0], perovskite(), truth[2]], ids=["a", "<b>&", "c"])
     (tmp_path / "run.json").write_text(json.dumps(dict(kind="reconstruct", model="toy", seed=7)))
     result = M.evaluate(tmp_path, reference=truth[:1], **quiet)
-    stored = json.loads((beside(tmp_path) / "metrics.json").read_text(encoding="utf-8"))
+    stored = json.loads((next_to(tmp_path) / "metrics.json").read_text(encoding="utf-8"))
     assert (
         stored["metrics"]["match_rate"]["value"] == result["metrics"]["match_rate"]["value"] == 2 / 3
         and stored["run"]["seed"] == 7
         and stored["metrics"]["match_rate"]["definition"]
     )
-    rows = pd.read_csv(beside(tmp_path) / "per_crystal.csv")
+    rows = pd.read_csv(next_to(tmp_path) / "per_crystal.csv")
     assert (
         list(rows["matched"]) == [True, False, True]
         and list(rows["twin"]) == [True, False, False]
         and set(rows.columns) <= set(M.COLUMNS)
     )
-    page = (beside(tmp_path) / "report.html").read_text(encoding="utf-8")
+    page = (next_to(tmp_path) / "report.html").read_text(encoding="utf-8")
     assert (
         "<script" not in page
         and "src=" not in page
@@ -556,7 +556,7 @@ def test_one_crystal_all_unmatched(tmp_path):
     assert (
         m["match_rate"]["value"] == 0
         and m["rms"]["value"] is None
-        and json.loads((beside(tmp_path) / "metrics.json").read_text())["metrics"]["rms"]["value"] is None
+        and json.loads((next_to(tmp_path) / "metrics.json").read_text())["metrics"]["rms"]["value"] is None
     )
 
 
@@ -603,7 +603,7 @@ def test_a_torn_row_is_judged_not_dropped(tmp_path):
         and result["metrics"]["valid"]["count"] == 1
         and result["reasons"]["judgement"] == {"no crystal was made": 1}
     )
-    assert "breaks off" in pd.read_csv(beside(tmp_path) / "per_crystal.csv")["detail"][1]
+    assert "breaks off" in pd.read_csv(next_to(tmp_path) / "per_crystal.csv")["detail"][1]
 
 
 def test_what_data_and_generate_write_can_be_a_reference(tmp_path):

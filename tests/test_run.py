@@ -32,7 +32,7 @@ from test_data import p1
 
 from dpcdvae.cli.main import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
-from dpcdvae.evaluation.evaluate import evaluation_folder as beside
+from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 from dpcdvae.generation.generate import generate, reconstruct
 from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE
@@ -393,7 +393,7 @@ def test_novelty_and_distributions_ask_their_own_split(model_folder, tmp_path, c
         )[0]
         == 0
     )
-    found = json.loads((beside(tmp_path) / "metrics.json").read_text())
+    found = json.loads((next_to(tmp_path) / "metrics.json").read_text())
     assert [Path(found["settings"][k]).name.split(".")[0] for k in ("reference", "test")] == [
         "train",
         "test",
@@ -515,7 +515,7 @@ def test_one_atom_crystals_go_all_the_way(tmp_path, model_folder, capsys):
     )
     assert code == 0 and len(list(csv.DictReader(open(tmp_path / "rec" / "crystals.csv")))) == 1
     assert cli(capsys, "evaluate", tmp_path / "rec", "--workers", 1)[0] == 0 and json.loads(
-        (beside(tmp_path / "rec") / "metrics.json").read_text()
+        (next_to(tmp_path / "rec") / "metrics.json").read_text()
     )
 
 

@@ -20,7 +20,7 @@ from test_run import SMALL, cli, model, model_folder, one_sentence, own_cache, t
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.cache import save_crystals
 from dpcdvae.data.datasets import load_crystals
-from dpcdvae.evaluation.evaluate import evaluation_folder as beside
+from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 from dpcdvae.generation.generate import generate
 from dpcdvae.generation.jobs import HEADER, csv_text, resume_at
 from dpcdvae.model.checkpoint import SafeCheckpointIO
@@ -532,7 +532,7 @@ def test_truncated_store_is_named_wherever_it_is_read(made, tmp_path, model_fold
         ("reconstruct", "--model", model_folder, "--data", store, "--out", tmp_path / "out"),
     ):
         one_sentence(cli(capsys, *args), "train.safetensors", "damaged")
-    assert not list((tmp_path / "out").glob("*")) and not (beside(made) / "metrics.json").exists()
+    assert not list((tmp_path / "out").glob("*")) and not (next_to(made) / "metrics.json").exists()
 
 
 @pytest.mark.parametrize(

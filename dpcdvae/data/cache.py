@@ -70,7 +70,7 @@ def content_digest(tensors: dict[str, Tensor], meta: dict) -> str:
 def save_crystals(
     batch: CrystalBatch,  # crystals of one split
     path: str | Path,  # *.safetensors
-    rejected: list[Rejected] = (),  # stored beside them
+    rejected: list[Rejected] = (),  # stored next to them
 ) -> Path:  # the same path
     "Store crystals as one checked safetensors file."
     from safetensors.torch import save

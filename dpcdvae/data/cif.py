@@ -87,7 +87,7 @@ def syntax_error(e: Exception, first_line: int = 0) -> RowError:
 
 
 def read_blocks(text: str) -> list:
-    "Read the blocks of a CIF: (name, gemmi block, or RowError); blocks of one name, and good ones beside broken ones, too."
+    "Read the blocks of a CIF: (name, gemmi block, or RowError); blocks of one name, and good ones next to broken ones, too."
     text = cif2_text(plain_lines(text))
     try:
         return [(b.name.strip(), b) for b in gemmi.cif.read_string(text)]
@@ -691,8 +691,8 @@ def best_origin(tags: dict, sites: Sites, choices: list, lattice: np.ndarray) ->
     if not good:
         raise first_error
     if len(good) > 1:
-        told = [g for g in good if agrees(sites, g[1][3])]
-        good = told or good
+        matching = [g for g in good if agrees(sites, g[1][3])]
+        good = matching or good
     if len(good) > 1:
         numbers = " and ".join(f"{n} gives {len(b[0])} atoms" for n, b in good)
         raise RowError("symmetry", f"the origin is left open: {numbers}; list the operations or add :1 or :2")

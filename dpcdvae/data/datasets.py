@@ -123,7 +123,7 @@ EMBEDDED = ("perov-mini", "carbon-mini")  # they come with the package
 
 
 def embedded_dir(name: str = "perov_mini") -> Path:
-    "Find the data set that comes with the package: under DPCDVAE_DATA, in the package, or beside it."
+    "Find the data set that comes with the package: under DPCDVAE_DATA, in the package, or next to it."
     package = Path(__file__).parents[1]
     places = [
         Path(p) / name

@@ -272,7 +272,7 @@ def json_listing(path, text: str, lines: bool, column: str | None = None) -> Lis
 
 
 def json_row(path, k: int, name, d, column: str | None) -> tuple[Row, dict]:
-    "Turn one document into a row and the numbers beside its crystal."
+    "Turn one document into a row and the numbers next to its crystal."
     if isinstance(d, str):
         return cell_row(path, k, str(name or f"{stem(path)}-{k}"), d), {}
     if not isinstance(d, dict):

@@ -72,7 +72,7 @@ RESULTS = ("metrics.json", "per_crystal.csv", "report.html")
 
 
 def evaluation_folder(folder: str | Path) -> Path:
-    "Name the folder beside an input that takes its evaluation: `new` and `new.csv` have `new_evaluation`."
+    "Name the folder next to an input that takes its evaluation: `new` and `new.csv` have `new_evaluation`."
     folder = Path(folder).resolve()
     return folder.parent / f"{folder.name if folder.is_dir() else stem(folder)}_evaluation"
 
@@ -105,7 +105,7 @@ def evaluate(
     progress: bool = True,  # show a bar
     timeout: float = 60.0,  # seconds a crystal
     scheduler: str | None = None,  # address of a Dask scheduler
-    out=None,  # folder to write into; None: one of its own beside the input, see `evaluation_folder`
+    out=None,  # folder to write into; None: one of its own next to the input, see `evaluation_folder`
     fingerprints: bool = False,  # of generated crystals: coverage and diversity, half a second a crystal
     cutoffs=None,  # of coverage: a data set's name, or "structure,composition"; None: by the test set's name
     property: str | None = None,  # column of the test set whose distribution to compare
