@@ -18,12 +18,15 @@ from benchmarks.studies import (
     study_table,
     switch_table,
 )
+from benchmarks.summaries import COMMANDS, TABLES
 
 EMBEDDED = ("perov_mini", "carbon_mini")
 
 
 def made_by(name: str, r: dict) -> str:  # command
     "Name the command that makes a file of results again."
+    if name in COMMANDS:
+        return COMMANDS[name]
     if r.get("name") == "house":
         return "python -m benchmarks house"
     if r.get("name") == "player":
@@ -115,6 +118,20 @@ SHOWN = {
 }  # kind -> table
 
 
+def _circumstances(on: dict) -> str:
+    "Say when and where a file was made, as far as it says so."
+    if "torch" not in on:
+        on = on.get("about", on)
+        known = [f"Made on {on['date']}" if on.get("date") else "", on.get("processor") or ""]
+        return (
+            ", ".join(filter(None, known)) + "." if any(known) else "The file does not say when it was made."
+        )
+    return (
+        f"Made on {on['date']}, {on['threads']} of {on['cores']} cores of "
+        f"{on['gpu'] or on['processor']}, torch {on['torch']}."
+    )
+
+
 def results_page(folder="results") -> str:  # markdown
     "Gather what the files of results say."
     folder, out = (
@@ -123,7 +140,7 @@ def results_page(folder="results") -> str:  # markdown
             "# Results",
             "> Every figure of this project, from the files that its commands made",
             "",
-            "`DIR` holds the stand-in splits (chapter `03_data`). Rates come with Wilson's interval, "
+            "`DIR` holds the stand-in splits (chapter `data/07_datasets`). Rates come with Wilson's interval, "
             "means with a bootstrap interval, both of 95 %. The comparisons of the labs stand in "
             "`nbs/labs`.",
             "",
@@ -137,7 +154,9 @@ def results_page(folder="results") -> str:  # markdown
             or next((m["made_on"] for m in r.get("models", {}).values() if "made_on" in m), r),
         )
         table = (
-            SHOWN[kind](path if kind in ("priors", "switches", "generation") else r)
+            TABLES[path.stem](r)
+            if path.stem in TABLES
+            else SHOWN[kind](path if kind in ("priors", "switches", "generation") else r)
             if kind in SHOWN
             else study_table(path)
             if "reconstruction" in r
@@ -150,8 +169,7 @@ def results_page(folder="results") -> str:  # markdown
             "",
             table,
             "",
-            f"Made on {on['date']}, {on['threads']} of {on['cores']} cores of "
-            f"{on['gpu'] or on['processor']}, torch {on['torch']}.",
+            _circumstances(on),
             "",
         ]
     return "\n".join(out)

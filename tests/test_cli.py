@@ -92,7 +92,7 @@ def test_mistakes_are_found_at_once():
 def test_old_flags_work_and_say_their_new_name(capsys):
     words = "reconstruct --model m --data d --out o --tries 3 --arrange 8 --force num_atoms,lattice".split()
     a = parser().parse_args(words)
-    assert (a.tries, a.arrange, a.force) == (3, 8, ("num_atoms", "lattice"))
+    assert (a.num_candidates, a.swap_species, a.force) == (3, 8, ("num_atoms", "lattice"))
     said = capsys.readouterr().err
     assert "--tries is now --candidates" in said and "--arrange is now --swaps" in said
     assert "--force is now --condition" in said

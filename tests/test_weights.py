@@ -138,12 +138,14 @@ def test_the_box_is_installed(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-1500:]
     for name in BOX:
-        assert {p.name for p in (tmp_path / "dpcdvae/weights" / name).iterdir()} == {
+        installed = {p.name for p in (tmp_path / "dpcdvae/weights" / name).iterdir()}
+        assert installed - {"symmetry.safetensors"} == {
             "model.safetensors",
             "config.json",
             "card.json",
             "README.md",
         }
+    assert (tmp_path / "dpcdvae/weights/mp-20/symmetry.safetensors").exists()
 
 
 def test_cli_lists_them(capsys):
@@ -380,7 +382,7 @@ def test_an_unknown_name(name, tmp_path, monkeypatch):
     with pytest.raises(ModelError) as e:
         DPCDVAE.from_pretrained(name)
     assert "\n" not in str(e.value) and (
-        not name or "none of the models in the box" in str(e.value) and "carbon-24" in str(e.value)
+        not name or "none of the pretrained models" in str(e.value) and "carbon-24" in str(e.value)
     )
 
 

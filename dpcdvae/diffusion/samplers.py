@@ -17,11 +17,10 @@ from ..crystal.batch import Prediction, mean_free
 from ..crystal.lattice import cart_to_frac, minimum_image
 from ..crystal.rng import counter_normal, number_in_crystal
 from .processes import CartesianScore, Process
-from .schedules import NoiseSchedule
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #4bda4708
 def ddim_step(
-    schedule: NoiseSchedule,
+    schedule,  # NoiseSchedule
     t: int,  # present time
     s: int,  # next time, s < t
     x0: Tensor,  # (N,3) predicted clean coordinates
@@ -36,7 +35,7 @@ def ddim_step(
 
 
 def ddpm_step(
-    schedule: NoiseSchedule,
+    schedule,  # NoiseSchedule
     t: int,
     s: int,
     x0: Tensor,  # (N,3)
@@ -48,7 +47,7 @@ def ddpm_step(
 
 
 def modified_step(
-    schedule: NoiseSchedule,
+    schedule,  # NoiseSchedule
     t: int,
     s: int,
     x0: Tensor,  # (N,3)
@@ -63,7 +62,7 @@ STEPS = dict(modified=modified_step, ddpm=ddpm_step, ddim=ddim_step)
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #cebf71fc
 def extrapolate_x0(
-    schedule: NoiseSchedule,
+    schedule,  # NoiseSchedule
     prev: int,  # time of the previous evaluation, prev > t
     t: int,
     s: int,
@@ -77,7 +76,7 @@ def extrapolate_x0(
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #a2bc2e87
 def heun_step(
-    schedule: NoiseSchedule,
+    schedule,  # NoiseSchedule
     t: int,
     s: int,
     x0: Tensor,  # (N,3) predicted at t
@@ -92,7 +91,7 @@ def heun_step(
 SPACINGS = ("uniform", "quadratic", "logsnr")
 
 
-def _even_in_log_snr(schedule: NoiseSchedule, num_steps: int, share: Tensor) -> Tensor:  # (nfe,) times
+def _even_in_log_snr(schedule, num_steps: int, share: Tensor) -> Tensor:  # (nfe,) times
     "Find the times at which log_snr is nearest to evenly spaced values."
     log_snr = schedule.log_snr[1 : num_steps + 1].cpu()
     wanted = log_snr[-1] + (1 - share) * (log_snr[0] - log_snr[-1])
@@ -103,7 +102,7 @@ def time_grid(
     num_steps: int,  # time to start from: T of the schedule, or less
     nfe: int,  # function evaluations wanted, 1..num_steps
     spacing: str = "uniform",  # uniform, quadratic or logsnr
-    schedule: NoiseSchedule | None = None,  # for logsnr
+    schedule=None,  # NoiseSchedule, for logsnr
 ) -> list[int]:  # from num_steps down to 0
     "Space the times of the function evaluations; raise ValueError for an impossible number."
     if not 1 <= nfe <= num_steps:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..data.datasets import read_bytes
 from ..data.files import atomic_write, file_text
+from .relax import energies
 from ..evaluation.validity import MetricsError
 
 # %% ../../nbs/energy/05_hull.ipynb #2b8b594d
@@ -231,7 +232,6 @@ def hull_from_crystals(
     **how,  # of `energies`
 ) -> Hull:
     "Compute the energies of known crystals and make a hull of them."
-    from dpcdvae.energy.relax import energies
 
     rows, summary = energies(src, Path(out) / "reference", calculator, max_steps=max_steps, **how)
     name = "relaxed_energy" if max_steps else "energy"

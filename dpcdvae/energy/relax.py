@@ -25,7 +25,7 @@ from ..data.parsers import plain_error
 from .calculators import ASEPotential, calculator_version, get_calculator
 from .chgnet import find_bonds, load_chgnet
 from .descent import Relaxed, descend
-from ..evaluation.entries import read_crystals, structure_of
+from ..evaluation.entries import read_cif, read_crystals, structure_of
 from ..evaluation.parallel import Journal, connect, entries_digest, parallel_map, time_limit
 from ..evaluation.statistics import mean, reasons
 from ..evaluation.validity import MetricsError, min_distance
@@ -327,7 +327,6 @@ def extxyz_text(rows: list) -> str:
     from ase.io import write
     from pymatgen.io.ase import AseAtomsAdaptor
 
-    from dpcdvae.evaluation.entries import read_cif
 
     images = []
     for row in rows:

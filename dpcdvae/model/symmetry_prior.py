@@ -523,7 +523,7 @@ def read_symmetry_prior(path) -> SymmetryPrior:
 
 
 def load_symmetry_prior(model) -> SymmetryPrior | None:  # None: the model has none
-    "Find the symmetry prior of a model: fitted in this session, or in the folder that it was loaded from."
+    "Find the symmetry prior of a model: fitted since it was loaded, or in the folder that it was loaded from."
     if getattr(model, "symmetry_prior", None) is None:
         path = Path(getattr(model, "folder", "")) / "symmetry.safetensors"
         if not getattr(model, "folder", None) or not path.exists():
