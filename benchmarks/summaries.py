@@ -38,7 +38,8 @@ def matching_table(r: dict) -> str:
             causes[cause] = causes.get(cause, 0) + num
     listed = "\n".join(f"- {cause}: {num}" for cause, num in sorted(causes.items(), key=lambda x: -x[1]))
     return (
-        f"{_table(head, rows)}\n\nPairs: copies that were shaken and described anew, random coordinates in the "
+        f"{_table(head, rows)}\n\nPairs: copies that were shaken and described anew, random "
+        f"coordinates in the "
         f"true cell, and pairs of one formula. Processor time of one core, our reduction included. "
         f"Causes of the differences (RMS beyond 1e-6):\n\n{listed}"
     )
@@ -48,7 +49,10 @@ def hostile_table(r: dict) -> str:
     "Count what became of damaged inputs."
     kinds = ("read", "refused", "traceback", "good row lost", "escaped")
     rows = [[name, *(c.get(k, 0) for k in kinds)] for name, c in r["commands"].items()]
-    found = f"{len(r['faults'])} faults in {r['inputs']} inputs ({r['combinations']} combinations), seed {r['seed']}."
+    found = (
+        f"{len(r['faults'])} faults in {r['inputs']} inputs ({r['combinations']} combinations), seed "
+        f"{r['seed']}."
+    )
     repaired = f" {r['repair']}" if r.get("repair") else ""
     return f"{_table(['command', *kinds], rows)}\n\n{found}{repaired}"
 
