@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+BROWSER := $(addprefix tests/test_,$(addsuffix .py,browser explorers tour))
 FAST := $(addprefix tests/test_,$(addsuffix .py,ratchet house cli reference_numbers definitions symmetry sampler film steer plot))
 
 .PHONY: setup demo test test-fast lint pictures lab voila bench results export readme player screenshots clean
@@ -34,7 +35,8 @@ pictures: $(STAMP)
 	@$(BIN)/python -m benchmarks.pictures
 
 test: lint
-	@$(BIN)/python -m pytest tests -q --durations=10 --ignore tests/test_ratchet.py
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q -n 2 --dist loadfile --durations=10 --ignore tests/test_ratchet.py $(addprefix --ignore ,$(BROWSER))
+	@$(BIN)/python -m pytest $(BROWSER) -q --durations=5
 	@printf '%s\n' nbs/*/*.ipynb nbs/*.ipynb | OMP_NUM_THREADS=1 xargs -P 2 -I BOOK sh -c 'said=$$($(BIN)/nbdev_test --path BOOK --n_workers 0 2>&1) && echo "BOOK passed" || { echo "$$said"; echo "BOOK failed"; exit 1; }'
 
 # a copy is opened, so that running it leaves the tracked notebook as it is; the configuration asks for no rebuild

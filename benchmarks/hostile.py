@@ -164,7 +164,7 @@ def run(
     command: str, path: Path, out: Path
 ) -> tuple[int, str, set | None]:  # exit code, stderr, ids that were read
     "Run one command in this process; -1 where an exception escapes."
-    from dpcdvae.cli.main import main
+    from dpcdvae.cli.app import main
     from dpcdvae.data.datasets import load_crystals
     from dpcdvae.data.files import DataError
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from dpcdvae.cli.arguments import COMMANDS, PRESETS, SAMPLERS, parser
-from dpcdvae.cli.main import main
+from dpcdvae.cli.app import main
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAM = "import sys; from dpcdvae.cli.main import main; sys.exit(main(sys.argv[1:]))"
+PROGRAM = "import sys; from dpcdvae.cli.app import main; sys.exit(main(sys.argv[1:]))"
 
 
 def shell(*words, **how):
@@ -79,7 +79,7 @@ def test_nothing_is_suggested_where_nothing_is_close(capsys):
 
 def test_mistakes_are_found_at_once():
     "In under 2 seconds, and without importing torch."
-    code = f"{PROGRAM.split(';')[0]}; import dpcdvae.cli.main; sys.exit('torch' in sys.modules)"
+    code = f"{PROGRAM.split(';')[0]}; import dpcdvae.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
     seconds = []
     for _ in range(3):
@@ -122,7 +122,7 @@ def test_tab_completes(tmp_path):
     env |= dict(_ARGCOMPLETE_STDOUT_FILENAME=str(tmp_path / "out"), _ARGCOMPLETE_IFS="\n")
     shell(env=env)
     assert (tmp_path / "out").read_text().strip() == "--sampler"
-    assert "PYTHON_ARGCOMPLETE_OK" in (ROOT / "dpcdvae/cli/main.py").read_text()[:1024]
+    assert "PYTHON_ARGCOMPLETE_OK" in (ROOT / "dpcdvae/cli/app.py").read_text()[:1024]
 
 
 def test_overwrite_removes_a_job_and_nothing_else(tmp_path, capsys):

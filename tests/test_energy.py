@@ -14,7 +14,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 E = Modules("dpcdvae.energy.relax")
-from dpcdvae.cli.main import main
+from dpcdvae.cli.app import main
 from dpcdvae.energy import descent
 from dpcdvae.energy.calculators import ASEPotential
 from dpcdvae.energy.hull import make_hull, read_hull

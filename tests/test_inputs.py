@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpcdvae.cli.main import main
+from dpcdvae.cli.app import main
 from dpcdvae.data.cache import FORMAT, open_crystals
 from dpcdvae.data.cell import RawCrystal, canonical, lattice_matrix, lattice_parameters, niggli
 from dpcdvae.data.cif import cif_crystals, read_cif

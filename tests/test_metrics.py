@@ -317,7 +317,9 @@ def test_atoms_that_lost_a_centring_are_out_of_place_not_the_lattice():
     )
     doubled = Structure(centred.lattice, centred.species, centred.frac_coords)
     doubled.make_supercell([[2, 0, 0], [0, 1, 0], [0, 0, 1]])
-    assert M.match(shaken, centred, reference=True) is None and M.match(shaken, centred) < 0.3  # in the given cells
+    assert (
+        M.match(shaken, centred, reference=True) is None and M.match(shaken, centred) < 0.3
+    )  # in the given cells
     assert M.match(shaken, centred, stol=0.2) is None and M.mismatch(far, centred) == "atoms out of place"
     assert M.lattice_fits(doubled, centred)  # another cell of the same lattice
 
@@ -437,7 +439,9 @@ def test_unique_and_novel():
 
 
 def test_a_cell_without_volume_is_neither_unique_nor_novel():
-    flat = Structure(Lattice([[3, 0, 0], [0, 3, 0], [3, 3, 1e-7]]), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    flat = Structure(
+        Lattice([[3, 0, 0], [0, 3, 0], [3, 3, 1e-7]]), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
     rows, _ = M.evaluate_generation([nacl(), flat], reference=[perovskite()], **quiet)
     assert [(r["unique"], r["novel"]) for r in rows] == [(True, True), (False, False)]
 

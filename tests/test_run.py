@@ -30,7 +30,7 @@ data = Modules(
 )
 from test_data import p1
 
-from dpcdvae.cli.main import main
+from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 from dpcdvae.generation.generate import generate, reconstruct

@@ -206,8 +206,10 @@ PROGRAM = """
 import functools, sys
 from modules import Modules
 T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
-from dpcdvae.cli.main import main
-T.CheckpointCallback = functools.partial(T.CheckpointCallback, every=0.)
+from dpcdvae.cli.app import main
+class CheckpointCallback(T.CheckpointCallback):
+    def __init__(self, *args, **options): super().__init__(*args, **options | dict(every=0.))
+T.CheckpointCallback = CheckpointCallback
 if __name__ == "__main__": sys.exit(main(sys.argv[1:]))
 """
 

@@ -218,7 +218,7 @@ def test_nothing_to_compile_with(tmp_path):
         "--compile",
     ]
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from dpcdvae.cli.main import main; sys.exit(main())", *words],
+        [sys.executable, "-c", "import sys; from dpcdvae.cli.app import main; sys.exit(main())", *words],
         cwd=ROOT,
         env=bare,
         capture_output=True,

@@ -18,7 +18,7 @@ judgement = Modules(
     "dpcdvae.evaluation.evaluate",
 )
 steer = Modules("dpcdvae.generation.optimize")
-from dpcdvae.cli.main import main
+from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.evaluation.validity import MetricsError

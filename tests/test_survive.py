@@ -127,7 +127,9 @@ torch.set_num_threads(1)
 from modules import Modules
 T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
 from test_run import SMALL, toys
-T.CheckpointCallback = functools.partial(T.CheckpointCallback, every=0.)
+class CheckpointCallback(T.CheckpointCallback):
+    def __init__(self, *args, **options): super().__init__(*args, **options | dict(every=0.))
+T.CheckpointCallback = CheckpointCallback
 T.train(dict(train=toys(4), val=toys(1)), sys.argv[1], "tiny", max_time="00:00:08", seed=3, resume=True, bf16=False, quiet=True, **SMALL)
 """
 
@@ -427,7 +429,7 @@ def test_job_killed_at_any_moment_ends_with_the_same_crystals(model, model_folde
 
 # ---- no space left ----
 
-LIMITED = "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\nimport torch; torch.set_num_threads(1)\nfrom dpcdvae.cli import main\nsys.exit(main(sys.argv[2:]))"
+LIMITED = "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\nimport torch; torch.set_num_threads(1)\nfrom dpcdvae.cli.app import main\nsys.exit(main(sys.argv[2:]))"
 
 
 def limited(size, *args):
@@ -481,9 +483,9 @@ def test_cache_without_space_leaves_the_old_one_whole(splits, tmp_path, capsys):
 def test_a_split_that_cannot_be_read_leaves_no_half_of_a_set(splits, tmp_path, capsys):
     folder = Path(shutil.copytree(splits, tmp_path / "splits"))
     (folder / "val.csv").write_text("id,structure\n1,abc\n")
-    one_sentence(cli(capsys, "data", folder, "--out", tmp_path / "out", "--workers", 1), "val.csv", "cif")
+    one_sentence(cli(capsys, "data", folder, "--out", tmp_path / "out", "--workers", 1), "val.csv", "CIF")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-    one_sentence(cli(capsys, *train_command(folder, tmp_path / "run", "--max-epochs", 1)), "val.csv", "cif")
+    one_sentence(cli(capsys, *train_command(folder, tmp_path / "run", "--max-epochs", 1)), "val.csv", "CIF")
     assert not (tmp_path / "run").exists()
 
 
@@ -538,7 +540,7 @@ def test_truncated_store_is_named_wherever_it_is_read(made, tmp_path, model_fold
 @pytest.mark.parametrize(
     "text,words",
     [
-        ("id,structure\n1,abc\n", "cif"),
+        ("id,words\n1,abc\n", "cif"),
         ("index,material_id,cif,error\n", "no crystals"),
         ("", "crystals.csv"),
     ],
@@ -551,7 +553,7 @@ def test_lists_that_cannot_be_judged_are_named(tmp_path, text, words, capsys):
 
 
 TRAIN = [
-    (("--preset", "huge"), "no preset 'huge'"),
+    (("--preset", "huge"), "'huge' is none of"),
     (("--max-time", "tomorrow"), "HH:MM:SS"),
     (("--max-time", "00:00"), "HH:MM:SS"),
     (("--max-time", "-1:00:00"), "max-time"),

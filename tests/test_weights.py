@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.cards import limits, pack, page, read_card, read_results, train_command
 from dpcdvae.cli.arguments import parser
 from dpcdvae.cli.cards import pretrained_table
-from dpcdvae.cli.main import main
+from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
