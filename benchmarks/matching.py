@@ -50,7 +50,8 @@ def unimodular(rng, steps=3):  # (3,3) whole numbers with determinant 1 or -1
 
 
 def disguised(crystal, sigma, rng):
-    "Write a crystal in another cell, order, origin, size and frame, its atoms moved and its lattice strained."
+    """Write a crystal in another cell, order, origin, size and frame, its atoms moved and its lattice
+    strained."""
     size = rng.choice([1, 1, 1, 2, 3])
     matrix = unimodular(rng) @ np.diag(rng.permutation([1, 1, size]))
     new = Structure.from_sites(crystal) * matrix if size > 1 else crystal * matrix
@@ -133,7 +134,10 @@ def explain(a, b, theirs, tolerances):
     ]
     ours = matching.match_pairs(*cells, [0], [0], tolerances).rms[0]
     if np.isfinite(ours) == np.isfinite(theirs) and (not np.isfinite(ours) or abs(ours - theirs) < CLOSE):
-        return "the primitive cell differs: a group of atoms at the edge of 0.25 Å, or another of several equally good cells"
+        return (
+            "the primitive cell differs: a group of atoms at the edge of 0.25 Å, or another of several "
+            "equally good cells"
+        )
     if np.isfinite(ours) != np.isfinite(theirs):
         return "at the edge of a tolerance"
     if min(ours, theirs) < 1e-5:
@@ -211,8 +215,15 @@ def main():
     warnings.filterwarnings("ignore")
     out = Path(args.out)
     blocks = json.loads(out.read_text())["blocks"] if out.exists() else {}
-    about = {"seed": args.seed, "date": date.today().isoformat(), "processor": platform.processor() or platform.machine(), "threads": 1,
-             "versions": {k: version(k) for k in ("pymatgen", "pymatgen-core", "numpy", "scipy")}, "tolerances": matching.FIELD._asdict()}  # fmt: skip
+    about = {
+        "seed": args.seed,
+        "date": date.today().isoformat(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": 1,
+        # fmt: skip
+        "versions": {k: version(k) for k in ("pymatgen", "pymatgen-core", "numpy", "scipy")},
+        "tolerances": matching.FIELD._asdict(),
+    }
     matching.match(
         *(Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [0.5, 0.4, 0.3]]) for _ in range(2))
     )  # imports are not timed
@@ -236,7 +247,8 @@ def main():
                 out.with_suffix(".part").replace(out)
                 r = blocks[key]
                 print(
-                    f"{key}: {r['pairs']} pairs, verdicts differ {r['verdict_differs']}, RMS {r['rms_differs']}, {r['seconds_pymatgen'] / r['seconds_ours']:.0f} times",
+                    f"{key}: {r['pairs']} pairs, verdicts differ {r['verdict_differs']}, RMS "
+                    f"{r['rms_differs']}, {r['seconds_pymatgen'] / r['seconds_ours']:.0f} times",
                     flush=True,
                 )
 

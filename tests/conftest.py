@@ -1,9 +1,10 @@
-"What the browser tests share: a real Chromium, pages that may not reach the network, and a JupyterLab of their own."
+"""What the browser tests share.
+
+A real Chromium, pages that may not reach the network, and a JupyterLab of their own."""
 
 import ast
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def browser():
-    "Chromium for one file of tests; its event loop ends with the file, so that other files find none running."
+    """Chromium for one file of tests.
+
+    Its event loop ends with the file, so that other files find none running."""
     api = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
@@ -32,8 +35,10 @@ def browser():
         b.close()
 
 
-CLOSED = "error Cannot send, from a button of ipywidgets"  # what its own Button says where a click meets a kernel that has just closed
-LATE = "error [anywidget] Failed to initialize model."  # what anywidget says where a page was too busy for two seconds
+# what its own Button says where a click meets a kernel that has just closed
+CLOSED = "error Cannot send, from a button of ipywidgets"
+# what anywidget says where a page was too busy for two seconds
+LATE = "error [anywidget] Failed to initialize model."
 
 
 def watch(page, allowed):
@@ -56,7 +61,9 @@ def watch(page, allowed):
 
 
 def until(page, what, timeout=60000):
-    "Wait until an expression is true on the page. (Playwright's own waiting needs eval, which the policy of a film's page forbids.)"
+    """Wait until an expression is true on the page.
+
+    (Playwright's own waiting needs eval, which the policy of a film's page forbids.)"""
     deadline = time.time() + timeout / 1000
     while time.time() < deadline:
         if page.evaluate(f"!!({what})"):
@@ -67,7 +74,9 @@ def until(page, what, timeout=60000):
 
 @pytest.fixture
 def page(browser):
-    "A page in a context without a network; it must end without an error and without a request but for its own file."
+    """A page in a context without a network.
+
+    It must end without an error and without a request but for its own file."""
     context = browser.new_context(offline=True, viewport=dict(width=1100, height=920))
     page = watch(context.new_page(), ["file:"])
     page.set_default_timeout(60000)
@@ -190,7 +199,8 @@ class Lab:
     def run_all(self, page, timeout=600000):
         "Run all cells of the open notebook and wait for the last one."
         page.evaluate(
-            "void window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ranAll = true; })"
+            "void window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { "
+            "window.ranAll = true; })"
         )
         until(page, "window.ranAll", timeout)
 
@@ -206,13 +216,16 @@ class Lab:
     def run(self, page, cell):
         "Run one cell, counted from 0."
         page.evaluate(
-            f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {cell}; void window.jupyterapp.commands.execute('notebook:run-cell')"
+            f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {cell}; void "
+            f"window.jupyterapp.commands.execute('notebook:run-cell')"
         )
 
     def errors(self, page):
         "Error outputs of the notebook that is open."
         return page.evaluate(
-            "window.jupyterapp.shell.currentWidget.content.widgets.flatMap(c => (c.model.toJSON().outputs || []).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue))"
+            "window.jupyterapp.shell.currentWidget.content.widgets.flatMap(c => "
+            "(c.model.toJSON().outputs || []).filter(o => o.output_type === 'error').map(o => "
+            "o.ename + ': ' + o.evalue))"
         )
 
     def close_kernels(self):
@@ -252,7 +265,9 @@ def lab_page(browser, lab):
 
 @pytest.fixture
 def voila(browser, tmp_path):
-    "Serve a notebook by Voila, with the template that asks nobody for icons; gives a page that shows it, and the folder of its kernel."
+    """Serve a notebook by Voila, with the template that asks nobody for icons.
+
+    Gives a page that shows it, and the folder of its kernel."""
     pytest.importorskip("voila", reason="voila is not installed: pip install voila")
     open_now = []
 

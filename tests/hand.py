@@ -16,14 +16,17 @@ def player(root=".dpv"):
 def state(page, root=".dpv"):
     "What the player holds, has drawn and says."
     return page.evaluate(
-        f"(() => {{ const v = {player(root)}, s = v.session.state; return {{frame: s.frame, playing: s.playing, drawn: v.session.drawn, read: v.controls.read.textContent, slider: +v.controls.slider.value, count: v.controls.count.textContent}}; }})()"
+        f"(() => {{ const v = {player(root)}, s = v.session.state; return {{frame: s.frame, playing: "
+        f"s.playing, drawn: v.session.drawn, read: v.controls.read.textContent, slider: "
+        f"+v.controls.slider.value, count: v.controls.count.textContent}}; }})()"
     )
 
 
 def atoms(page, root=".dpv"):
     "Atoms of the drawn picture: fractional place, Å, opacity, and whether it is the atom itself or an image."
     return page.evaluate(
-        f"{player(root)}.picture.atoms.map(a => ({{atom: a.atom, z: a.z, frac: a.frac, at: a.at, home: a.home, alpha: a.alpha}}))"
+        f"{player(root)}.picture.atoms.map(a => ({{atom: a.atom, z: a.z, frac: a.frac, at: a.at, "
+        f"home: a.home, alpha: a.alpha}}))"
     )
 
 
@@ -31,7 +34,8 @@ def settled(page, frame, timeout=30000, root=".dpv"):
     "Wait until this frame is on the screen."
     until(
         page,
-        f"{player(root).replace(').player', ')?.player')}?.session.drawn.frame === {frame} && !{player(root)}.dirty",
+        f"{player(root).replace(').player', ')?.player')}?.session.drawn.frame === {frame} && "
+        f"!{player(root)}.dirty",
         timeout=timeout,
     )
 
@@ -40,7 +44,8 @@ def drag(page, to, root=".dpv", slider=".dpv-slider", steps=6):
     "Drag the knob of the slider with the mouse to a part of its length."
     box = page.locator(f"{root} {slider}").first.bounding_box()
     s = page.evaluate(
-        f"(() => {{ const e = document.querySelector('{root} {slider}'); return (e.value - e.min) / Math.max(e.max - e.min, 1); }})()"
+        f"(() => {{ const e = document.querySelector('{root} {slider}'); return (e.value - e.min) / "
+        f"Math.max(e.max - e.min, 1); }})()"
     )
     y, x = box["y"] + box["height"] / 2, lambda f: box["x"] + 8.5 + f * (box["width"] - 17)
     page.mouse.move(x(s), y)
@@ -63,7 +68,8 @@ def pixels(page, selector):
 
 
 def painted(image):
-    "How many colours (of 4,096) a picture holds, and which share of it differs from its most frequent one by more than a shade."
+    """How many colours (of 4,096) a picture holds, and which share of it differs from its most frequent one
+    by more than a shade."""
     kinds, many = np.unique((image // 16).reshape(-1, 3), axis=0, return_counts=True)
     return len(kinds), float(
         (np.abs(kinds.astype(int) - kinds[many.argmax()].astype(int)).max(1) > 2) @ many / many.sum()

@@ -19,7 +19,8 @@ OUT, SMALL, WIDTH = (
 )  # WIDTH: most pixels of a picture in README
 README = ("forward", "sampler", "compare")
 MORE = [
-    "from dpcdvae.viz.player import FilmPlayer\nfrom dpcdvae.viz.view import view\nFilmPlayer(films, bonds=True, arrows=True, trails=True, target=True, supercell=1, frame=40)",
+    "from dpcdvae.viz.player import FilmPlayer\nfrom dpcdvae.viz.view import view\nFilmPlayer(films, "
+    "bonds=True, arrows=True, trails=True, target=True, supercell=1, frame=40)",
     "view(crystals[3], viewer='player', bonds=True)",
     "films[0].to_html('film.html')",
 ]

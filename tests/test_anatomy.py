@@ -1,4 +1,7 @@
-"The anatomy of errors: what became of a crystal, which readings are the same by construction, films of single cases, and runs that go on."
+"""The anatomy of errors.
+
+What became of a crystal, which readings are the same by construction, films of single cases, and runs
+that go on."""
 
 import json
 from pathlib import Path

@@ -10,7 +10,7 @@ from conftest import LATE, notebook, until
 from hand import agrees, atoms, colours, crowded, drag, kernel, painted, pixels, player, settled, state
 
 from benchmarks.player import slider_latency, wandering
-from dpcdvae.crystal.batch import CrystalBatch, toy
+from dpcdvae.crystal.batch import toy
 from dpcdvae.diffusion.trajectory import Trajectory
 from dpcdvae.viz.page import film_html
 
@@ -50,8 +50,8 @@ def test_slider_dragged_with_the_mouse(page, tmp_path):
         settled(page, frame)
         agrees(page, film, frame)
         assert (
-            state(page)["read"]
-            == f"t = {int(film.t[frame])} · noise {float(film.noise[frame]):.3f} · {float(film.distance_to_target()[frame]):.2f} Å from target"
+            state(page)["read"] == f"t = {int(film.t[frame])} · noise {float(film.noise[frame]):.3f} · "
+            f"{float(film.distance_to_target()[frame]):.2f} Å from target"
         )
     kinds, share = colours(page)
     assert kinds > 40 and 0.005 < share < 0.9
@@ -172,14 +172,18 @@ def test_keyboard_reaches_everything(page, tmp_path):
     page.keyboard.press("ArrowRight")
     settled(page, 1)
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('.dpv button, .dpv input, .dpv select')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim())).length"
+        "[...document.querySelectorAll('.dpv button, .dpv input, .dpv select')].filter(e => "
+        "!(e.getAttribute('aria-label') || e.textContent.trim())).length"
     )
     assert unnamed == 0
 
 
 def test_trails_are_those_of_the_film_that_is_shown(page, tmp_path):
     show(page, film_html([make(F=21), make(F=21, seed=1)], tmp_path / "film.html", trails=True))
-    trails = f"(() => {{ const v = {PLAYER}; v.picture.update('light'); return [...v.picture.trails.arrays.from.slice(0, 30)]; }})()"
+    trails = (
+        f"(() => {{ const v = {PLAYER}; v.picture.update('light'); return "
+        f"[...v.picture.trails.arrays.from.slice(0, 30)]; }})()"
+    )
     before = page.evaluate(trails)
     page.evaluate(f"{PLAYER}.session.replace([{PLAYER}.session.films[1]])")
     assert np.abs(np.array(page.evaluate(trails)) - before).max() > 0.1  # as many frames, another path
@@ -194,7 +198,9 @@ def test_playing_moves_smoothly_and_stops_at_the_end(page, tmp_path):
     seen = page.evaluate("seen")
     assert seen == sorted(seen) and any(p % 1 for p in seen)
     calls = page.evaluate(
-        f"new Promise(done => {{ let n = 0; const v = {PLAYER}, draw = v.picture.draw; v.picture.draw = function (...a) {{ n++; return draw.apply(this, a); }}; setTimeout(() => {{ v.picture.draw = draw; done(n); }}, 1200); }})"
+        f"new Promise(done => {{ let n = 0; const v = {PLAYER}, draw = v.picture.draw; "
+        f"v.picture.draw = function (...a) {{ n++; return draw.apply(this, a); }}; setTimeout(() => "
+        f"{{ v.picture.draw = draw; done(n); }}, 1200); }})"
     )
     assert calls <= 1  # at rest, no drawing but one smoothing
     page.click("button[aria-label=Loop]")
@@ -212,7 +218,10 @@ def test_picking_an_atom_says_where_it_is(page, tmp_path):
     drag(page, 0.5)
     settled(page, 20)
     spot = page.evaluate(
-        f"(() => {{ const v = {PLAYER}, p = v.picture, a = [...p.atoms].filter(a => a.alpha > 0.15).sort((x, y) => y.depth + y.radius - x.depth - x.radius)[0], q = p.project(a.at, v.width, v.height), b = v.canvas.getBoundingClientRect(); return [a.atom, b.x + q[0], b.y + q[1]]; }})()"
+        f"(() => {{ const v = {PLAYER}, p = v.picture, a = [...p.atoms].filter(a => a.alpha > "
+        f"0.15).sort((x, y) => y.depth + y.radius - x.depth - x.radius)[0], q = p.project(a.at, "
+        f"v.width, v.height), b = v.canvas.getBoundingClientRect(); return [a.atom, b.x + q[0], b.y "
+        f"+ q[1]]; }})()"
     )
     page.mouse.click(spot[1], spot[2])
     page.wait_for_selector(".dpv-card:not([hidden])")
@@ -353,7 +362,8 @@ def test_edge_films_and_ten_quick_changes_of_everything(page, tmp_path, kind):
     page.wait_for_timeout(100)
     page.evaluate(f"{PLAYER}.session.step(1); {PLAYER}.root.style.display = ''")
     page.evaluate(
-        f"{PLAYER}.session.set({{playing: false, frame: {len(film) - 1}, wrapped: true, supercell: 1, ghosts: false, bonds: true, arrows: true, trails: true, target: true}})"
+        f"{PLAYER}.session.set({{playing: false, frame: {len(film) - 1}, wrapped: true, supercell: "
+        f"1, ghosts: false, bonds: true, arrows: true, trails: true, target: true}})"
     )
     settled(page, len(film) - 1)
     agrees(page, film, len(film) - 1)
@@ -384,7 +394,9 @@ def test_nothing_overlaps_however_narrow(page, tmp_path, width):
 
 def test_without_webgl_it_says_so_and_time_still_works(page, tmp_path):
     page.add_init_script(
-        "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = function (kind, ...a) { return kind.startsWith('webgl') ? null : get.call(this, kind, ...a); };"
+        "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext "
+        "= function (kind, ...a) { return kind.startsWith('webgl') ? null : get.call(this, kind, "
+        "...a); };"
     )
     film = make(F=5)
     page.goto(film.to_html(tmp_path / "film.html").as_uri())
@@ -396,7 +408,9 @@ def test_without_webgl_it_says_so_and_time_still_works(page, tmp_path):
 
 def test_a_lost_device_is_told_and_comes_back(page, tmp_path):
     page.add_init_script(
-        "const get = HTMLCanvasElement.prototype.getContext; window.devices = []; HTMLCanvasElement.prototype.getContext = function (kind, ...a) { const c = get.call(this, kind, ...a); if (kind === 'webgl2') devices.push(c); return c; };"
+        "const get = HTMLCanvasElement.prototype.getContext; window.devices = []; "
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...a) { const c = get.call(this, "
+        "kind, ...a); if (kind === 'webgl2') devices.push(c); return c; };"
     )
     film = make(F=5)
     show(page, film.to_html(tmp_path / "film.html"))
@@ -414,7 +428,9 @@ def test_a_lost_device_is_told_and_comes_back(page, tmp_path):
 def test_a_view_that_ends_leaves_nothing_behind(page, tmp_path):
     show(page, make(F=5).to_html(tmp_path / "film.html"))
     left = page.evaluate(
-        f"(() => {{ const v = {PLAYER}, s = v.session; s.set({{playing: true}}); v.dispose(); return [document.querySelectorAll('.dpv').length, s.views.size, s.listeners.size, s.timer, v.frameRequest]; }})()"
+        f"(() => {{ const v = {PLAYER}, s = v.session; s.set({{playing: true}}); v.dispose(); return "
+        f"[document.querySelectorAll('.dpv').length, s.views.size, s.listeners.size, s.timer, "
+        f"v.frameRequest]; }})()"
     )
     assert left[:3] == [0, 0, 1] and left[3] == 0  # the page itself listens for its title
     page.wait_for_timeout(300)
@@ -451,7 +467,8 @@ def test_latency_of_24_atoms_and_a_thousand_frames(page, tmp_path):
         page, film_html(wandering(24, 1000), tmp_path / "film.html", max_frames=1000, height=420), 40
     )
     print(
-        f"\nfrom slider to pixels, 24 atoms, 1,000 frames, software GL: best {ms[0]:.0f} ms, median {ms[len(ms) // 2]:.0f} ms, 90 % {ms[int(0.9 * len(ms))]:.0f} ms"
+        f"\nfrom slider to pixels, 24 atoms, 1,000 frames, software GL: best {ms[0]:.0f} ms, median "
+        f"{ms[len(ms) // 2]:.0f} ms, 90 % {ms[int(0.9 * len(ms))]:.0f} ms"
     )
     assert (
         ms[len(ms) // 4] < 200
@@ -564,7 +581,8 @@ def test_a_player_that_began_late_still_hears_the_kernel(lab, lab_page):
     "A busy page takes longer than anywidget waits; such a widget would be deaf."
     page = lab_page
     page.add_init_script(
-        "const late = AbortSignal.timeout; AbortSignal.timeout = (ms) => late.call(AbortSignal, ms === 2000 ? 0 : ms);"
+        "const late = AbortSignal.timeout; AbortSignal.timeout = (ms) => late.call(AbortSignal, ms "
+        "=== 2000 ? 0 : ms);"
     )
     lab.open(page, "slow.ipynb", [CELLS[0], "player.frame = 7"])
     lab.run(page, 0)

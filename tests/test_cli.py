@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dpcdvae.cli.arguments import COMMANDS, PRESETS, SAMPLERS, parser
 from dpcdvae.cli.app import main
+from dpcdvae.cli.arguments import COMMANDS, PRESETS, SAMPLERS, parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = "import sys; from dpcdvae.cli.app import main; sys.exit(main(sys.argv[1:]))"

@@ -30,7 +30,7 @@ data = Modules(
     "dpcdvae.data.composition",
 )
 from dpcdvae.crystal.batch import CrystalBatch, toy
-from dpcdvae.data.cache import open_crystals, save_crystals
+from dpcdvae.data.cache import save_crystals
 from dpcdvae.data.composition import composition_fractions, dataset_summary
 from dpcdvae.data.datasets import load_crystals, load_splits, read_source
 from dpcdvae.data.files import DataError, Rejected, write_rejected
@@ -66,8 +66,9 @@ def p1(
         "data_x\n_symmetry_space_group_name_H-M 'P 1'\n"
         + cell
         + (f"_chemical_formula_sum '{formula}'\n" if formula else "")
-        + "loop_\n_symmetry_equiv_pos_as_xyz\n 'x, y, z'\nloop_\n_atom_site_type_symbol\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n_atom_site_occupancy\n"
-        + atoms
+        + "loop_\n_symmetry_equiv_pos_as_xyz\n 'x, y, z'\nloop_\n_atom_site_type_symbol\n"
+        "_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+        "_atom_site_occupancy\n" + atoms
     )
 
 
@@ -1029,7 +1030,9 @@ def test_drop_last_and_order():
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 def test_processes_share_the_batches(world):
-    "Together they have the batches of one process; where a batch is smaller than their number, one crystal comes to several."
+    """Together they have the batches of one process.
+
+    Where a batch is smaller than their number, one crystal comes to several."""
     n = torch.arange(50) % 7 + 1
     make = lambda r=0, w=1: BucketBatchSampler(n, 8, shuffle=True, bucket=True, rank=r, world_size=w)
     parts = [list(make(r, world)) for r in range(world)]
@@ -1086,7 +1089,10 @@ def test_import_is_light():
     import subprocess
     import sys
 
-    code = "import sys, dpcdvae.data; print([m for m in ('pymatgen', 'pandas', 'ase', 'plotly', 'lightning', 'safetensors', 'torch_geometric') if m in sys.modules])"
+    code = (
+        "import sys, dpcdvae.data; print([m for m in ('pymatgen', 'pandas', 'ase', 'plotly', "
+        "'lightning', 'safetensors', 'torch_geometric') if m in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

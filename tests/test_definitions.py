@@ -1,4 +1,6 @@
-"Constants and definitions that no other test holds fast: each expected value comes from pymatgen, smact, scipy, or a calculation by hand."
+"""Constants and definitions that no other test holds fast.
+
+Each expected value comes from pymatgen, smact, scipy, or a calculation by hand."""
 
 import itertools
 import json
@@ -11,8 +13,7 @@ import smact
 from modules import Modules
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 from smact.screening import pauling_test
 
@@ -60,7 +61,8 @@ def cscl(shift=0.0, length=4.0, gamma=90.0, c=None):
     return Structure(lattice, ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5 + shift / (c or length)]])
 
 
-# -- validity ---------------------------------------------------------------------------------------------------------
+# -- validity
+# ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("volume,ok", [(0.0999, False), (0.1001, True)])
 def test_the_smallest_volume_is_a_tenth_of_a_cubic_angstrom(volume, ok):
     s = Structure(Lattice.cubic(volume ** (1 / 3)), ["Na"], [[0, 0, 0]])
@@ -83,7 +85,8 @@ def test_own_images_are_not_tested():
 
 
 def smact_directly(formula):
-    "(any neutral combination, any that passes Pauling's test, all that pass), with smact's default oxidation states."
+    """(any neutral combination, any that passes Pauling's test, all that pass), with smact's default
+    oxidation states."""
     amounts = Composition(
         formula
     ).reduced_composition.get_el_amt_dict()  # smact's neutral_ratios knows reduced formulas only
@@ -115,7 +118,9 @@ def smact_directly(formula):
     ],
 )
 def test_a_neutral_combination_must_pass_paulings_test(formula, neutral, some, every):
-    "CuSi: equal electronegativities fail; SiH2: one good combination is enough; Mg3N and NaAs: smact's other tables say otherwise."
+    """CuSi: equal electronegativities fail.
+
+    SiH2: one good combination is enough; Mg3N and NaAs: smact's other tables say otherwise."""
     direct = smact_directly(formula)
     assert direct[:2] == (bool(neutral), bool(some)) and every in (None, direct[2])
     assert M.composition_validity(formula).ok is bool(some)
@@ -135,7 +140,8 @@ def test_alloys_pass_without_a_neutral_combination(formula):
 
 
 def test_sums_of_charges_say_what_all_combinations_say():
-    "Formulas drawn at random, of three to five elements with equal electronegativities among them (Cu and Si, C and Se)."
+    """Formulas drawn at random, of three to five elements with equal electronegativities among them (Cu and
+    Si, C and Se)."""
     rng, names, found = (
         np.random.default_rng(0),
         "H Li Na Mg Al Si P S Cl Ti Fe Cu Se Br C N O F La".split(),
@@ -170,7 +176,8 @@ def test_slightly_fractional_amounts_are_no_composition():
     )
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------
+# -- reading
+# ----------------------------------------------------------------------------------------------------------
 def test_negative_length_is_no_crystal():
     row = M.evaluate_crystal(
         (
@@ -239,7 +246,8 @@ def test_a_valid_prediction_matches_an_invalid_truth():
     assert row["matched_valid"] and row["valid"] and not row["truth_valid"]
 
 
-# -- matching ---------------------------------------------------------------------------------------------------------
+# -- matching
+# ---------------------------------------------------------------------------------------------------------
 def test_matchers_are_the_fields():
     "Every setting of both matchers, as pymatgen writes them down."
     assert (
@@ -324,7 +332,9 @@ def test_lattice_out_of_tolerance_is_told_from_atoms_out_of_place():
 
 @pytest.mark.parametrize("shift,group", [(0.02, 221), (0.04, 221), (0.07, 99), (0.15, 99)])
 def test_space_groups_are_moyos_at_every_tolerance(shift, group):
-    "The two positions that symmetry would join are twice the shift apart: 0.08 Å is within the tolerance of 0.1 Å, 0.14 Å is not."
+    """The two positions that symmetry would join are twice the shift apart.
+
+    0.08 Å is within the tolerance of 0.1 Å, 0.14 Å is not."""
     s = perovskite()
     s.translate_sites([1], [0, 0, shift], frac_coords=False)
     cell = moyopy.Cell(s.lattice.matrix.tolist(), s.frac_coords.tolist(), [z for z in s.atomic_numbers])
@@ -372,7 +382,8 @@ def test_anonymous_match_is_pymatgens_with_one_species():
     )
 
 
-# -- summaries --------------------------------------------------------------------------------------------------------
+# -- summaries
+# --------------------------------------------------------------------------------------------------------
 def test_bootstrap_is_the_95_percent_interval():
     from scipy.stats import bootstrap
 
@@ -390,11 +401,17 @@ def test_mean_is_the_mean():
 
 
 def test_wasserstein_by_hand():
-    "Three of four stand at 0, all of the others at 1: 3/4 of the earth moves by 1. (An energy distance, or one of the sets of values, is another number.)"
+    """Three of four stand at 0, all of the others at 1.
+
+    3/4 of the earth moves by 1. (An energy distance, or one of the sets of values, is another
+    number.)"""
     assert M.wasserstein([0, 0, 0, 1], [1, 1])["value"] == 0.75 == wasserstein_distance([0, 0, 0, 1], [1, 1])
 
 
-_flags = "matched matched_valid matched_anonymous same_composition same_num_atoms same_space_group valid composition_valid structure_valid truth_valid twin".split()
+_flags = (
+    "matched matched_valid matched_anonymous same_composition same_num_atoms same_space_group valid "
+    "composition_valid structure_valid truth_valid twin"
+).split()
 
 
 def _row(flags, **numbers):
@@ -557,9 +574,12 @@ def test_reference_and_generated_crystals_are_measured_alike():
     )
 
 
-# -- METRe ------------------------------------------------------------------------------------------------------------
+# -- METRe -------------------------------------------------------------------------------------------------
+# -----------
 def test_metre_takes_the_best_of_all_predictions_known_or_not():
-    "Each truth's best is by turns its own prediction (known) and another's; a supercell has the same formula; nothing fits the last."
+    """Each truth's best is by turns its own prediction (known) and another's.
+
+    A supercell has the same formula; nothing fits the last."""
     shifted = lambda d: (lambda s: (s.translate_sites([1], [0, 0, d], frac_coords=False), s)[1])(perovskite())
     truths, preds = (
         [perovskite(), shifted(0.5), cscl()],
@@ -623,7 +643,8 @@ def test_metre_of_a_generation_counts_the_reference():
     )
 
 
-# -- fingerprints -----------------------------------------------------------------------------------------------------
+# -- fingerprints
+# -----------------------------------------------------------------------------------------------------
 def test_magpie_is_matminers_default_and_keeps_the_whole_composition():
     "Argon has no electronegativity: what is not known stays unknown and is zero only after the scaling."
     from matminer.featurizers.composition.composite import ElementProperty
@@ -644,7 +665,9 @@ def test_rounding_is_far_below_the_cutoffs():
 
 
 def test_standardise_by_hand():
-    "The first three columns and the last (Magpie's smallest, largest and range of Number; mode of the space group), and NaN after the scaling."
+    """The first three columns and the last (Magpie's smallest, largest and range of Number.
+
+    Mode of the space group), and NaN after the scaling."""
     x = np.zeros((1, 132))
     x[0, :3], x[0, 131], x[0, 7] = (11, 17, 6), 225, np.nan
     got = F.standardise(x)[0]
@@ -755,7 +778,8 @@ def test_diversity_is_euclidean_over_pairs_of_two():
 
 @pytest.fixture()
 def judged(monkeypatch, tmp_path):
-    "Four generated crystals (the second has no fingerprint, the third is no valid composition) and three known ones, with fingerprints drawn at random."
+    """Four generated crystals (the second has no fingerprint, the third is no valid composition) and three
+    known ones, with fingerprints drawn at random."""
     monkeypatch.setenv("DPCDVAE_CACHE", str(tmp_path))
     made, true = prints(np.random.default_rng(4), 4, missing=(1,)), prints(np.random.default_rng(5), 12)
     preds = [
@@ -844,7 +868,9 @@ def test_diversity_and_property_of_a_judgement_are_of_the_valid(judged):
 
 
 def test_errors_of_the_regressor_are_out_of_sample():
-    "Pure noise cannot be predicted: a cross-validated error stays near the mean's error; both by scikit-learn directly."
+    """Pure noise cannot be predicted.
+
+    A cross-validated error stays near the mean's error; both by scikit-learn directly."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import KFold, cross_val_score
 
@@ -870,7 +896,8 @@ def test_volume_per_atom_is_the_last_feature():
     ).shape == (3, 194)
 
 
-# -- success of an optimisation ---------------------------------------------------------------------------------------
+# -- success of an optimisation
+# ---------------------------------------------------------------------------------------
 def test_success_rates_by_hand():
     "Three starts, four saved: best valid values 1 (on the first threshold), 2.5, none valid."
     values = [[4.0, 1.0, 9.0, 3.0], [2.5, -7.0, 8.0, 9.0], [0.0, 0.0, 0.0, 0.0]]
@@ -887,7 +914,8 @@ def test_success_ignores_an_unknown_value():
     assert F.success_rates([[math.nan, 0.1]], [[1, 1]], (0.2, 0.3, 0.4))["success_5"]["value"] == 1
 
 
-# -- what is written --------------------------------------------------------------------------------------------------
+# -- what is written
+# --------------------------------------------------------------------------------------------------
 def test_every_number_stands_with_its_meaning():
     metrics = {k: dict(value=0.5, low=0.4, high=0.6, count=1, total=2) for k in J.METRICS}
     kept = json.loads(J.metrics_json(dict(metrics=metrics)))["metrics"]

@@ -39,7 +39,9 @@ def folder(path, structures):
 
 
 def alike(one, other):
-    "Rows but for the time; a calculator's neighbour list remembers earlier crystals, so the last bits depend on the order."
+    """Rows but for the time.
+
+    A calculator's neighbour list remembers earlier crystals, so the last bits depend on the order."""
     pick = lambda rows: [
         [
             r[k] if isinstance(r[k], str) else pytest.approx(r[k], rel=1e-5, abs=1e-8)
@@ -292,8 +294,11 @@ def test_dft_is_gpaws_own(tmp_path):
     rows, summary = E.energies(folder(tmp_path, [diamond]), None, DFT, max_steps=0, **quiet)
     direct = (
         "from ase import Atoms; from gpaw import GPAW, PW, FermiDirac\n"
-        f"a = Atoms('C2', positions={diamond.cart_coords.tolist()}, cell={diamond.lattice.matrix.tolist()}, pbc=True)\n"
-        "a.calc = GPAW(mode=PW(250), xc='PBE', kpts=dict(density=1.0, gamma=True), occupations=FermiDirac(0.1), convergence=dict(energy=1e-4), txt=None)\nprint(a.get_potential_energy() / 2)"
+        f"a = Atoms('C2', positions={diamond.cart_coords.tolist()}, "
+        f"cell={diamond.lattice.matrix.tolist()}, pbc=True)\n"
+        "a.calc = GPAW(mode=PW(250), xc='PBE', kpts=dict(density=1.0, gamma=True), "
+        "occupations=FermiDirac(0.1), convergence=dict(energy=1e-4), txt=None)\n"
+        "print(a.get_potential_energy() / 2)"
     )
     said = subprocess.run(["/usr/bin/python3", "-c", direct], capture_output=True, text=True, timeout=300)
     assert (
@@ -316,7 +321,9 @@ def test_dft_goes_on_after_a_crystal_that_it_cannot_do(tmp_path):
 
 
 def test_relaxing_after_sampling_keeps_rows_and_what_cannot_be_relaxed(tmp_path):
-    "As `generate --relax N` does it: same rows, same order; a crystal that the calculator cannot take stays as it was made."
+    """As `generate --relax N` does it.
+
+    Same rows, same order; a crystal that the calculator cannot take stays as it was made."""
     from types import SimpleNamespace
 
     from dpcdvae.cli.commands import relax_after
@@ -350,7 +357,9 @@ def test_relaxing_after_sampling_keeps_rows_and_what_cannot_be_relaxed(tmp_path)
 
 
 def test_the_carbon_study_is_one_command(monkeypatch, tmp_path, capsys):
-    "`python -m benchmarks ground` alone: the embedded set, few crystals, minutes of training; another set keeps its own file."
+    """`python -m benchmarks ground` alone.
+
+    The embedded set, few crystals, minutes of training; another set keeps its own file."""
     bench = Modules(
         "benchmarks.studies",
         "benchmarks.energies",
@@ -441,7 +450,9 @@ def diamond(scale=1.0):
 
 
 def test_nothing_converges_above_its_start():
-    "Rock salt at twice its lattice constant and squeezed diamond: L-BFGS without a check ends above the start."
+    """Rock salt at twice its lattice constant and squeezed diamond.
+
+    L-BFGS without a check ends above the start."""
     pytest.importorskip("chgnet")
     rows = E.relax_many([salt(2.0), diamond(0.6), diamond(0.8), salt(0.9)])
     assert all(r["relaxed_energy"] <= r["energy"] for r in rows)
@@ -598,7 +609,9 @@ def test_relaxed_crystals_are_kept_with_their_energies(tmp_path):
 
 
 def test_hull_by_hand():
-    "A and B at 0, AB at -0.4, A3B at -0.25 (a vertex: the line from A to AB passes at -0.2), AB3 at -0.1 (not one)."
+    """A and B at 0, AB at -0.4, A3B at -0.25 (a vertex.
+
+    The line from A to AB passes at -0.2), AB3 at -0.1 (not one)."""
     hull = make_hull(
         ["A", "B", "AB", "A3B", "AB3", "A2B2"], [0, 0, -0.4, -0.25, -0.1, 0.7], dict(A=-2.0, B=-4.0)
     )

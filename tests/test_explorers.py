@@ -1,4 +1,5 @@
-"Explorers: every trait does what its slider does, linked traits agree, plots hold the numbers, a run stops when told, and nothing breaks under haste."
+"""Explorers: every trait does what its slider does, linked traits agree, plots hold the numbers, a run stops
+when told, and nothing breaks under haste."""
 
 import asyncio
 import base64
@@ -173,7 +174,9 @@ def test_scrubber_is_linked_both_ways_and_its_cursor_follows():
 
 
 def test_what_a_page_that_is_opened_later_gets_is_complete(model, toys):
-    "A figure's first state is what Voila, or a page loaded again, is told; later changes are messages to whoever listens."
+    """A figure's first state is what Voila, or a page loaded again, is told.
+
+    Later changes are messages to whoever listens."""
     first = lambda f: (f._widget_layout, f._widget_data)
     s = W.TimestepScrubber(film_of(), frame=10**6)
     assert s.frame == s.player.frame == 20
@@ -187,7 +190,7 @@ def test_what_a_page_that_is_opened_later_gets_is_complete(model, toys):
     assert (
         f.player.frame == 700
         and list(first(f.figure)[1][1]["y"]) == list(f.figure.data[1].y)
-        and len(f.figure.data[1].y) == 41
+        and len(f.figure.data[1].y) == 61
     )
     p = W.SchedulePlayground(schedule="linear")
     data = first(p.figure)[1]

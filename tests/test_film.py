@@ -1,4 +1,5 @@
-"Films: what goes into the file comes out of it, whatever is wrong is said in one sentence, and a drift is no distance."
+"""Films: what goes into the file comes out of it, whatever is wrong is said in one sentence, and a drift is
+no distance."""
 
 import json
 import math
@@ -174,7 +175,9 @@ def test_film_is_opened_without_pickle(tmp_path):
 
 
 def test_distance_in_a_skew_cell_equals_the_definition():
-    "One atom of four displaced by d: RMS about the common drift is |d| sqrt(3)/4; the drift and whole turns do not count."
+    """One atom of four displaced by d.
+
+    RMS about the common drift is |d| sqrt(3)/4; the drift and whole turns do not count."""
     film = make(3, 4, lengths=(3.0, 3.0, 5.0), angles=(90.0, 90.0, 120.0))
     true = torch.rand(4, 3, generator=torch.Generator().manual_seed(5))
     d = torch.zeros(3, 4, 3)
@@ -264,7 +267,8 @@ def test_import_needs_torch_alone():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_distance_agrees_with_the_structure_matcher(seed):
-    "A distorted crystal with its axes chosen anew, at another origin and a little off, is as far as pymatgen says."
+    """A distorted crystal with its axes chosen anew, at another origin and a little off, is as far as
+    pymatgen says."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     g = torch.Generator().manual_seed(seed)

@@ -1,12 +1,12 @@
-"Fingerprints, coverage and the whole judgement of a set: against matminer, scipy and hand-made cases; interrupted, continued, and on a Dask cluster."
+"""Fingerprints, coverage and the whole judgement of a set.
+
+Against matminer, scipy and hand-made cases; interrupted, continued, and on a Dask cluster."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -297,7 +297,12 @@ def test_folder_of_cifs_gets_every_metric(tmp_path):
     )
     got = complete(folder, reference, property="energy")
     kept = json.loads((next_to(folder) / "metrics.json").read_text())
-    want = "valid composition_valid structure_valid unique novel valid_unique_novel symmetric wdist_density wdist_num_elements wdist_property cov_recall cov_precision cov_recall_same cov_precision_same amsd_recall amsd_precision amcd_recall amcd_precision structure_diversity composition_diversity metre crmse min_dist".split()
+    want = (
+        "valid composition_valid structure_valid unique novel valid_unique_novel symmetric wdist_density "
+        "wdist_num_elements wdist_property cov_recall cov_precision cov_recall_same cov_precision_same "
+        "amsd_recall amsd_precision amcd_recall amcd_precision structure_diversity composition_diversity "
+        "metre crmse min_dist"
+    ).split()
     assert not [k for k in want if k not in kept["metrics"]]
     assert all(kept["metrics"][k]["definition"] and kept["metrics"][k]["label"] for k in want) and kept[
         "settings"
@@ -377,7 +382,10 @@ def test_reference_fingerprints_are_computed_once(tmp_path, monkeypatch):
 
 # ---- interrupted ----
 
-PROGRAM = "import sys, warnings; warnings.simplefilter('ignore')\nfrom dpcdvae.evaluation.evaluate import evaluate\nevaluate(sys.argv[1], sys.argv[2], workers=1, progress=False, fingerprints=True)"
+PROGRAM = (
+    "import sys, warnings; warnings.simplefilter('ignore')\nfrom dpcdvae.evaluation.evaluate import "
+    "evaluate\nevaluate(sys.argv[1], sys.argv[2], workers=1, progress=False, fingerprints=True)"
+)
 
 
 def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):

@@ -1,4 +1,7 @@
-"On a graphics card (`pytest -m gpu`): its numbers are the processor's, its crystals are the same for the same seed, its training learns and resumes. Elsewhere the same comparisons run in single precision on the processor."
+"""On a graphics card (`pytest -m gpu`).
+
+Its numbers are the processor's, its crystals are the same for the same seed, its training learns and
+resumes. Elsewhere the same comparisons run in single precision on the processor."""
 
 import json
 

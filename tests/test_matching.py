@@ -44,7 +44,8 @@ def theirs(a, b, tolerances=m.FIELD):
     return (math.inf if found is None else found[0]), judge.fit(a, b)
 
 
-# -- the same crystal in other words ----------------------------------------------------------------------------------
+# -- the same crystal in other words
+# ----------------------------------------------------------------------------------
 def disguises():
     crystal, rng = low(), np.random.default_rng(1)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
@@ -106,10 +107,13 @@ def test_tolerances_are_the_fields_and_pymatgens():
     assert m.PYMATGEN == (default.stol, default.ltol, default.angle_tol)
 
 
-# -- by hand ----------------------------------------------------------------------------------------------------------
+# -- by hand
+# ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("by", [0.1, 0.5, 0.9])
 def test_one_atom_moved(by):
-    "One of five by d: the best translation takes d/5 from all; RMS 2d/5, largest 4d/5, in units of (V/n)^(1/3)."
+    """One of five by d: the best translation takes d/5 from all.
+
+    RMS 2d/5, largest 4d/5, in units of (V/n)^(1/3)."""
     found, unit = pair(pushed(perovskite(), 1, by), perovskite()), (3.9**3 / 5) ** (1 / 3)
     assert found.rms[0] == pytest.approx(2 * by / 5 / unit, rel=1e-9)
     assert found.max_dist[0] == pytest.approx(4 * by / 5 / unit, rel=1e-9)
@@ -175,7 +179,8 @@ def test_assignment_is_the_cheapest():
     np.testing.assert_allclose(cost[np.arange(5)[:, None], choice, np.arange(40)].sum(0), best, rtol=1e-6)
 
 
-# -- pymatgen's verdicts ----------------------------------------------------------------------------------------------
+# -- pymatgen's verdicts
+# ----------------------------------------------------------------------------------------------
 def cases(num=60):
     rng, out = np.random.default_rng(3), []
     for k in range(num):
@@ -283,7 +288,8 @@ def test_niggli_and_lll_are_pymatgens():
     assert (np.linalg.det(m.niggli_transform(lattices) @ lattices) > 0).all()
 
 
-# -- rows, reasons, chance --------------------------------------------------------------------------------------------
+# -- rows, reasons, chance
+# --------------------------------------------------------------------------------------------
 def test_cells_that_reduction_splits_are_matched_as_given():
     whole = Structure(Lattice.cubic(3), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]) * (2, 1, 1)
     for a, b in ((whole, pushed(whole, 0, 0.26)), (pushed(whole, 0, 0.26), whole)):
@@ -364,7 +370,8 @@ def test_rates_and_chance_in_a_summary():
     assert s["fit_chance_0.5"] >= s["fit_chance_0.3"] >= s["fit_chance_0.2"] >= s["fit_chance_0.1"]
 
 
-# -- all against all --------------------------------------------------------------------------------------------------
+# -- all against all
+# --------------------------------------------------------------------------------------------------
 def herd(num=40):
     rng = np.random.default_rng(7)
     make = [

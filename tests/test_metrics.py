@@ -1,4 +1,5 @@
-"The judge, judged: against pymatgen and SMACT called directly, by hand-built crystals, and on folders that are wrong."
+"""The judge, judged: against pymatgen and SMACT called directly, by hand-built crystals, and on folders that
+are wrong."""
 
 import json
 import math
@@ -97,7 +98,8 @@ def perov():
     return list(df["cif"]), [Structure.from_str(c, fmt="cif") for c in df["cif"]]
 
 
-# -- validity ---------------------------------------------------------------------------------------------------------
+# -- validity
+# ---------------------------------------------------------------------------------------------------------
 def test_min_distance_is_the_brute_force_one():
     rng = np.random.default_rng(1)
     s = Structure(Lattice.from_parameters(3, 4, 5, 70, 95, 110), ["C"] * 4, rng.random((4, 3)))
@@ -194,7 +196,8 @@ def test_smact_agrees_over_perov_5_and_passes_98_percent():
     assert 0.95 < np.mean(ours) < 0.995 and not all(ours)
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------
+# -- reading
+# ----------------------------------------------------------------------------------------------------------
 @needs_data
 def test_read_cif_reads_what_pymatgen_reads(perov):
     for cif, s in zip(*perov):
@@ -231,7 +234,8 @@ def test_read_cif_from_ase(tmp_path):
     assert M.match(M.read_cif((tmp_path / "a.cif").read_text()), perovskite()) == pytest.approx(0, abs=1e-5)
 
 
-# -- matching ---------------------------------------------------------------------------------------------------------
+# -- matching
+# ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(4))
 def test_match_is_pymatgens(seed):
     truth, pred = perovskite(), noisy(perovskite(), 0.25, seed)
@@ -324,7 +328,8 @@ def test_atoms_that_lost_a_centring_are_out_of_place_not_the_lattice():
     assert M.lattice_fits(doubled, centred)  # another cell of the same lattice
 
 
-# -- the run ----------------------------------------------------------------------------------------------------------
+# -- the run
+# ----------------------------------------------------------------------------------------------------------
 def test_an_invalid_match_counts_only_in_the_plain_rate():
     truth = Structure(
         Lattice.cubic(5), ["Na", "Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
@@ -425,7 +430,8 @@ def test_a_dead_worker_costs_one_crystal():
     assert got == [0, 1, 2, "died", 4, 5, 6, 7]
 
 
-# -- generation -------------------------------------------------------------------------------------------------------
+# -- generation
+# -------------------------------------------------------------------------------------------------------
 def test_unique_and_novel():
     moved = perovskite(length=4.0)
     moved.translate_sites(range(5), [0.1, 0.2, 0.3])
@@ -477,7 +483,8 @@ def test_metre_has_no_limit_on_pairs():
     assert (m["count"], m["total"], m["pairs"]) == (201, 201, 20_100)
 
 
-# -- intervals --------------------------------------------------------------------------------------------------------
+# -- intervals
+# --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("count,total", [(0, 10), (5, 10), (10, 10), (97, 100)])
 def test_wilson_is_scipys(count, total):
     from scipy.stats import binomtest
@@ -493,7 +500,8 @@ def test_bootstrap_is_seeded_and_close_to_the_normal_interval():
     assert M.bootstrap(x) == pytest.approx((x.mean() - half, x.mean() + half), abs=0.01)
 
 
-# -- the folder -------------------------------------------------------------------------------------------------------
+# -- the folder
+# -------------------------------------------------------------------------------------------------------
 def test_evaluate_leaves_three_files(tmp_path):
     truth = [perovskite(), nacl(), perovskite("Ba")]
     table(tmp_path / "truth.csv", truth, ids=["a", "<b>&", "c"])

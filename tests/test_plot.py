@@ -16,7 +16,7 @@ import torch
 from modules import Modules
 
 plot = Modules("dpcdvae.viz.plot", "dpcdvae.viz.animation", "dpcdvae.viz.page", "dpcdvae.viz.curves")
-from dpcdvae.crystal.batch import CrystalBatch, toy
+from dpcdvae.crystal.batch import toy
 from dpcdvae.diffusion.trajectory import Trajectory
 
 
@@ -226,10 +226,12 @@ def test_plotly_figure_animates_in_a_browser(page, tmp_path):
     page.goto((tmp_path / "fig.html").as_uri())
     page.wait_for_selector(".js-plotly-plot .slider-container", timeout=60000)
     page.evaluate(
-        "Plotly.animate(document.querySelector('.js-plotly-plot'), ['5'], {mode:'immediate', frame:{duration:0, redraw:true}, transition:{duration:0}})"
+        "Plotly.animate(document.querySelector('.js-plotly-plot'), ['5'], {mode:'immediate', "
+        "frame:{duration:0, redraw:true}, transition:{duration:0}})"
     )
     dot = page.evaluate(
-        "(() => { const d = document.querySelector('.js-plotly-plot').data; return [d[d.length-1].x[0], d[d.length-1].y[0]]; })()"
+        "(() => { const d = document.querySelector('.js-plotly-plot').data; return "
+        "[d[d.length-1].x[0], d[d.length-1].y[0]]; })()"
     )
     assert dot[0] == 5 and abs(dot[1] - float(film.noise[5])) < 1e-4
     page.click("text=unwrapped")

@@ -1,4 +1,6 @@
-"A training that was interrupted and resumed is the run that nobody interrupted: to the bit, in weights and tables."
+"""A training that was interrupted and resumed is the run that nobody interrupted.
+
+To the bit, in weights and tables."""
 
 import functools
 import json

@@ -1,4 +1,7 @@
-"The way back, call by call: the release's tables and its loop written out, the path and its noise at every time, mixtures, gauge, boundary and addresses."
+"""The way back, call by call.
+
+The release's tables and its loop written out, the path and its noise at every time, mixtures, gauge,
+boundary and addresses."""
 
 import math
 
@@ -205,7 +208,9 @@ def test_ddim_step_with_any_share_of_noise(eta):
 
 
 def nearly_ideal(gauge):
-    "A periodic denoiser with a small wave on the true noise; a wilder one would amplify rounding where alpha_bar is small."
+    """A periodic denoiser with a small wave on the true noise.
+
+    A wilder one would amplify rounding where alpha_bar is small."""
     schedule = SCHEDULES["sigmoid"]
 
     def denoiser(x, t, z):
@@ -223,7 +228,9 @@ def nearly_ideal(gauge):
 
 @pytest.mark.parametrize("recenter", [False, True], ids=["plain", "recentred"])
 def test_modified_is_the_loop_of_the_release(recenter):
-    "rf wrapped (and, in the base model, recentred), r not; r = a rf + b eps + sigma noise at every t, noise at the last one too; types read each time."
+    """rf wrapped (and, in the base model, recentred), r not.
+
+    R = a rf + b eps + sigma noise at every t, noise at the last one too; types read each time."""
     (beta, ab), denoiser = released(), nearly_ideal(recenter)
     r, z = draws(TOYS, 4, 0), TOYS.atomic_numbers
     rf, frames, seen = r % 1, [], []
@@ -316,7 +323,9 @@ def test_ddim_keeps_its_noise(process, steps):
     ids=["sigmoid", "cosine", "torus"],
 )
 def test_noise_on_the_way_has_the_size_that_theory_says(process):
-    "Over 400 perovskites: DDPM keeps the marginal's noise at every time, `modified` has only the posterior's."
+    """Over 400 perovskites.
+
+    DDPM keeps the marginal's noise at every time, `modified` has only the posterior's."""
     many, s, share = CrystalBatch.cat([toy("SrTiO3")] * 400).to(REAL), process.schedule, 1 - 1 / 5
     torus = isinstance(process, WrappedNormal)
     truth = many.frac_coords if torus else mean_free(many.frac_coords, many.batch, 400)
@@ -395,7 +404,9 @@ def pairs(num):
     "process", [GaussianVP(make_schedule("linear")), WrappedNormal()], ids=["gaussian", "torus"]
 )
 def test_samples_land_on_a_member_of_the_set(process, sampler):
-    "DDPM and DDIM reach them all, and on the Gaussian keep the shares of the set; `modified` may always take the commonest."
+    """DDPM and DDIM reach them all, and on the Gaussian keep the shares of the set.
+
+    `modified` may always take the commonest."""
     torus = isinstance(process, WrappedNormal)
     x, _ = run(mixture(process), process, pairs(600), sampler, 200, boundary="every" if torus else "never")
     off = x.view(600, 1, 2, 3) - MEMBERS

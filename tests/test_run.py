@@ -1,4 +1,5 @@
-"A run survives: killed and resumed training, loss without a value, damaged models, interrupted jobs, full disks, and wrong commands get one sentence."
+"""A run survives: killed and resumed training, loss without a value, damaged models, interrupted jobs, full
+disks, and wrong commands get one sentence."""
 
 import csv
 import errno
@@ -6,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -690,7 +690,8 @@ def test_the_bench_says_what_is_wrong_in_a_sentence(tmp_path, capsys):
 
 
 def test_what_a_finished_model_needs_is_fitted_in_best_and_last(tmp_path):
-    "The prior and the probe of environments, also where best and last are the same, and where the prior has nothing to fit."
+    """The prior and the probe of environments, also where best and last are the same, and where the prior
+    has nothing to fit."""
     for prior in ("fitted", "standard"):
         train(
             dict(train=toys(8), val=toys(1)),

@@ -1,4 +1,5 @@
-"The samplers' arithmetic, proven with denoisers that know the answer, against formulas written out here a second time."
+"""The samplers' arithmetic, proven with denoisers that know the answer, against formulas written out here a
+second time."""
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ IDS = torch.arange(len(CRYSTALS))
 
 
 def released_schedule():
-    "alpha_bar and beta of the released sigmoid schedule, in numpy: beta_t = sigmoid(-10 + 16 t/999)(0.01 - 1e-10) + 1e-10, products from t=1."
+    """alpha_bar and beta of the released sigmoid schedule, in numpy.
+
+    Beta_t = sigmoid(-10 + 16 t/999)(0.01 - 1e-10) + 1e-10, products from t=1."""
     beta = (0.01 - 1e-10) / (1 + np.exp(10 - 16 * np.arange(1000) / 999)) + 1e-10
     beta[0] = 0
     return np.cumprod(1 - beta), beta
@@ -289,7 +292,9 @@ def test_a_walk_that_begins_on_the_way_begins_with_the_noise_of_its_time(process
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("process", [GaussianVP(), WrappedNormal()], ids=["gaussian", "torus"])
 def test_the_last_step_adds_no_noise(process, name):
-    "Two seeds differ at every time but not in what the last look says the crystal is; what comes out is that."
+    """Two seeds differ at every time but not in what the last look says the crystal is.
+
+    What comes out is that."""
     seen, off = (
         [],
         0.1 * torch.randn(CRYSTALS.frac_coords.shape, dtype=REAL, generator=torch.Generator().manual_seed(0)),

@@ -12,14 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from modules import Modules
 from safetensors.torch import load_file
 
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.generation.generate import generate
 from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE
-from dpcdvae.model.training import train
 
 ROOT, COMMAND = Path(__file__).resolve().parents[1], (str(Path(sys.executable).parent / "dpcdvae"),)
 ENV = dict(

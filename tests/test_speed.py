@@ -1,4 +1,5 @@
-"The benchmark: every part is measured, the table says what the file says, and the GPU's script runs where there is none."
+"""The benchmark: every part is measured, the table says what the file says, and the GPU's script runs where
+there is none."""
 
 import json
 import os
@@ -165,7 +166,9 @@ def test_a_batch_larger_than_its_set_takes_it_again():
 
 
 def test_compiled_networks_compute_the_same():
-    "What torch.compile makes of the networks, before it becomes machine code (that takes a minute): losses, gradients and a reverse step, on batches of different sizes; weights keep their names."
+    """What torch.compile makes of the networks, before it becomes machine code (that takes a minute).
+
+    Losses, gradients and a reverse step, on batches of different sizes; weights keep their names."""
     crystals = speed.shaken(CrystalBatch.cat([toy(k) for k in ("SrTiO3", "NaCl", "CsCl", "Si")]))
     torch.manual_seed(0)
     plain = DPCDVAE(

@@ -23,9 +23,9 @@ from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.evaluation.validity import MetricsError
 from dpcdvae.generation.optimize import (
+    LatentSearch,
     PropertyHead,
     TrainingSupport,
-    LatentSearch,
     cost,
     descend,
     fit_support,

@@ -1,4 +1,7 @@
-"A run survives, continued: killed at any moment, stopped by hand, out of time, cut at any byte, out of space; and what is asked for in vain gets one sentence."
+"""A run survives, continued.
+
+Killed at any moment, stopped by hand, out of time, cut at any byte, out of space; and what is asked for
+in vain gets one sentence."""
 
 import csv
 import json
@@ -12,16 +15,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from modules import Modules
 from safetensors.torch import load_file, save_file
 from test_data import BIG, p1, table
-from test_run import SMALL, cli, model, model_folder, one_sentence, own_cache, toys
+from test_run import SMALL, cli, one_sentence, toys
 
-from dpcdvae.crystal.batch import CrystalBatch, toy
+from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.cache import save_crystals
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
-from dpcdvae.generation.generate import generate
 from dpcdvae.generation.jobs import HEADER, csv_text, resume_at
 from dpcdvae.model.checkpoint import SafeCheckpointIO
 from dpcdvae.model.config import get_config
@@ -268,7 +269,9 @@ def test_two_processes_train_together(splits, tmp_path):
 
 
 def test_batches_without_any_loss_are_left_out(tmp_path, monkeypatch):
-    "Nothing can be learnt from a batch of which every crystal is broken: the run goes on, and names them all."
+    """Nothing can be learnt from a batch of which every crystal is broken.
+
+    The run goes on, and names them all."""
     bad = CrystalBatch.cat(
         [
             toys(1).replace(
@@ -375,7 +378,9 @@ def test_damaged_record_of_a_job_is_named(model_folder, tmp_path, capsys):
 
 
 def test_list_cut_at_any_byte_goes_on_from_a_whole_block(tmp_path):
-    "Whatever a torn write leaves: what is kept is a beginning of the whole list, and ends where a block ends."
+    """Whatever a torn write leaves.
+
+    What is kept is a beginning of the whole list, and ends where a block ends."""
     rows = [
         [
             i,
@@ -429,7 +434,10 @@ def test_job_killed_at_any_moment_ends_with_the_same_crystals(model, model_folde
 
 # ---- no space left ----
 
-LIMITED = "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\nimport torch; torch.set_num_threads(1)\nfrom dpcdvae.cli.app import main\nsys.exit(main(sys.argv[2:]))"
+LIMITED = (
+    "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\nimport "
+    "torch; torch.set_num_threads(1)\nfrom dpcdvae.cli.app import main\nsys.exit(main(sys.argv[2:]))"
+)
 
 
 def limited(size, *args):

@@ -1,13 +1,12 @@
-"Neighbours are all neighbours, and no choice that nature does not know (origin, order, image, cell, axes) changes what the networks say."
-
-import math
+"""Neighbours are all neighbours, and no choice that nature does not know (origin, order, image, cell, axes)
+changes what the networks say."""
 
 import pytest
 import torch
 from torch import nn
 
 from dpcdvae.crystal.batch import CrystalBatch, toy
-from dpcdvae.crystal.lattice import lattice_from_parameters, parameters_from_lattice
+from dpcdvae.crystal.lattice import parameters_from_lattice
 from dpcdvae.crystal.neighbors import find_neighbors
 from dpcdvae.model.config import get_config
 from dpcdvae.nn.denoiser import Denoiser
@@ -49,7 +48,8 @@ def random_crystal(seed, n=None, low=3.2, high=7.5):
 
 
 def ideal(name, push=None):
-    "A toy crystal in float64, perhaps with its last but one atom pushed off its site along an axis (so that vectors do not vanish)."
+    """A toy crystal in float64, perhaps with its last but one atom pushed off its site along an axis (so
+    that vectors do not vanish)."""
     c = toy(name).to(REAL)
     if push is None:
         return c
@@ -104,7 +104,9 @@ def some_cells():
 
 
 def brute_force(frac, lattice, cutoff):
-    "Every pair over far more images than can matter: rows (i, j, image, vec, dist), the atom itself excluded."
+    """Every pair over far more images than can matter.
+
+    Rows (i, j, image, vec, dist), the atom itself excluded."""
     height = 1 / torch.linalg.inv(lattice).norm(dim=0)
     spread = frac.max(0).values - frac.min(0).values
     reach = (cutoff / height + spread).ceil().long() + 1
@@ -277,7 +279,9 @@ def same(a, b, scale=1.0):
 
 
 def test_the_test_crystals_are_sensitive(denoiser, encoder):
-    "Outputs are far from zero and follow the coordinates; and in the ideal crystals K really cuts a shell of equal distances."
+    """Outputs are far from zero and follow the coordinates.
+
+    And in the ideal crystals K really cuts a shell of equal distances."""
     for seed in (1, 3):
         c = random_crystal(seed, n=4)
         x, logits = say(denoiser, c)
@@ -395,7 +399,8 @@ def test_choice_of_cell(cartesian, encoder, c):
 
 @pytest.mark.parametrize("k", [5, 8, 13, 14, 17])
 def test_a_cut_shell_has_no_say(k):
-    "However K cuts the shells of fcc copper, a supercell and a turned lattice say the same, and the site's symmetry forbids a vector."
+    """However K cuts the shells of fcc copper, a supercell and a turned lattice say the same, and the site's
+    symmetry forbids a vector."""
     net = make_denoiser(num_neighbors=k, frame="cartesian", mean_free=False)
     c = ideal("Cu")
     v, logits = say(net, c)
@@ -410,7 +415,9 @@ def test_a_cut_shell_has_no_say(k):
     "c", [random_crystal(1, n=3), ideal("SrTiO3", (0.0, 0.0, 0.04))], ids=["random", "SrTiO3"]
 )
 def test_paper_denoiser(c):
-    "The released network turns with the lattice and knows no images or order; its Fourier features see the origin, which is why `default` has none."
+    """The released network turns with the lattice and knows no images or order.
+
+    Its Fourier features see the origin, which is why `default` has none."""
     net = make_denoiser("paper")
     R = rotation(9)
     x, logits = say(net, c)

@@ -1,4 +1,6 @@
-"The tour in a real JupyterLab and in Voila, from the first cell to the last, by mouse; and on a page without a kernel."
+"""The tour in a real JupyterLab and in Voila, from the first cell to the last, by mouse.
+
+And on a page without a kernel."""
 
 import json
 from pathlib import Path
@@ -10,11 +12,16 @@ from hand import agrees, atoms, crowded, drag, kernel, painted, pixels, player, 
 from dpcdvae.diffusion.trajectory import read_trajectory
 
 TOUR = Path(__file__).resolve().parents[1] / "nbs/tutorials/00_tour.ipynb"
-DEAF = "document.addEventListener('input', e => e.target.matches('.dpv-slider') && e.stopImmediatePropagation(), true)"  # nobody hears the slider
+DEAF = (
+    "document.addEventListener('input', e => e.target.matches('.dpv-slider') && "
+    "e.stopImmediatePropagation(), true)"
+)  # nobody hears the slider
 
 
 def tour():
-    "The notebook, with all its cells and no outputs; only its training is cut to three seconds, since this is about what is seen."
+    """The notebook, with all its cells and no outputs.
+
+    Only its training is cut to three seconds, since this is about what is seen."""
     book, long = json.loads(TOUR.read_text()), 'max_time="00:00:30"'
     assert sum(long in "".join(c["source"]) for c in book["cells"]) == 1
     for c in book["cells"]:
@@ -37,7 +44,9 @@ def page(browser, lab):
 
 
 def unharmed(lab, page):
-    "No error output, no page error, no request to elsewhere. (A busy machine may make anywidget complain; the player bears it.)"
+    """No error output, no page error, no request to elsewhere.
+
+    (A busy machine may make anywidget complain; the player bears it.)"""
     assert (lab.errors(page), [w for w in page.wrong if w != LATE]) == ([], [])
 
 
@@ -81,7 +90,8 @@ def film(lab, page):
 
 def test_run_all_reaches_the_end(lab, page):
     counts = page.evaluate(
-        "window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code').map(c => [c.model.executionCount, c.model.outputs.length])"
+        "window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === "
+        "'code').map(c => [c.model.executionCount, c.model.outputs.length])"
     )
     assert [n for n, _ in counts] == list(range(1, len(counts) + 1)) and all(
         outputs for _, outputs in counts[1:]
@@ -177,12 +187,14 @@ def test_a_slider_that_nobody_hears_is_found_out(lab, page, film):
 
 LIES = dict(
     picture=(
-        "const p = v.picture, update = p.update; p.update = function (theme) { const s = v.session, { position } = s; s.position = 0; update.call(p, theme); s.position = position; };",
+        "const p = v.picture, update = p.update; p.update = function (theme) { const s = v.session, "
+        "{ position } = s; s.position = 0; update.call(p, theme); s.position = position; };",
         "delete v.picture.update",
         r"\(0, \[",
     ),
     words=(
-        "Object.defineProperty(v.controls.read, 'textContent', { get: () => 't = 59', set() {}, configurable: true })",
+        "Object.defineProperty(v.controls.read, 'textContent', { get: () => 't = 59', set() {}, "
+        "configurable: true })",
         "delete v.controls.read.textContent",
         "t = 59",
     ),
@@ -236,7 +248,9 @@ HASTE = """at => { const done = {}, note = k => { done[k] = (done[k] ?? 0) + 1; 
 
 @pytest.mark.parametrize("code", CONTROLS)
 def test_ten_rapid_changes_of_every_control(lab, page, film, code):
-    "All at once, as fast as the page can; then whatever runs is stopped, and the kernel and the slider answer as before."
+    """All at once, as fast as the page can.
+
+    Then whatever runs is stopped, and the kernel and the slider answer as before."""
     at, wanted = cell(page, code, ".jp-OutputArea-output"), CONTROLS[code].split()
     done = page.evaluate(HASTE, at)
     assert set(done) >= set(wanted) and all(done[k] >= 10 for k in wanted), done
@@ -286,7 +300,9 @@ def test_a_closed_kernel_leaves_no_exception_and_no_frozen_player(lab, page, fil
 
 # ---- Voila
 
-NO_MODEL = "error r.setData is not a function"  # plotly's extension would keep a picture of a static figure in the notebook, and Voila has none; the figure is drawn
+# plotly's extension would keep a picture of a static figure in the notebook, and Voila has none; the figure
+# is drawn
+NO_MODEL = "error r.setData is not a function"
 TELL = """import json
 scrubber.film.save("film.safetensors")
 def tell(_=None):

@@ -1,4 +1,7 @@
-"The models in the box: they load by name, say what is wrong in one sentence, unpickle nothing, carry their cards, and are installed."
+"""The models in the box.
+
+They load by name, say what is wrong in one sentence, unpickle nothing, carry their cards, and are
+installed."""
 
 import hashlib
 import json
@@ -13,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.cards import limits, pack, page, read_card, read_results, train_command
+from dpcdvae.cli.app import main
 from dpcdvae.cli.arguments import parser
 from dpcdvae.cli.cards import pretrained_table
-from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
@@ -132,7 +135,10 @@ def test_a_model_in_the_box_is_trained():
 
 
 def test_the_box_is_installed(tmp_path):
-    code = "import sys; sys.argv = ['setup.py', '-q', 'build_py', '-d', sys.argv[1]]; exec(open('setup.py').read())"
+    code = (
+        "import sys; sys.argv = ['setup.py', '-q', 'build_py', '-d', sys.argv[1]]; "
+        "exec(open('setup.py').read())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300
     )

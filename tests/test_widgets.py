@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.crystal.lattice import wrap
 from dpcdvae.diffusion.trajectory import Trajectory, TrajectoryError
 from dpcdvae.viz.page import PLAYER, STEPS, pack, quantise, restore, unpack
-from dpcdvae.viz.player import OPTIONS, FilmPlayer, StreamingTrajectory, as_trajectories, still
+from dpcdvae.viz.player import OPTIONS, FilmPlayer, as_trajectories, still
 
 ROOT = Path(__file__).resolve().parents[1]
 

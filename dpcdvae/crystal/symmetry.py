@@ -177,7 +177,8 @@ class SpaceGroup:
             if letter in (p.letter, p.name):
                 return p
         raise ValueError(
-            f"space group {self.number} ({self.symbol}) has no Wyckoff position {letter!r}: choose one of {', '.join(p.name for p in self.positions)}"
+            f"space group {self.number} ({self.symbol}) has no Wyckoff position {letter!r}: choose "
+            f"one of {', '.join(p.name for p in self.positions)}"
         )
 
 # %% ../../nbs/crystal/03_symmetry.ipynb #003bd3dd
@@ -323,7 +324,8 @@ def cell_choices(
 ) -> tuple[
     Tensor, Tensor, Tensor
 ]:  # (C,3,3) new vectors as rows in the old basis; (C,G,3,3) rotations and (C,G,3) translations in the new
-    "List the primitive cells in which the rotations have entries -1, 0 and 1 only, one for each set of operations."
+    """List the primitive cells in which the rotations have entries -1, 0 and 1 only, one for each set of
+    operations."""
     G = space_group(number)
     M = _unimodular().double()
     to_new = torch.linalg.inv(M).round().transpose(1, 2)  # x_new = M^-T x_old
@@ -469,7 +471,8 @@ def symmetry_of(
     nearest, source = off.min(-1)
     if float(nearest.max()) > tol:
         raise ValueError(
-            f"an operation carries an atom {float(nearest.max()):.3g} of a cell away from any other: these coordinates do not have the symmetry"
+            f"an operation carries an atom {float(nearest.max()):.3g} of a cell away from any other: "
+            f"these coordinates do not have the symmetry"
         )
     orbit = source.amin(0)
     made = Symmetry(
@@ -500,7 +503,8 @@ def find_symmetry(
         )
         if d is None:
             raise ValueError(
-                f"{crystals.name(i)}: spglib finds no symmetry at {symprec} Å; are atoms on top of each other?"
+                f"{crystals.name(i)}: spglib finds no symmetry at {symprec} Å; are atoms on top of "
+                f"each other?"
             )
         tol = 2.5 * symprec / float(L.norm(dim=-1).min())
         found.append(
@@ -540,5 +544,6 @@ def check_sites(group: SpaceGroup, letters: list[str]) -> None:
         position = group[letter]
         if position.num_free == 0 and letters.count(letter) > 1:
             raise ValueError(
-                f"position {position.name} of space group {group.number} has no free coordinate: it holds one orbit, not {letters.count(letter)}"
+                f"position {position.name} of space group {group.number} has no free coordinate: it "
+                f"holds one orbit, not {letters.count(letter)}"
             )

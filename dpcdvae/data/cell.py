@@ -154,7 +154,9 @@ def niggli(lattice: np.ndarray, eps: float = 1e-5) -> np.ndarray:
 
 # %% ../../nbs/data/01_cell.ipynb #ce393a18
 def right_handed(crystal: RawCrystal) -> RawCrystal:
-    "Turn a left-handed choice of axes round; lengths and angles alone would give the mirror image of the crystal."
+    """Turn a left-handed choice of axes round.
+
+    Lengths and angles alone would give the mirror image of the crystal."""
     if np.linalg.det(crystal.lattice) > 0:
         return crystal
     return replace(crystal, lattice=-crystal.lattice, frac=-crystal.frac)
@@ -176,7 +178,9 @@ NEIGHBORS = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), -1).reshape(
 
 
 def closest_pair(crystal: RawCrystal, limit: float = MIN_DISTANCE) -> tuple[float, int, int]:
-    "Find the two closest atoms nearer than a limit in a reduced cell, images of one atom too: (Å, i, j); inf where there are none."
+    """Find the two closest atoms nearer than a limit in a reduced cell, images of one atom too.
+
+    (Å, i, j); inf where there are none."""
     lattice = crystal.lattice
     shortest = float(np.sqrt((lattice**2).sum(1).min()))
     best = (shortest if shortest < limit else np.inf, 0, 0)
@@ -201,7 +205,8 @@ def check_atoms(crystal: RawCrystal) -> None:
     if not np.isfinite(crystal.frac).all():
         raise RowError(
             "frac_coords",
-            f"a coordinate of atom {int((~np.isfinite(crystal.frac)).any(1).argmax())} is not a finite number",
+            f"a coordinate of atom {int((~np.isfinite(crystal.frac)).any(1).argmax())} is not a "
+            f"finite number",
         )
     if not np.isfinite(crystal.lattice).all():
         raise RowError("lattice", "a length of the cell is not a finite number")
@@ -230,7 +235,9 @@ def check_distances(crystal: RawCrystal) -> None:
 
 # %% ../../nbs/data/01_cell.ipynb #ce94a5ea
 def canonical(crystal: RawCrystal, niggli: bool = True) -> RawCrystal:
-    "Check a crystal and choose its cell: the Niggli cell if asked; rebuilt from float32, so that images stay true."
+    """Check a crystal and choose its cell.
+
+    The Niggli cell if asked; rebuilt from float32, so that images stay true."""
     check_atoms(crystal)
     crystal = right_handed(crystal)
     small = reduced(crystal)

@@ -87,7 +87,9 @@ def syntax_error(e: Exception, first_line: int = 0) -> RowError:
 
 
 def read_blocks(text: str) -> list:
-    "Read the blocks of a CIF: (name, gemmi block, or RowError); blocks of one name, and good ones next to broken ones, too."
+    """Read the blocks of a CIF.
+
+    (name, gemmi block, or RowError); blocks of one name, and good ones next to broken ones, too."""
     text = cif2_text(plain_lines(text))
     try:
         return [(b.name.strip(), b) for b in gemmi.cif.read_string(text)]
@@ -222,7 +224,9 @@ def label_number(label: str, likely: frozenset = frozenset()) -> int:
 # %% ../../nbs/data/02_cif.ipynb #178181ab
 @lru_cache(maxsize=4096)
 def formula_counts(text: str) -> dict[int, float] | None:
-    "Read a formula such as `Cl Na`, `Fe2 O3` or `D2 O` as Z -> atoms; None where it is none that can be read."
+    """Read a formula such as `Cl Na`, `Fe2 O3` or `D2 O` as Z -> atoms.
+
+    None where it is none that can be read."""
     for words in (text, " ".join(w.capitalize() for w in text.split())):
         found = re.findall(r"([A-Z][a-z]?)\s*(\d+\.?\d*|\.\d+)?", words)
         if "".join(a + b for a, b in found) != re.sub(r"\s+", "", words) or not found:
@@ -401,7 +405,9 @@ def plain_symbol(symbol: str) -> str:
 
 @lru_cache(maxsize=1)
 def settings_table() -> tuple[dict, dict]:
-    "List settings by symbol and by number: (number, choice of origin or axes, Hall symbol), the usual one first."
+    """List settings by symbol and by number.
+
+    (number, choice of origin or axes, Hall symbol), the usual one first."""
     import spglib
 
     by_name, by_number = {}, {}
@@ -437,7 +443,9 @@ def split_choice(symbol: str) -> tuple[str, str]:
 
 # %% ../../nbs/data/02_cif.ipynb #cce89efc
 def fits_cell(ops, lattice: np.ndarray, tolerance: float = 0.02) -> tuple | None:
-    "Find an operation that the cell contradicts: (its number, length or angle before, after); None where all fit."
+    """Find an operation that the cell contradicts.
+
+    (its number, length or angle before, after); None where all fit."""
     if len(ops[0]) == 1:
         return None
     metric = lattice @ lattice.T
@@ -456,7 +464,8 @@ def fits_cell(ops, lattice: np.ndarray, tolerance: float = 0.02) -> tuple | None
         return k, f"the length {'abc'[axis]} is {own[axis]:.4g} Å and would be {lengths[k, axis]:.4g} Å"
     return (
         k,
-        f"an angle is {angle(metric, own, i, j):.4g} degrees and would be {angle(turned[k], lengths[k], i, j):.4g}",
+        f"an angle is {angle(metric, own, i, j):.4g} degrees and would be "
+        f"{angle(turned[k], lengths[k], i, j):.4g}",
     )
 
 
@@ -488,7 +497,9 @@ def choose_settings(entries: list, choice: str, lattice: np.ndarray, name: str) 
 
 # %% ../../nbs/data/02_cif.ipynb #9531021f
 def stated_symmetry(tags: dict, lattice: np.ndarray) -> tuple[list, list[str]]:
-    "Find the operations by what the file states: [(name, operations)], more than one where it leaves the origin open; notes."
+    """Find the operations by what the file states.
+
+    [(name, operations)], more than one where it leaves the origin open; notes."""
     for tag in ("space_group_symop_operation_xyz", "symmetry_equiv_pos_as_xyz"):
         triplets = [t for t in tags.get(tag, ()) if t]
         if triplets:
@@ -626,7 +637,8 @@ def check_formula(tags: dict, counts: dict[int, float]) -> None:
     if max(shares) > 1e-3 + 0.02 * max(n / total for n in formula.values()):
         raise RowError(
             "cif",
-            f"the formula says {formula_text(formula)} but the sites give {formula_text(counts)}; is the file cut short?",
+            f"the formula says {formula_text(formula)} but the sites give {formula_text(counts)}; is "
+            f"the file cut short?",
         )
     units = number(first(tags, "cell_formula_units_z"))
     if not units > 0:
@@ -635,7 +647,8 @@ def check_formula(tags: dict, counts: dict[int, float]) -> None:
     if not whole and abs(units * total - atoms) > max(0.5, 0.02 * atoms):
         raise RowError(
             "num_atoms",
-            f"{units:g} formula units of {formula_text(formula)} are {units * total:g} atoms but sites and symmetry give {atoms:g}",
+            f"{units:g} formula units of {formula_text(formula)} are {units * total:g} atoms but "
+            f"sites and symmetry give {atoms:g}",
         )
 
 
@@ -668,7 +681,9 @@ GRAMS = 1.66053907  # of one atomic mass unit a cubic Å, in g/cm3
 
 # %% ../../nbs/data/02_cif.ipynb #99a4d1d9
 def built(tags: dict, sites: Sites, ops, lattice: np.ndarray) -> tuple:
-    "Expand the sites and hold the result against what the file says: (Z, coordinates, notes, sites of the atoms)."
+    """Expand the sites and hold the result against what the file says.
+
+    (Z, coordinates, notes, sites of the atoms)."""
     where, frac, notes = expand(sites, ops, lattice)
     volume = lattice[0, 0] * lattice[1, 1] * lattice[2, 2]
     check_formula(tags, count_elements(sites.numbers[where]))
@@ -768,7 +783,8 @@ def read_cif(text: str):
     if len(found) > 1:
         raise RowError(
             "cif",
-            f"it holds {len(found)} crystals (blocks {', '.join(n for n, _ in found)[:80]}); give each a row of its own",
+            f"it holds {len(found)} crystals (blocks {', '.join(n for n, _ in found)[:80]}); give "
+            f"each a row of its own",
         )
     if isinstance(found[0][1], RowError):
         raise found[0][1]

@@ -103,17 +103,20 @@ def official_file(name: str, split: str, progress: bool = True) -> Path:
         if found == sha1:
             return path
         raise DataError(
-            f"{path} is not the official file (git blob SHA-1 {found}, expected {sha1}); move it away and try again"
+            f"{path} is not the official file (git blob SHA-1 {found}, expected {sha1}); move it "
+            f"away and try again"
         )
     try:
         data = fetch(url, progress)
     except (OSError, ValueError, http.client.HTTPException) as e:  # URLError is an OSError
         raise DataError(
-            f"{url} could not be downloaded ({e}); without a network, put the official {split}.csv of {name} at {path} by hand"
+            f"{url} could not be downloaded ({e}); without a network, put the official {split}.csv "
+            f"of {name} at {path} by hand"
         ) from e
     if git_blob_sha1(data) != sha1:
         raise DataError(
-            f"{url} gave {len(data)} bytes that are not the official file (git blob SHA-1 {git_blob_sha1(data)}, expected {sha1}); try again later or put it at {path} by hand"
+            f"{url} gave {len(data)} bytes that are not the official file (git blob SHA-1 "
+            f"{git_blob_sha1(data)}, expected {sha1}); try again later or put it at {path} by hand"
         )
     return atomic_write(path, data)
 
@@ -134,7 +137,8 @@ def embedded_dir(name: str = "perov_mini") -> Path:
         if place.is_dir():
             return place
     raise DataError(
-        f"the embedded data set {name} is not at {', '.join(map(str, places))}; set DPCDVAE_DATA to the folder that holds {name}"
+        f"the embedded data set {name} is not at {', '.join(map(str, places))}; set DPCDVAE_DATA to "
+        f"the folder that holds {name}"
     )
 
 
@@ -183,7 +187,9 @@ def folder_files(folder: Path) -> dict[str, list[Path]]:  # split -> its files
 
 
 def crystal_files(folder: Path) -> list[Path]:
-    "List the files of the first kind that a folder and its folders hold, as people count; a CONTCAR stands for its POSCAR."
+    """List the files of the first kind that a folder and its folders hold, as people count.
+
+    A CONTCAR stands for its POSCAR."""
     names = [p for p in folder.rglob("*") if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
     found = sorted((p for p in names if p.is_file() and p.name.split(".")[0] not in RESULTS), key=natural_key)
     for kinds in KINDS_IN_FOLDERS:
@@ -213,7 +219,8 @@ def source_files(
         files = folder_files(path)
     elif not path.exists():
         raise DataError(
-            f"{src} is no file, no folder and none of the known names perov_mini, carbon_mini, {', '.join(OFFICIAL)}; check the path"
+            f"{src} is no file, no folder and none of the known names perov_mini, carbon_mini, "
+            f"{', '.join(OFFICIAL)}; check the path"
         )
     elif not file_kind(path):
         raise DataError(f"{path} has an unknown extension; use {KINDS}")
@@ -221,7 +228,8 @@ def source_files(
         files = {stem(path) if stem(path) in SPLITS else "": [path]}
     if split and split not in files:
         raise DataError(
-            f"{src} has no split {split!r} ({', '.join(s for s in files if s) or 'it is one set'}); leave split out, or use load_splits to divide it"
+            f"{src} has no split {split!r} ({', '.join(s for s in files if s) or 'it is one set'}); "
+            f"leave split out, or use load_splits to divide it"
         )
     return {split: files[split]} if split else {s: f for s, f in files.items() if s != "truth"}
 
@@ -368,7 +376,9 @@ def load_crystals(
     batch, rejected = read_source(src, split, graph, cache, workers, limit, niggli, progress, column)
     if rejected:
         warnings.warn(
-            f"{len(rejected)} of {len(rejected) + len(batch)} rows of {src} were not used; the first: {rejected[0].file}, row {rejected[0].row} ({rejected[0].material_id}): {rejected[0].reason}",
+            f"{len(rejected)} of {len(rejected) + len(batch)} rows of {src} were not used; the "
+            f"first: {rejected[0].file}, row {rejected[0].row} ({rejected[0].material_id}): "
+            f"{rejected[0].reason}",
             stacklevel=2,
         )
     return batch

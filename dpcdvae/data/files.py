@@ -135,7 +135,8 @@ def refuse_code(path) -> None:
     name = re.sub(r"\.gz$", "", PurePosixPath(str(path)).name.lower())
     if name.endswith(CODE):
         raise DataError(
-            f"{path} can run code when it is opened and is not read; open it where you trust it and write its "
+            f"{path} can run code when it is opened and is not read; open it where you trust it and "
+            f"write its "
             "crystals as CIFs, extended XYZ or JSON (pymatgen's `structure.to(filename='x.json')`)"
         )
 

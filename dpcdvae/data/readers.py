@@ -98,7 +98,8 @@ def read_rows(
             return list(show(pool.map(read, rows, chunksize=max(1, min(32, len(rows) // (4 * workers))))))
     except BrokenProcessPool as e:
         raise DataError(
-            f"a worker process died while reading {rows[0].file}; try again with workers=1 (less memory; or a script without `if __name__ == '__main__':`)"
+            f"a worker process died while reading {rows[0].file}; try again with workers=1 (less "
+            f"memory; or a script without `if __name__ == '__main__':`)"
         ) from e
 
 # %% ../../nbs/data/05_readers.ipynb #9d1d3a9b

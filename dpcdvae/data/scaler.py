@@ -47,7 +47,9 @@ def valid_angles(
 
 # %% ../../nbs/data/08_scaler.ipynb #c4e43074
 class LatticeScaler(nn.Module):
-    "Scale lattice lengths and angles to six numbers of unit size, and back; fitted on a training set, kept in the state_dict."
+    """Scale lattice lengths and angles to six numbers of unit size, and back.
+
+    Fitted on a training set, kept in the state_dict."""
 
     def __init__(
         self,

@@ -77,7 +77,9 @@ class GPAW(Calculator):
                 else "there is no such program"
             )
             raise MetricsError(
-                f"the calculator gpaw needs GPAW under {self.python} ({why}): apt install gpaw gpaw-data, or name an interpreter that has it: dpcdvae.energy.dft:GPAW(python='...')"
+                f"the calculator gpaw needs GPAW under {self.python} ({why}): apt install gpaw "
+                f"gpaw-data, or name an interpreter that has it: "
+                f"dpcdvae.energy.dft:GPAW(python='...')"
             )
         self.versions = json.loads(first)
         self.version = f"GPAW {self.versions['gpaw']}, " + ", ".join(

@@ -219,9 +219,7 @@ def _read(entry) -> tuple:  # (Structure or None, row)
         structure = structure_of(entry)
         return structure, row | dict(formula=structure.composition.reduced_formula)
     except Exception as e:
-        return None, row | dict(
-            converged=False, reason="failed while relaxed", detail=plain_error(e)
-        )
+        return None, row | dict(converged=False, reason="failed while relaxed", detail=plain_error(e))
 
 
 def _attempt(structures, calculator, settings, seconds) -> list[dict]:
@@ -326,7 +324,6 @@ def extxyz_text(rows: list) -> str:
     "Write the relaxed crystals as extended XYZ, with index, name, energies and reason."
     from ase.io import write
     from pymatgen.io.ase import AseAtomsAdaptor
-
 
     images = []
     for row in rows:

@@ -123,7 +123,8 @@ def make_baseline(
         if len(made) == num:
             return made
     raise MetricsError(
-        f"Ion exchange made {len(made)} of {num} crystals: too few of the {len(crystals)} prototypes are ionic."
+        f"Ion exchange made {len(made)} of {num} crystals: too few of the {len(crystals)} prototypes "
+        f"are ionic."
     )
 
 

@@ -105,7 +105,9 @@ def read_crystals(
 
 # %% ../../nbs/evaluation/03_entries.ipynb #a394a97e
 def structure_of(entry: Entry) -> "Structure":
-    "Read an entry's crystal; oxidation states, where a CIF has them, are left out: the field compares elements."
+    """Read an entry's crystal.
+
+    Oxidation states, where a CIF has them, are left out: the field compares elements."""
     if isinstance(entry.source, str):
         return read_cif(entry.source)
     if isinstance(entry.source, Row):

@@ -129,7 +129,8 @@ def evaluate(
     run = _run_record(home)
     if not truth and (run or {}).get("kind") == "reconstruct":
         raise MetricsError(
-            f"{home / 'run.json'} says these crystals are reconstructions, but {home / 'truth.csv'} is missing; put the true crystals there."
+            f"{home / 'run.json'} says these crystals are reconstructions, but {home / 'truth.csv'} "
+            f"is missing; put the true crystals there."
         )
     pred = read_crystals(pred, column)  # what cannot be read leaves no trace
     out.mkdir(parents=True, exist_ok=True)

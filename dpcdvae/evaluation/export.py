@@ -86,7 +86,9 @@ def poscar_text(structure) -> str:
 
 
 def file_names(rows: list[dict], ending: str) -> list[str]:
-    "Name a file for each row by its id; what a file system cannot hold is replaced, what occurs twice numbered."
+    """Name a file for each row by its id.
+
+    What a file system cannot hold is replaced, what occurs twice numbered."""
     keep = lambda name: "".join(c if c.isalnum() or c in "-_.+" else "_" for c in name).lstrip(".")[:100]
     names = [keep(r["material_id"]) or f"crystal-{r['index']}" for r in rows]
     folded = [n.lower() for n in names]

@@ -48,7 +48,9 @@ def composition_fingerprint(
 # %% ../../nbs/evaluation/06_fingerprints.ipynb #35169d68
 SCALE = (
     np.array(
-        [  # minimum, maximum, range, mean, average deviation, mode: their means, then their standard deviations
+        # minimum, maximum, range, mean, average deviation, mode: their means, then their standard
+        # deviations
+        [
             21.1944418,
             58.2021266,
             37.0076849,
@@ -391,7 +393,8 @@ def cutoffs_for(
     ]
     if not said and default is None:
         raise MetricsError(
-            f"no cut-offs of coverage are known for {str(name)!r}: write two numbers (structure,composition) or one of {', '.join(CUTOFFS)}"
+            f"no cut-offs of coverage are known for {str(name)!r}: write two numbers "
+            f"(structure,composition) or one of {', '.join(CUTOFFS)}"
         )
     return max(said)[1] if said else default  # of a path, the last name
 
@@ -483,7 +486,8 @@ def property_distance(
     values = np.asarray(values, dtype=float)
     if len(values) < 2 * folds:
         raise MetricsError(
-            f"a property can be compared only with at least {2 * folds} reference crystals that have it, here are {len(values)}"
+            f"a property can be compared only with at least {2 * folds} reference crystals that have "
+            f"it, here are {len(values)}"
         )
     model = HistGradientBoostingRegressor(random_state=seed)
     held_out = cross_val_predict(

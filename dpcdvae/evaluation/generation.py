@@ -179,11 +179,13 @@ def _check_property(name, fingerprints, refs) -> None:
         return
     if not fingerprints or refs is None:
         raise MetricsError(
-            f"the distribution of {name} is predicted from fingerprints and compared with a reference: ask for both"
+            f"the distribution of {name} is predicted from fingerprints and compared with a "
+            f"reference: ask for both"
         )
     if not any(name in e.values for e in refs):
         raise MetricsError(
-            f"the reference has no column {name!r} of numbers (it has: {', '.join(sorted({k for e in refs for k in e.values})) or 'none'})"
+            f"the reference has no column {name!r} of numbers (it has: "
+            f"{', '.join(sorted({k for e in refs for k in e.values})) or 'none'})"
         )
 
 
@@ -284,7 +286,9 @@ def evaluate_generation(
 
 # %% ../../nbs/evaluation/09_generation.ipynb #c8af5063
 def _mark(rows, found, flag, link, names) -> None:
-    "Write into each row whether it repeats another crystal, and which; what cannot be compared is neither unique nor novel."
+    """Write into each row whether it repeats another crystal, and which.
+
+    What cannot be compared is neither unique nor novel."""
     for i, row in enumerate(rows):
         row[flag] = found.get(i, -1) is None
         row[link] = None if found.get(i) is None else names[found[i]]

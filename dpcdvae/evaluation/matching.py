@@ -390,7 +390,8 @@ def _codes(structure, index) -> np.ndarray:  # (n,)
         ) from None
     if len(codes) != len(structure) or any(site.species.num_atoms != 1 for site in structure):
         raise ValueError(
-            f"Crystal {index} ({structure.formula}) has disordered sites and cannot be matched; order its sites first."
+            f"Crystal {index} ({structure.formula}) has disordered sites and cannot be matched; "
+            f"order its sites first."
         )
     return np.array(codes, dtype=int)
 

@@ -35,8 +35,11 @@ METRICS = dict(
     strict_rate=Metric(
         "strict match rate",
         "%",
-        "Share of all crystals that map onto the truth with NO atom further off than 0.1 (V/n)^⅓ (StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the given cells where reduction splits them, valid or not.",
-        "Volumes are scaled before the comparison, so a wrong density does not show; a match may be an invalid structure.",
+        "Share of all crystals that map onto the truth with NO atom further off than 0.1 (V/n)^⅓ "
+        "(StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the given cells "
+        "where reduction splits them, valid or not.",
+        "Volumes are scaled before the comparison, so a wrong density does not show; a match may be "
+        "an invalid structure.",
     ),
     strict_chance=Metric(
         "strict match rate by chance",
@@ -54,14 +57,19 @@ METRICS = dict(
     match_rate_valid=Metric(
         "match rate, valid only",
         "%",
-        "Share of all crystals that match the truth AND are valid in composition and structure: the field's number (CDVAE).",
-        "True crystals fail SMACT too, so 100 % cannot be reached; a generous tolerance counts loose copies; the field also asks for a fingerprint of the structure, which is not computed here.",
+        "Share of all crystals that match the truth AND are valid in composition and structure: the "
+        "field's number (CDVAE).",
+        "True crystals fail SMACT too, so 100 % cannot be reached; a generous tolerance counts loose "
+        "copies; the field also asks for a fingerprint of the structure, which is not computed here.",
     ),
     match_rate=Metric(
         "match rate (field)",
         "%",
-        "Share of all crystals that StructureMatcher (stol 0.5, angle 10°, ltol 0.3) maps onto the truth with a ROOT MEAN SQUARE displacement below 0.5 (V/n)^⅓ (get_rms_dist, from prediction to target), valid or not: what the field calls a match.",
-        "Random places match often (see the rate by chance); volumes are scaled before the comparison, so a wrong density does not show; a match may be an invalid structure.",
+        "Share of all crystals that StructureMatcher (stol 0.5, angle 10°, ltol 0.3) maps onto the "
+        "truth with a ROOT MEAN SQUARE displacement below 0.5 (V/n)^⅓ (get_rms_dist, from prediction "
+        "to target), valid or not: what the field calls a match.",
+        "Random places match often (see the rate by chance); volumes are scaled before the "
+        "comparison, so a wrong density does not show; a match may be an invalid structure.",
     ),
     match_chance=Metric(
         "match rate (field) by chance",
@@ -83,7 +91,9 @@ METRICS = dict(
             f"fit_rate_{s:g}": Metric(
                 f"fit, {s:g}",
                 "%",
-                f"Share of all crystals whose LARGEST displacement from the truth is below {s:g} (V/n)^⅓ (StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the given cells where reduction splits them.",
+                f"Share of all crystals whose LARGEST displacement from the truth is below {s:g} "
+                f"(V/n)^⅓ (StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the "
+                f"given cells where reduction splits them.",
                 "Volumes are scaled before the comparison, so a wrong density does not show.",
             ),
             f"fit_chance_{s:g}": Metric(
@@ -98,7 +108,8 @@ METRICS = dict(
     given_cells=Metric(
         "matched in the given cells",
         "%",
-        "Share of the pairs whose primitive cells have different numbers of atoms though the given cells hold the same: compared in the given cells.",
+        "Share of the pairs whose primitive cells have different numbers of atoms though the given "
+        "cells hold the same: compared in the given cells.",
         "pymatgen's reduction (0.25 Å) decides which pairs these are.",
         "none",
     ),
@@ -132,7 +143,8 @@ METRICS = dict(
     rms_corrected=Metric(
         "corrected RMS",
         "(V/n)^⅓",
-        "Mean over ALL crystals, each one without a match counted at the tolerance, 0.5 (cRMSE, pair by pair).",
+        "Mean over ALL crystals, each one without a match counted at the tolerance, 0.5 (cRMSE, pair "
+        "by pair).",
         "Depends on the tolerance chosen.",
         "lower",
     ),
@@ -151,13 +163,15 @@ METRICS = dict(
     metre=Metric(
         "METRe",
         "%",
-        "Share of the true (or test) crystals that ANY crystal of the same composition matches by the field's rule (arXiv 2509.12178).",
+        "Share of the true (or test) crystals that ANY crystal of the same composition matches by "
+        "the field's rule (arXiv 2509.12178).",
         "Grows with the number of crystals drawn, and so does its chance level.",
     ),
     crmse=Metric(
         "cRMSE",
         "(V/n)^⅓",
-        "Mean over the true (or test) crystals of the best RMS, the tolerance 0.5 where nothing matches (arXiv 2509.12178).",
+        "Mean over the true (or test) crystals of the best RMS, the tolerance 0.5 where nothing "
+        "matches (arXiv 2509.12178).",
         "Depends on the tolerance chosen.",
         "lower",
     ),
@@ -220,19 +234,23 @@ METRICS = dict(
     composition_valid=Metric(
         "composition valid (icsd24)",
         "%",
-        "Share with a charge-neutral combination of the oxidation states in SMACT's list icsd24, anions more electronegative; elements and alloys pass; without a readable crystal it is not valid.",
+        "Share with a charge-neutral combination of the oxidation states in SMACT's list icsd24, "
+        "anions more electronegative; elements and alloys pass; without a readable crystal it is not "
+        "valid.",
         "One oxidation state an element: mixed valence fails; the list decides (see the other two settings).",
     ),
     composition_valid_smact=Metric(
         "composition valid (SMACT 4 default)",
         "%",
-        "The same with the states that SMACT 4 takes by default: reported at least three times (consensus 3, commonality low).",
+        "The same with the states that SMACT 4 takes by default: reported at least three times "
+        "(consensus 3, commonality low).",
         "One oxidation state an element: mixed valence fails.",
     ),
     composition_valid_field=Metric(
         "composition valid (older tables)",
         "%",
-        "The same with every state ever reported (consensus 1, commonality low): the line that published tables lie on.",
+        "The same with every state ever reported (consensus 1, commonality low): the line that "
+        "published tables lie on.",
         "Rare states let nearly every composition pass.",
     ),
     structure_valid=Metric(
@@ -251,7 +269,8 @@ METRICS = dict(
     unique=Metric(
         "unique",
         "%",
-        "Share that matches no earlier crystal of the same reduced formula (StructureMatcher, pymatgen's default tolerances).",
+        "Share that matches no earlier crystal of the same reduced formula (StructureMatcher, "
+        "pymatgen's default tolerances).",
         "Falls with the number of crystals drawn: compare equal numbers.",
     ),
     novel=Metric(
@@ -297,28 +316,34 @@ METRICS = dict(
     wdist_density=Metric(
         "Wasserstein, density",
         "g/cm³",
-        "Earth mover's distance between the densities of the valid crystals (all of them; the field draws 1,000) and of the whole test set.",
+        "Earth mover's distance between the densities of the valid crystals (all of them; the field "
+        "draws 1,000) and of the whole test set.",
         "One number a crystal: blind to structure.",
         "lower",
     ),
     wdist_num_elements=Metric(
         "Wasserstein, elements",
         "1",
-        "Earth mover's distance between the numbers of elements of the valid crystals and of the whole test set.",
+        "Earth mover's distance between the numbers of elements of the valid crystals and of the "
+        "whole test set.",
         "Blind to which elements.",
         "lower",
     ),
     wdist_property=Metric(
         "Wasserstein, property",
         "the property's",
-        "Earth mover's distance between the property predicted for the valid crystals and for the test set (each fifth of it by the other four), by a regressor trained on the test set (gradient-boosted trees on the fingerprints).",
-        "Means nothing below the regressor's own error, which stands beside it; predictions far from the reference are guesses.",
+        "Earth mover's distance between the property predicted for the valid crystals and for the "
+        "test set (each fifth of it by the other four), by a regressor trained on the test set "
+        "(gradient-boosted trees on the fingerprints).",
+        "Means nothing below the regressor's own error, which stands beside it; predictions far from "
+        "the reference are guesses.",
         "lower",
     ),
     cov_recall=Metric(
         "COV-R",
         "%",
-        "Share of the test set (of those with fingerprints) that has a generated crystal within the cut-offs of structure and composition.",
+        "Share of the test set (of those with fingerprints) that has a generated crystal within the "
+        "cut-offs of structure and composition.",
         f"{_minima} Grows with the number of crystals drawn.",
     ),
     cov_recall_same=Metric(
@@ -330,7 +355,8 @@ METRICS = dict(
     cov_precision=Metric(
         "COV-P",
         "%",
-        "Share of all generated crystals that have a test crystal within the cut-offs of structure and composition.",
+        "Share of all generated crystals that have a test crystal within the cut-offs of structure "
+        "and composition.",
         f"{_minima} A copy of the training set has all of it.",
     ),
     cov_precision_same=Metric(
@@ -385,7 +411,9 @@ METRICS = dict(
         f"success_{k}": Metric(
             f"success, best {k} %",
             "%",
-            f"Of the starts of an optimisation, the share that led to a valid crystal whose property, as a regressor on fingerprints predicts it, lies in the best {k} % of the test set.",
+            f"Of the starts of an optimisation, the share that led to a valid crystal whose "
+            f"property, as a regressor on fingerprints predicts it, lies in the best {k} % of the "
+            f"test set.",
             "The property is a regressor's word, and the search may have learnt its errors.",
         )
         for k in (5, 10, 15)
@@ -394,7 +422,10 @@ METRICS = dict(
 
 # %% ../../nbs/evaluation/07_metrics.ipynb #9e882e26
 _relaxed = "Of all crystals, relaxed first; what cannot be read, relaxed or placed counts as a failure."
-_hull = "Depends on hull, calculator and relaxation, which stand beside it; phases missing from the hull flatter it: see the test set's own figure."
+_hull = (
+    "Depends on hull, calculator and relaxation, which stand beside it; phases missing from the hull "
+    "flatter it: see the test set's own figure."
+)
 METRICS |= dict(
     stable=Metric(
         "stable",
@@ -414,7 +445,8 @@ METRICS |= dict(
     sun=Metric(
         "S.U.N.",
         "%",
-        f"Share stable (0 eV/atom), unique and novel; all three of the relaxed crystals (arXiv 2312.03687). {_relaxed}",
+        f"Share stable (0 eV/atom), unique and novel; all three of the relaxed crystals (arXiv "
+        f"2312.03687). {_relaxed}",
         f"{_hull} Falls with the number of crystals drawn.",
     ),
     msun=Metric(
@@ -466,7 +498,8 @@ METRICS |= dict(
     rmsd_relaxed=Metric(
         "displacement to relaxed",
         "Å",
-        "Mean of the root mean square displacement of the atoms between the crystal and its relaxed state, without the change of the cell.",
+        "Mean of the root mean square displacement of the atoms between the crystal and its relaxed "
+        "state, without the change of the cell.",
         "Only crystals whose relaxation converges to something plausible.",
         "lower",
     ),
@@ -557,15 +590,21 @@ class Summary(dict):
 
     def _repr_html_(self) -> str:
         bar = lambda m, k: (
-            f'<div style="width:120px;height:9px;background:rgba(134,142,150,.25)"><div style="width:{100 * m["value"]:.1f}%;height:9px;background:#4c6ef5"></div></div>'
+            f'<div style="width:120px;height:9px;background:rgba(134,142,150,.25)"><div '
+            f'style="width:{100 * m["value"]:.1f}%;height:9px;background:#4c6ef5"></div></div>'
             if METRICS[k].unit == "%" and m["value"] is not None
             else ""
         )
         lines = "".join(
-            f'<tr title="{_e(METRICS[k].definition)}"><td style="text-align:left">{_e(METRICS[k].label)}</td><td>{bar(m, k)}</td><td style="text-align:left">{_sup(_e(show(k, m)))}</td></tr>'
+            f'<tr title="{_e(METRICS[k].definition)}"><td '
+            f'style="text-align:left">{_e(METRICS[k].label)}</td><td>{bar(m, k)}</td><td '
+            f'style="text-align:left">{_sup(_e(show(k, m)))}</td></tr>'
             for k, m in self["metrics"].items()
         )
-        return f"<div><b>{dict(reconstruct='Reconstruction', generate='Generation')[self['kind']]}</b>, {self['num_crystals']} crystals; in brackets 95 % intervals</div><table>{lines}</table>"
+        return (
+            f"<div><b>{dict(reconstruct='Reconstruction', generate='Generation')[self['kind']]}</b>, "
+            f"{self['num_crystals']} crystals; in brackets 95 % intervals</div><table>{lines}</table>"
+        )
 
 
 def _finish(kind, rows, metrics, start, **extra) -> tuple:

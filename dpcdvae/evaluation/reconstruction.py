@@ -57,7 +57,8 @@ def _pair(preds, truths, pred_name, truth_name) -> list:
     "Pair predictions with truths: by name where both have names, else as they stand."
     if len(preds) != len(truths):
         raise MetricsError(
-            f"{pred_name} holds {len(preds)} crystals and {truth_name} holds {len(truths)}: they must be the same, "
+            f"{pred_name} holds {len(preds)} crystals and {truth_name} holds {len(truths)}: they "
+            f"must be the same, "
             "one to one; finish the run (start it again: it goes on) and evaluate then."
         )
     found = _same_names(preds, truths)
@@ -93,7 +94,9 @@ def _structure(entry):  # pymatgen Structure, or None
 
 
 def _match_readable(rows, preds, truths, seed) -> None:
-    "Match the pairs of which both crystals can be read; a pair without a crystal matches nothing, in the true cell chance still does."
+    """Match the pairs of which both crystals can be read.
+
+    A pair without a crystal matches nothing, in the true cell chance still does."""
     both = [
         i
         for i, r in enumerate(rows)

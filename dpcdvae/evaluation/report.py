@@ -123,7 +123,8 @@ def rate_bar(label: str, fraction: float, text: str, title: str = "", interval=(
         else f'<div class="ci" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></div>'
     )
     return (
-        f'<div class="bar" title="{_e(title)}"><div>{_e(label)}</div><div class="track"><div class="fill" style="width:{100 * fraction:.2f}%"></div>{ci}</div>'
+        f'<div class="bar" title="{_e(title)}"><div>{_e(label)}</div><div class="track"><div '
+        f'class="fill" style="width:{100 * fraction:.2f}%"></div>{ci}</div>'
         f"<div>{_e(text)}</div></div>"
     )
 
@@ -156,7 +157,9 @@ def count_bars(counts: dict, total: int, kind: str = "bad", empty: str = "Nothin
         return f'<p class="soft">{empty}</p>'
     top = max(counts.values())
     return "".join(
-        f'<div class="why"><div><span>{_e(k)}</span><span class="n">{v} · {100 * v / total:.1f} %</span></div><div class="track"><div class="fill {kind}" style="width:{100 * v / top:.1f}%"></div></div></div>'
+        f'<div class="why"><div><span>{_e(k)}</span><span class="n">{v} · {100 * v / total:.1f} '
+        f'%</span></div><div class="track"><div class="fill {kind}" '
+        f'style="width:{100 * v / top:.1f}%"></div></div></div>'
         for k, v in counts.items()
     )
 
@@ -191,19 +194,24 @@ def svg_histogram(
     top, w, x = max(a + b), W / num, lambda v: (v - low) / (high - low) * W
     y = lambda p: H - p / top * (H - 8)
     bars = "".join(
-        f'<rect class="b" x="{i * w + 0.5:.1f}" y="{y(p):.1f}" width="{w - 1:.1f}" height="{H - y(p):.1f}" rx="1.5"><title>{low + i * (high - low) / num:.3g} to {low + (i + 1) * (high - low) / num:.3g} {_e(unit)}: {100 * p:.1f} %</title></rect>'
+        f'<rect class="b" x="{i * w + 0.5:.1f}" y="{y(p):.1f}" width="{w - 1:.1f}" '
+        f'height="{H - y(p):.1f}" rx="1.5"><title>{low + i * (high - low) / num:.3g} to '
+        f"{low + (i + 1) * (high - low) / num:.3g} {_e(unit)}: {100 * p:.1f} %</title></rect>"
         for i, p in enumerate(a)
         if p
     )
     line = "".join(f"{'L' if i else 'M'}{i * w:.1f},{y(p):.1f}H{(i + 1) * w:.1f}" for i, p in enumerate(b))
     mid = sorted(values)[len(values) // 2]
     ticks = "".join(
-        f'<text x="{W * f:.0f}" y="{H + 15}" text-anchor="{k}">{low + f * (high - low):.3g}{" " + _e(unit) if f == 1 else ""}</text>'
+        f'<text x="{W * f:.0f}" y="{H + 15}" '
+        f'text-anchor="{k}">{low + f * (high - low):.3g}{" " + _e(unit) if f == 1 else ""}</text>'
         for f, k in ((0, "start"), (0.5, "middle"), (1, "end"))
     )
     return (
-        f'<svg viewBox="-2 0 {W + 4} {H + 20}" role="img">{bars}<path class="b2" d="{line}"/><line class="x" x1="0" x2="{W}" y1="{H}" y2="{H}"/>'
-        f'<line class="m" x1="{x(mid):.1f}" x2="{x(mid):.1f}" y1="0" y2="{H}"><title>median {mid:.3g}</title></line>{ticks}</svg>'
+        f'<svg viewBox="-2 0 {W + 4} {H + 20}" role="img">{bars}<path class="b2" d="{line}"/><line '
+        f'class="x" x1="0" x2="{W}" y1="{H}" y2="{H}"/>'
+        f'<line class="m" x1="{x(mid):.1f}" x2="{x(mid):.1f}" y1="0" y2="{H}"><title>median '
+        f"{mid:.3g}</title></line>{ticks}</svg>"
     )
 
 # %% ../../nbs/evaluation/10_report.ipynb #e6545db1
@@ -218,12 +226,15 @@ def metric_table(metrics: dict) -> str:  # HTML
         )
         ci = "" if m.get("low") is None else show(k, m).split("[")[1].split("]")[0].replace(", ", " – ")
         weak = f"<br><small>Blind spot: {_e(METRICS[k].weakness)}</small>" if METRICS[k].weakness else ""
-        return f'<tr><td class="name">{_e(METRICS[k].label)}</td><td class="n">{_e(show(k, m, False))}</td><td class="n">{ci}</td><td class="n">{n}</td><td>{_e(METRICS[k].definition)}{weak}</td></tr>'
+        return (
+            f'<tr><td class="name">{_e(METRICS[k].label)}</td><td '
+            f'class="n">{_e(show(k, m, False))}</td><td class="n">{ci}</td><td '
+            f'class="n">{n}</td><td>{_e(METRICS[k].definition)}{weak}</td></tr>'
+        )
 
     return (
-        '<table><tr><th>metric<th class="n">value<th class="n">95 % interval<th class="n">crystals<th>what it is</tr>'
-        + "".join(line(k, m) for k, m in metrics.items())
-        + "</table>"
+        '<table><tr><th>metric<th class="n">value<th class="n">95 % interval<th '
+        'class="n">crystals<th>what it is</tr>' + "".join(line(k, m) for k, m in metrics.items()) + "</table>"
     )
 
 
@@ -358,7 +369,11 @@ def _cards(metrics, kind) -> str:
             if metrics[k].get("low") is None
             else "95 %: " + show(k, metrics[k]).split("[")[1].split("]")[0].replace(", ", " – ")
         )
-        return f'<div class="card" title="{_e(METRICS[k].definition)}"><div class="soft">{_e(METRICS[k].label)}</div><div class="big">{value} <span>{_e(" ".join(unit))}</span></div><small>{ci}</small></div>'
+        return (
+            f'<div class="card" title="{_e(METRICS[k].definition)}"><div '
+            f'class="soft">{_e(METRICS[k].label)}</div><div class="big">{value} '
+            f"<span>{_e(' '.join(unit))}</span></div><small>{ci}</small></div>"
+        )
 
     return f'<div class="grid cards">{"".join(card(k) for k in _headline[kind] if k in metrics)}</div>'
 

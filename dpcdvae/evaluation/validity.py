@@ -83,7 +83,8 @@ def neutral_states(
     states,  # allowed oxidation states of each element
     counts,  # atoms of each element
 ) -> tuple | None:  # one state an element, None if no combination is neutral
-    "Find oxidation states whose charges cancel, by the sums that can be reached (ten elements have millions of combinations)."
+    """Find oxidation states whose charges cancel, by the sums that can be reached (ten elements have
+    millions of combinations)."""
     reached = {0: ()}
     for options, n in zip(states, counts):
         reached = {charge + o * n: (*path, o) for charge, path in reached.items() for o in options}

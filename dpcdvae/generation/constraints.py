@@ -60,7 +60,9 @@ class Constraints:
     space_group: int | None = None  # 1 to 230
     wyckoff: tuple = ()  # an orbit each: ("a:Na", "b:Cl")
     symmetry: str | None = (
-        None  # free: none is imposed; draw: a group for each crystal; given: `space_group`. None: given where a group is, else free
+        # free: none is imposed; draw: a group for each crystal; given: `space_group`. None: given where a
+        # group is, else free
+        None
     )
     fixed_sites: tuple = ()  # (element, x, y, z) in fractional coordinates
     cell: tuple | None = None  # a, b, c in Å, and angles in degrees
@@ -129,7 +131,8 @@ def _check_symmetry(c: Constraints) -> None:
         raise ValueError(f"symmetry is {c.symmetry!r}: choose one of {', '.join(SYMMETRIES)}")
     if c.space_group and c.symmetry != "given":
         raise ValueError(
-            f"space_group is {c.space_group} and symmetry is {c.symmetry!r}: leave symmetry away, or let it be 'given'"
+            f"space_group is {c.space_group} and symmetry is {c.symmetry!r}: leave symmetry away, or "
+            f"let it be 'given'"
         )
     if c.symmetry == "given" and not c.space_group:
         raise ValueError("symmetry is 'given': give space_group, too")
@@ -202,7 +205,8 @@ def formula_rules(c: Constraints, formulas) -> FormulaRules:
     ) * inside  # a size that was never seen is unlikely, not impossible
     if not sizes.any():
         raise ValueError(
-            f"no cell of {low} to {min(high, len(n) - 1)} atoms can hold what is asked for: the model knows cells up to {len(n) - 1} atoms"
+            f"no cell of {low} to {min(high, len(n) - 1)} atoms can hold what is asked for: the "
+            f"model knows cells up to {len(n) - 1} atoms"
         )
     return FormulaRules(least, may, sizes)
 
@@ -400,7 +404,8 @@ def draw_for_group(
     weight = group_probability(prior, drawn.flatten(0, 1), number).view(len(ids), tries)
     if not (weight.sum(1) > 0).all():
         raise ValueError(
-            f"space group {number} holds none of {tries} formulas that were drawn for a crystal: give reduced_formula, wyckoff or more room in num_atoms"
+            f"space group {number} holds none of {tries} formulas that were drawn for a crystal: "
+            f"give reduced_formula, wyckoff or more room in num_atoms"
         )
     return drawn[torch.arange(len(ids)), choose(weight, uniform_rows(ids, 1, seed, -12)[:, 0])]
 
@@ -427,7 +432,8 @@ def check_fit(number: int, counts: Tensor) -> None:
     n = tuple(sorted(counts[counts > 0].tolist()))
     if not fits(number, 0, 0, 0, n):
         raise ValueError(
-            f"the positions of space group {number} ({space_group(number).symbol}) cannot hold {' + '.join(map(str, n))} atoms in a primitive cell: give another formula or group"
+            f"the positions of space group {number} ({space_group(number).symbol}) cannot hold "
+            f"{' + '.join(map(str, n))} atoms in a primitive cell: give another formula or group"
         )
 
 
@@ -470,7 +476,8 @@ def symmetric_inputs(
     best, choice, strain = symmetric_cells(stats, number)
     if c.cell and float(strain.max()) > 0.02:
         raise ValueError(
-            f"cell is {c.cell}: it is strained by {float(strain.max()):.3f} from any that space group {int(number[strain.argmax()])} allows"
+            f"cell is {c.cell}: it is strained by {float(strain.max()):.3f} from any that space "
+            f"group {int(number[strain.argmax()])} allows"
         )
     row = torch.arange(len(ids)) * CANDIDATES + best
     made = [
@@ -538,7 +545,8 @@ def symmetry_prior_for(model: DPCDVAE, c: Constraints) -> SymmetryPrior | None:
     prior = load_symmetry_prior(model)
     if prior is None and not c.wyckoff:
         raise ValueError(
-            "this model has no symmetry prior, which draws groups and positions: fit one (fit_symmetry_prior), or give space_group and wyckoff"
+            "this model has no symmetry prior, which draws groups and positions: fit one "
+            "(fit_symmetry_prior), or give space_group and wyckoff"
         )
     return prior
 
@@ -548,13 +556,15 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
     config = model.config
     if config.latent.prior != "formula":
         raise ValueError(
-            f"this model's prior ({config.latent.prior}) knows no formulas, which constraints are drawn by: train with latent.prior=formula"
+            f"this model's prior ({config.latent.prior}) knows no formulas, which constraints are "
+            f"drawn by: train with latent.prior=formula"
         )
     if s.formula and (
         c.reduced_formula or c.wyckoff or c.required or c.allowed or c.forbidden or c.num_atoms
     ):
         raise ValueError(
-            f"formula is {s.formula!r}, which says everything about the atoms: leave the other constraints on elements and numbers away"
+            f"formula is {s.formula!r}, which says everything about the atoms: leave the other "
+            f"constraints on elements and numbers away"
         )
     if (c.symmetry != "free" or c.fixed_sites) and config.diffusion.process != "wrapped":
         raise ValueError(
@@ -564,7 +574,8 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         raise ValueError(f"boundary is {s.boundary}: a symmetric crystal is sampled with boundary every")
     if config.diffusion.types == "argmax" and (c.symmetry != "free" or c.fixed_sites):
         raise ValueError(
-            "this model reads atom types off the network at every step: symmetry and fixed sites need types that are fixed"
+            "this model reads atom types off the network at every step: symmetry and fixed sites "
+            "need types that are fixed"
         )
     if (n := int(wyckoff_counts(c).sum()) if c.wyckoff else 0) > config.max_atoms:
         raise ValueError(
@@ -638,7 +649,8 @@ def _there(crystal, site: tuple) -> bool:
 
 
 def has_group(crystal, number: int, symprec: float = 0.01) -> bool:
-    "Tell whether a crystal's group is the one asked for or contains it (then it has as many operations or more)."
+    """Tell whether a crystal's group is the one asked for or contains it (then it has as many operations or
+    more)."""
     import spglib
 
     L = crystal.lattice[0].double().numpy()

@@ -191,7 +191,9 @@ class DPCDVAE(nn.Module):
         self.scaler = LatticeScaler(c.losses.scaler)
         self.prior = make_prior(c)  # fitted after training
         self.bf16 = False
-        self.register_load_state_dict_pre_hook(upgrade_hook)  # weights of version 0.1: the networks' names first
+        self.register_load_state_dict_pre_hook(
+            upgrade_hook
+        )  # weights of version 0.1: the networks' names first
         self.register_load_state_dict_pre_hook(_rename_old_weights)
 
     def add_environment(self, dim: int) -> None:

@@ -110,7 +110,9 @@ def pick_labels(labels: WyckoffLabels, idx: Tensor) -> WyckoffLabels:
 def _tables() -> (
     dict
 ):  # number of a space group -> [atoms in the primitive cell of a, b, ...; 1 where a coordinate is free]
-    "Read how many atoms each position of each group holds: what `space_group` derives, kept in a file because all 230 take half a minute."
+    """Read how many atoms each position of each group holds.
+
+    What `space_group` derives, kept in a file because all 230 take half a minute."""
     return json.loads((files("dpcdvae") / "static" / "wyckoff_sites.json").read_text())
 
 
@@ -290,7 +292,8 @@ def one_hot(x: Tensor, num: int) -> Tensor:  # (...) -> (...,num)
 
 
 def formula_features(counts: Tensor) -> Tensor:  # (B,100) -> (B,250)
-    "Say which elements there are, in which share, how many atoms, and how many elements have so many atoms each."
+    """Say which elements there are, in which share, how many atoms, and how many elements have so many atoms
+    each."""
     size = counts.sum(-1)
     pattern = one_hot(counts, 25).sum(1)[:, 1:]
     return torch.cat(
@@ -416,7 +419,8 @@ def fit_symbols(
 
 
 def _on(prior: SymmetryPrior, name: str, loss):
-    "Compute a loss of the prior with the network that is handed in, which may be the average of the trained one."
+    """Compute a loss of the prior with the network that is handed in, which may be the average of the
+    trained one."""
 
     def with_network(net, k, generator):
         kept = getattr(prior, name)
@@ -523,7 +527,9 @@ def read_symmetry_prior(path) -> SymmetryPrior:
 
 
 def load_symmetry_prior(model) -> SymmetryPrior | None:  # None: the model has none
-    "Find the symmetry prior of a model: fitted since it was loaded, or in the folder that it was loaded from."
+    """Find the symmetry prior of a model.
+
+    Fitted since it was loaded, or in the folder that it was loaded from."""
     if getattr(model, "symmetry_prior", None) is None:
         path = Path(getattr(model, "folder", "")) / "symmetry.safetensors"
         if not getattr(model, "folder", None) or not path.exists():

@@ -182,9 +182,14 @@ def sketch(
         for i in np.argsort(where[:, 2], kind="stable"):
             e, (x, y) = element(int(numbers[i])), place(where[i], k)
             parts.append(
-                f'<circle cx="{x}" cy="{y}" r="{scale * e["radius"]:.1f}" fill="{e["color"]}" stroke="{shade(e["color"])}" opacity="{1 if i < len(frac) else 0.4}"/>'
+                f'<circle cx="{x}" cy="{y}" r="{scale * e["radius"]:.1f}" fill="{e["color"]}" '
+                f'stroke="{shade(e["color"])}" opacity="{1 if i < len(frac) else 0.4}"/>'
             )
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{len(few) * width}" height="{height}" role="img" aria-label="{escape(film.formula)}, {len(few)} of {len(film)} frames">{"".join(parts)}</svg>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{len(few) * width}" height="{height}" '
+        f'role="img" aria-label="{escape(film.formula)}, {len(few)} of {len(film)} '
+        f'frames">{"".join(parts)}</svg>'
+    )
 
 # %% ../../nbs/viz/01_animation.ipynb #c7c9b2bc
 MODES = {

@@ -183,7 +183,10 @@ class CrystalPicker(Explorer):
     def card(self, i: int) -> str:  # HTML
         "Draw a crystal's card."
         symbol, number = self.group(i)
-        return f"{stamp(self.crystals[i], 110)}<b>{pretty(self.crystals[i].formulas()[0])}</b><small>{escape(symbol)} ({number})</small><small>{escape(self.crystals.name(i))}</small>"
+        return (
+            f"{stamp(self.crystals[i], 110)}<b>{pretty(self.crystals[i].formulas()[0])}</b><small>{escape(symbol)} "
+            f"({number})</small><small>{escape(self.crystals.name(i))}</small>"
+        )
 
     def pictures(self):
         return {self.crystals[i].formulas()[0]: self.crystals[i] for i in self.found[:6]}

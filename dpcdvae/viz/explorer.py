@@ -28,7 +28,9 @@ def running_loop():
 
 
 class Throttle:
-    "Call a function at most once in so many seconds; the last call is never lost. Without an event loop every call goes through."
+    """Call a function at most once in so many seconds.
+
+    The last call is never lost. Without an event loop every call goes through."""
 
     def __init__(self, function, seconds: float = 0.06):
         self.function, self.seconds, self.last, self.timer = function, seconds, -math.inf, None

@@ -236,7 +236,8 @@ class ForwardExplorer(Explorer):
     def _known(self, proposal):
         if proposal["value"] not in (known := SCHEDULES[self.process]):
             raise traitlets.TraitError(
-                f"the {self.process} process has no schedule {proposal['value']!r}: choose one of {', '.join(known)}"
+                f"the {self.process} process has no schedule {proposal['value']!r}: choose one of "
+                f"{', '.join(known)}"
             )
         return proposal["value"]
 
@@ -305,11 +306,16 @@ def forward_words(
         return (
             "t = 0: the crystal as it is."
             if t == 0
-            else f"t = {t}: a cell with one atom stays as it is, for its noise is its own mean, which is removed."
+            else f"t = {t}: a cell with one atom stays as it is, for its noise is its own mean, which is "
+            f"removed."
         )
     rms = (
         float(schedule.sigma[t]) * 3**0.5
         if process == "score"
         else float((wide[:, None] * crystal.lattice[0].double()).square().sum().sqrt())
     )  # Å
-    return f"t = {t}: noise level {float(schedule.sigma[t]):.3g}{' Å' if process == 'score' else ''}, signal {float(schedule.scale[t]):.3g}; an atom is typically {rms:.2f} Å away from {'its place' if float(schedule.scale[t]) == 1 else 'its shrunken place'}."
+    return (
+        f"t = {t}: noise level {float(schedule.sigma[t]):.3g}{' Å' if process == 'score' else ''}, "
+        f"signal {float(schedule.scale[t]):.3g}; an atom is typically {rms:.2f} Å away from "
+        f"{'its place' if float(schedule.scale[t]) == 1 else 'its shrunken place'}."
+    )

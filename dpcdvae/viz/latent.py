@@ -86,7 +86,8 @@ class UmapPlace:
     def __init__(self, z: Tensor):
         if importlib.util.find_spec("umap") is None:
             raise ImportError(
-                "the UMAP map needs umap-learn: pip install umap-learn, or take the principal components (pca)"
+                "the UMAP map needs umap-learn: pip install umap-learn, or take the principal "
+                "components (pca)"
             )
         from umap import UMAP
 
@@ -386,6 +387,6 @@ def latent_words(explorer: LatentExplorer) -> str:  # HTML
         "valid" if good["valid"] else f"not valid: {escape(good['reason'])}",
     ]
     return (
-        " · ".join(words)
-        + f"<br>{escape(explorer.quantity)}: the line expects {float(explorer.slope(explorer.z[None])):.3g} here (its R² {explorer.slope.r2:.2f})"
+        " · ".join(words) + f"<br>{escape(explorer.quantity)}: the line expects "
+        f"{float(explorer.slope(explorer.z[None])):.3g} here (its R² {explorer.slope.r2:.2f})"
     )

@@ -84,7 +84,9 @@ class Look:
 
 
 class LiveSampler(Explorer):
-    "The sampler at work: start, pause, step, stop; the crystal forms while you watch, and the kernel stays free."
+    """The sampler at work: start, pause, step, stop.
+
+    The crystal forms while you watch, and the kernel stays free."""
 
     state, task = (
         traitlets.Enum(["idle", "running", "paused"], "idle"),

@@ -6,7 +6,6 @@
 __all__ = ['primitive', 'Comparison', 'compare']
 
 # %% ../../nbs/viz/16_pair.ipynb #73aa5804
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -78,7 +77,8 @@ class Comparison:
         "Draw the second crystal as rings over the first."
         if self.overlay is None:
             raise ValueError(
-                f"{len(self.first.frac_coords)} and {len(self.second.frac_coords)} atoms in the primitive cells: "
+                f"{len(self.first.frac_coords)} and {len(self.second.frac_coords)} atoms in the "
+                f"primitive cells: "
                 "nothing can be laid over; use view(a, b)"
             )
         return stage(self.overlay, **dict(target=True, label=repr(self)) | options)

@@ -260,7 +260,9 @@ class SchedulePlayground(Explorer):
         self.says.value = (
             f'<span style="color:#e03131">{escape(self.problem)}</span>'
             if self.problem
-            else f"t = {t} of {self.noise.num_steps}: signal {float(self.noise.scale[t]):.4g}, noise {float(self.noise.sigma[t]):.4g}; at the end, signal {float(self.noise.scale[-1]):.3g} is left."
+            else f"t = {t} of {self.noise.num_steps}: signal {float(self.noise.scale[t]):.4g}, noise "
+            f"{float(self.noise.sigma[t]):.4g}; at the end, signal {float(self.noise.scale[-1]):.3g} "
+            f"is left."
         )
 
     def pictures(self):

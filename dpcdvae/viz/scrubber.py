@@ -25,7 +25,6 @@ from .animation import time_axis
 from .curves import COLORS
 from .explorer import Explorer, Throttle, flow, stage
 from .plot import paper, rounded
-from .structure import stamp
 
 # %% ../../nbs/viz/07_scrubber.ipynb #3cdef221
 WAIT = """const shared = globalThis[Symbol.for("dpcdvae.plotly")] ??= (() => {
@@ -161,7 +160,8 @@ def step_lengths(film: Trajectory) -> Tensor:  # (F,) Å, the first is nan
 
 
 def distance_left(film: Trajectory) -> tuple[str, Tensor]:  # what is measured, (F,) Å
-    "Measure how far each frame is from the target, or from the last frame where no target of the same size is known."
+    """Measure how far each frame is from the target, or from the last frame where no target of the same size
+    is known."""
     known = film.target is not None and int(film.target.num_atoms) == film.num_atoms
     return (
         ("to the target (Å)", film.distance_to_target())
@@ -195,7 +195,9 @@ def cursor(
 
 # %% ../../nbs/viz/07_scrubber.ipynb #91f3eb40
 def curve_figure(film: Trajectory, curves: dict, frame: int = 0) -> go.Figure:
-    "Draw the curves of a film in panels that share their time axis; the last trace of each panel is its cursor."
+    """Draw the curves of a film in panels that share their time axis.
+
+    The last trace of each panel is its cursor."""
     fig = make_subplots(len(curves), 1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=list(curves))
     for row, panel in enumerate(curves.values(), 1):
         for (name, y), color in zip(panel.items(), COLORS[2 * row - 2 :] * 2):

@@ -64,7 +64,10 @@ def stamp(
     )
     shapes = "".join(line(*place) if z is None else disc(place, z, ghost) for _, place, z, ghost in marks)
     shades = "".join(map(ball, sorted({z for _, _, z, _ in marks if z is not None})))
-    return f'<svg width="{size}" height="{size}" viewBox="0 0 {size} {size}" role="img" aria-label="{escape(crystal[0].formulas()[0])} in its cell"><defs>{shades}</defs>{shapes}</svg>'
+    return (
+        f'<svg width="{size}" height="{size}" viewBox="0 0 {size} {size}" role="img" '
+        f'aria-label="{escape(crystal[0].formulas()[0])} in its cell"><defs>{shades}</defs>{shapes}</svg>'
+    )
 
 # %% ../../nbs/viz/04_structure.ipynb #516590ac
 def _paint(draw, crystal: CrystalBatch, left: float, top: float, size: float):
@@ -166,7 +169,8 @@ def latent(
 
 # %% ../../nbs/viz/04_structure.ipynb #c157d387
 def toolkit():
-    "Import crystal-toolkit without letting it change the display of pymatgen's objects, and give it the names it expects of pymatgen."
+    """Import crystal-toolkit without letting it change the display of pymatgen's objects, and give it the
+    names it expects of pymatgen."""
     from monty.json import MSONable
     from pymatgen.analysis.graphs import StructureGraph
 
