@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_data import BIG, p1, table
-from test_run import SMALL, cli, one_sentence, toys
+from test_run import SMALL, cli, model, model_folder, one_sentence, own_cache, toys  # noqa: F401  fixtures
 
 from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.cache import save_crystals
