@@ -1,6 +1,6 @@
-"""How many held-out crystals come back, by the field's rule and by strict ones, beside chance
+"""How many held-out crystals come back, by the field's rule and by strict ones, with their chance levels
 
-`python -m benchmarks.strict --data DIR` reconstructs test crystals with pretrained models, one candidate
+`python -m benchmarks.strict --data DIR` reconstructs test crystals, one candidate
 each, and writes results/strict.json; what is there already is not done again."""
 
 import argparse

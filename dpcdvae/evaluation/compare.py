@@ -8,6 +8,7 @@ __all__ = ['STOL', 'LTOL', 'ANGLE_TOL', 'STOLS', 'SYMPRECS', 'matcher', 'match',
            'evaluate_unmatched']
 
 # %% ../../nbs/evaluation/05_compare.ipynb #d615c385
+import logging
 import math
 import time
 from functools import lru_cache
@@ -115,6 +116,8 @@ def space_group(
 ) -> int | None:  # number, 1 to 230
     "Find the space group with moyo, where the tolerance alone rules; nothing where there is none."
     import moyopy
+
+    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every supercell
 
     numbers = [int(z) for z in structure.atomic_numbers]
     try:
