@@ -21,7 +21,8 @@ except ImportError: read_source = import_module("dpcdvae.data").read_source
 start = time.process_time()
 batch, rejected = read_source(sys.argv[1], cache=False, workers=1, limit=int(sys.argv[2]), progress=False)
 seconds = time.process_time() - start
-print(json.dumps(dict(crystals=len(batch), rejected=len(rejected), seconds=seconds)))
+build = import_module("dpcdvae").__path__[0]
+print(json.dumps(dict(crystals=len(batch), rejected=len(rejected), seconds=seconds, build=build)))
 """
 
 
@@ -29,13 +30,17 @@ def read_once(build: Path, source: Path, num: int) -> dict:  # crystals, rejecte
     "Read crystals with one build in a process of its own."
     env = dict(os.environ, PYTHONPATH=str(build), OMP_NUM_THREADS="1", PYTHONWARNINGS="ignore")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(source), str(num)],
+        [sys.executable, "-c", PROGRAM, str(source.resolve()), str(num)],
         env=env,
+        cwd=build,  # `-c` looks for packages in the working folder first
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    if Path(found["build"]).resolve().parent != build.resolve():
+        raise SystemExit(f"{build} was to be measured, {found['build']} was imported")
+    return found
 
 
 def side_by_side(source: Path, base: Path, num: int, rounds: int) -> dict:
