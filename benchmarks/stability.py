@@ -13,13 +13,21 @@ from dpcdvae.evaluation.matching import random_placement
 from dpcdvae.generation.jobs import HEADER, csv_text
 
 
-def generated(model: str, num: int, seed: int, folder: Path, steps: int | None = None) -> None:
+def generated(
+    model: str,
+    num: int,
+    seed: int,
+    folder: Path,
+    steps: int | None = None,
+    symmetry: str = "free",
+) -> None:
     "Generate crystals with a pretrained model; what is there already is not made again."
     from dpcdvae.cli.commands import load_model
 
-    load_model(model).generate(
-        num, seed=seed, out=folder, progress=False, **(dict(steps=steps) if steps else {})
-    )
+    how = dict(steps=steps) if steps else {}
+    if symmetry != "free":
+        how["symmetry"] = symmetry
+    load_model(model).generate(num, seed=seed, out=folder, progress=False, **how)
 
 
 def exchange_ions(
@@ -95,19 +103,21 @@ def stability_study(
     seed: int = 0,
     steps: int | None = None,  # of the sampler
     workers: int | None = None,
+    symmetry: str = "free",  # draw: a space group and Wyckoff positions for each generated crystal
 ) -> dict:
     "Make crystals, relax and judge them; call it again to go on where it stopped."
-    folder = Path(runs) / f"{source}-{num}-{seed}"
+    arm = source if symmetry == "free" else f"{source}-{symmetry}"
+    folder = Path(runs) / f"{arm}-{num}-{seed}"
     if source in ("test", "exchange", "random"):
         _write(crystals_of(source, Path(data), num, seed), folder)
     else:
-        generated(source, num, seed, folder, steps)
+        generated(source, num, seed, folder, steps, symmetry)
     rows, summary = stability(
         folder, hull, folder, Path(data) / "train.csv.gz", workers=workers, progress=False
     )
     summary |= dict(
         kind="stability",
-        source=source,
+        source=arm,
         num=num,
         seed=seed,
         data=Path(data).name,
@@ -135,13 +145,14 @@ def main(argv=None) -> None:
         "--steps", type=int, help="calls of the network a crystal; the model's choice if not given"
     )
     p.add_argument("--workers", type=int)
+    p.add_argument("--symmetry", choices=["free", "draw"], default="free", help="of generated crystals")
     a = p.parse_args(argv)
-    out = a.out or Path(f"results/stability-{a.source}.json")
-    print(
-        stability_text(
-            stability_study(a.source, a.data, a.hull, a.runs, out, a.num, a.seed, a.steps, a.workers)
-        )
+    arm = a.source if a.symmetry == "free" else f"{a.source}-{a.symmetry}"
+    out = a.out or Path(f"results/stability-{arm}.json")
+    found = stability_study(
+        a.source, a.data, a.hull, a.runs, out, a.num, a.seed, a.steps, a.workers, a.symmetry
     )
+    print(stability_text(found))
 
 
 if __name__ == "__main__":
