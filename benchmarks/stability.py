@@ -124,7 +124,7 @@ def stability_study(
         reference=f"{Path(data).name} (train)",
     )
     summary |= dict(
-        circumstances=circumstances(),
+        made_on=circumstances(),
         above_hull=sorted(round(r["energy_above_hull"], 4) for r in rows if "energy_above_hull" in r),
     )
     atomic_write(Path(out), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

@@ -124,3 +124,61 @@ COMMANDS["symmetry-mp-20"] = (
 TABLES = dict(matching=matching_table, hostile=hostile_table, reading=reading_table, real_files=files_table)
 TABLES["strict"] = strict_table
 TABLES["symmetry-mp-20"] = symmetry_table
+
+
+def stability_table(r: dict) -> str:  # markdown
+    "Show what relaxed crystals are worth, with the hull and the calculator."
+    m = r["metrics"]
+    share = lambda k: (
+        f"{100 * m[k]['value']:.1f} [{100 * m[k]['low']:.1f}, {100 * m[k]['high']:.1f}] % "
+        f"({m[k]['count']} of {m[k]['total']})"
+    )
+    names = dict(
+        stable="stable, at most 0 eV/atom above the hull",
+        metastable_08="metastable, at most 0.08 eV/atom above the hull",
+        sun="S.U.N.",
+        msun_08="M.S.U.N., at most 0.08 eV/atom above the hull",
+        relaxed="relaxed to a plausible crystal",
+        p1_before="P1 as made (0.1 Å)",
+        p1_after="P1 after relaxation (0.1 Å)",
+    )
+    rows = [f"| {text} | {share(k)} |" for k, text in names.items() if k in m and m[k]["total"]]
+    middle = m["to_relaxed"].get("median")
+    rows += [f"| median energy to the relaxed state | {middle:.1f} meV/atom |"] if middle is not None else []
+    head = f"{r['num_crystals']} crystals, {r['source']}, seed {r['seed']}; {r['calculator']}; "
+    head += (
+        f"hull {r['hull']['source']} ({r['hull']['num_phases']} phases); novelty against {r['reference']}."
+    )
+    return "\n".join([head, "", "| | |", "|---|---|", *rows])
+
+
+def overlaps_table(r: dict) -> str:  # markdown
+    "Show how many crystals have overlapping atoms, and their cells."
+    rows = []
+    for arm, o in r["arms"].items():
+        near, apart = o["cells"]["overlapping"]["volume"], o["cells"]["apart"]["volume"]
+        cells = f"{near:.1f} | {apart:.1f}" if near and apart else "– | –"
+        rows.append(
+            f"| {arm} | {o['total']} | {o['overlapping']} | {o['collapsed']} "
+            f"| {o['same_element']} | {cells} |"
+        )
+    return "\n".join(
+        [
+            f"Pairs below {r['limit']} Å; collapsed: below 0.1 Å; volumes are medians in Å³ an atom.",
+            "",
+            "| arm | crystals | overlapping | collapsed | same element | volume, overlapping | apart |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+for _source in ("test", "exchange", "random", "mp-20", "mp-20-draw"):
+    TABLES[f"stability-{_source}"] = stability_table
+    COMMANDS[f"stability-{_source}"] = (
+        f"python -m benchmarks.stability {_source.removesuffix('-draw')}"
+        f"{' --symmetry draw' if _source.endswith('-draw') else ''}"
+        f" --data DIR/mp_20 --hull DIR/mp_hull --num NUM --steps 100"
+    )
+TABLES["overlaps-mp-20"] = overlaps_table
+COMMANDS["overlaps-mp-20"] = "python -m benchmarks.overlaps runs/symmetry/free runs/symmetry/draw"
