@@ -605,7 +605,8 @@ def generation(
 
 def generation_table(path) -> str:  # markdown
     "Put all metrics of a generation into a table, each with its meaning and its blind spot."
-    from dpcdvae.evaluation.metrics import METRICS, show
+    from dpcdvae.evaluation.metrics import METRICS
+    from dpcdvae.evaluation.summary import show
 
     r = json.loads(Path(path).read_text())
     rows = [

@@ -73,7 +73,8 @@ def files_table(r: dict) -> str:
     return (
         f"{r['files']} files of {', '.join(r['packages'])}: {r['same']} give the same atoms at the same "
         f"places, {r['refused_by_both']} no crystal (proteins without fractional coordinates, tables, a file "
-        f"that breaks the syntax), {len(rows)} differ:\n\n{_table(['file', 'this package', 'gemmi alone'], rows)}"
+        f"that breaks the syntax), {len(rows)} differ:\n\n"
+        f"{_table(['file', 'this package', 'gemmi alone'], rows)}"
     )
 
 

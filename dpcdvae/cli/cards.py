@@ -8,7 +8,7 @@ __all__ = ['read_card', 'pretrained_table']
 # %% ../../nbs/cli/02_cards.ipynb #6abd3ebd
 import json
 
-from ..evaluation.metrics import show
+from ..evaluation.summary import show
 from ..model.pretrained import ModelError, list_pretrained, model_folder
 
 # %% ../../nbs/cli/02_cards.ipynb #35226aef

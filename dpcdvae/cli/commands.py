@@ -369,9 +369,9 @@ def stability_of(a):  # a step of `evaluate`
 
 def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     "Evaluate a folder of crystals."
+    from dpcdvae.evaluation.coverage import CUTOFFS, cutoffs_for
     from dpcdvae.evaluation.evaluate import evaluate, evaluation_folder
-    from dpcdvae.evaluation.fingerprints import CUTOFFS, cutoffs_for
-    from dpcdvae.evaluation.metrics import text_table
+    from dpcdvae.evaluation.summary import text_table
 
     known = a.test or a.reference or ""
     cutoffs = cutoffs_for(a.cutoffs) if a.cutoffs else cutoffs_for(known, CUTOFFS["mp-20"])

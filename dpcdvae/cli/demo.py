@@ -79,7 +79,7 @@ SUMMARY = dict(
 
 def metric_rows(kind: str, metrics: dict) -> list[tuple[str, str]]:
     "Write the metrics of one part as rows."
-    from dpcdvae.evaluation.metrics import show
+    from dpcdvae.evaluation.summary import show
 
     return [(k.replace("_", " "), show(k, metrics[k])) for k in SUMMARY[kind] if k in metrics]
 

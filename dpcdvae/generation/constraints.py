@@ -16,15 +16,8 @@ from torch import Tensor
 from ..crystal.batch import SYMBOLS, ragged_index
 from ..crystal.lattice import lattice_from_parameters, minimum_image, wrap
 from ..crystal.rng import counter_normal, counter_uniform
-from dpcdvae.crystal.symmetry import (
-    Symmetry,
-    cell_choices,
-    check_sites,
-    invariant_metric,
-    metric_strain,
-    place_orbits,
-    space_group,
-)
+from ..crystal.symmetry import Symmetry, cell_choices, check_sites, metric_strain, place_orbits
+from ..crystal.wyckoff import invariant_metric, space_group
 from .decode import Sampling, formula_counts, latent_noise
 from ..model.dpcdvae import DPCDVAE, Stats
 from ..model.prior import choose
