@@ -37,6 +37,15 @@ class Process(nn.Module):
         super().__init__()
         self.schedule = schedule
 
+    def prior(
+        self,
+        normal: Tensor,  # (N,3) standard normal
+        batch: Tensor,  # (N,) crystal of each atom
+        num_crystals: int,  # B
+    ) -> Tensor:  # (N,3) x_T, in (0,1)
+        "Turn standard normal noise into the uniform coordinates where noise on the torus ends."
+        return torch.special.ndtr(normal)
+
     def levels(self, t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:  # (N,1) scale, (N,1) sigma
         "Look up the schedule at the time of each atom's crystal."
         return self.schedule.scale[t].to(dtype)[:, None], self.schedule.sigma[t].to(dtype)[:, None]
@@ -129,15 +138,6 @@ class WrappedNormal(Process):
         super().__init__(schedule or make_schedule("geometric"))
         self.register_buffer("rms", wrapped_eps_rms(self.schedule.sigma), persistent=False)
 
-    def prior(
-        self,
-        normal: Tensor,  # (N,3) standard normal
-        batch: Tensor,  # (N,) not needed here
-        num_crystals: int,  # not needed here
-    ) -> Tensor:  # (N,3) in (0,1)
-        "Turn standard normal noise into uniform coordinates, through the distribution function."
-        return torch.special.ndtr(normal)
-
     def add_noise(
         self,
         x0: Tensor,  # (N,3) fractional
@@ -186,15 +186,6 @@ class CartesianScore(Process):
 
     def __init__(self, schedule: NoiseSchedule | None = None):  # CDVAE's 50 levels if not given, in Å
         super().__init__(schedule or make_schedule("geometric", 50, sigma_min=0.01, sigma_max=10.0))
-
-    def prior(
-        self,
-        normal: Tensor,  # (N,3) standard normal
-        batch: Tensor,  # (N,) not needed here
-        num_crystals: int,  # not needed here
-    ) -> Tensor:  # (N,3) in (0,1)
-        "Turn standard normal noise into uniform coordinates in the cell."
-        return torch.special.ndtr(normal)
 
     def add_noise(
         self,
