@@ -4,7 +4,7 @@ from importlib import import_module
 
 GROUPS = {  # what was one module once, and is tested as one
     "bench": "benchmarks: studies energies steering anatomy player labs page __main__",
-    "data": "dpcdvae.data: files cell cif_blocks cif_symmetry cif parsers listing readers cache datasets"
+    "data": "dpcdvae.data: files cell cif_blocks cif_symmetry cif parsers listing rows cache datasets"
     " scaler loader composition",
     "measures": "dpcdvae.evaluation: statistics validity entries parallel compare",
     "summaries": "dpcdvae.evaluation: metrics summary reconstruction generation report evaluate",

@@ -34,7 +34,7 @@ from dpcdvae.data.files import (
     stem,
 )
 from .listing import list_files
-from .readers import join, read_rows
+from .rows import join, read_rows
 
 # %% ../../nbs/data/09_datasets.ipynb #6c664164
 DATA_URL = "https://raw.githubusercontent.com/txie-93/cdvae/f857f598d6f6cca5dc1ea0582d228f12dcc2c2ea/data"

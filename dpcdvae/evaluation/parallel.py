@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..data.files import Row, atomic_write
-from ..data.readers import num_cores, quiet_worker
+from ..data.rows import num_cores, quiet_worker
 from .validity import MetricsError
 
 # %% ../../nbs/evaluation/07_parallel.ipynb #f0d36b03
