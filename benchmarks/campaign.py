@@ -2,10 +2,10 @@
 
     python -m benchmarks.campaign --out results/campaign.json [--kills 100] [--seed 0] [--only train generate]
 
-One process imports the libraries and forks every job, so that a kill costs no import. A job is killed (kill -9
-or SIGTERM, drawn) up to three times at moments drawn within the time of a whole run, and each time the same
-command goes on. After each kill every file that is there must be whole, and in the end the results must be
-equal to those of the job that was not killed. The journal makes the campaign itself resumable."""
+One process imports the libraries and forks every job, so that a kill costs no import. A job is killed (by
+kill -9 or SIGTERM, drawn) up to three times at moments drawn within the time of a whole run, and each time
+the same command goes on. After each kill every file that is there must be whole, and in the end the results
+must be equal to those of the job that was not killed. The journal makes the campaign itself resumable."""
 
 import argparse
 import csv
@@ -453,9 +453,8 @@ def two_jobs(given: Path, work: Path) -> dict[str, tuple[int, str]]:
             time.sleep(0.005)
         os.kill(pids[0], signal.SIGSTOP)
         found[f"two jobs: {job.name}"] = said(lambda j=job, o=out: rank_of(j, given, o, 0), work)
-        os.kill(pids[0], signal.SIGCONT)
-        if codes(pids) != [0]:
-            found[f"two jobs: {job.name}"] = (1, "the first job failed")
+        os.kill(pids[0], signal.SIGKILL)
+        codes(pids)
     return found
 
 
@@ -545,18 +544,17 @@ def flipped_model(given: Path, work: Path, num: int = 40, seed: int = 0) -> dict
     counts = {}
 
     def call():
-        from dpcdvae.model.dpcdvae import DPCDVAE
+        from dpcdvae.model import pretrained
 
+        readers = {"model.safetensors": pretrained._read_weights, "config.json": pretrained._read_config}
         rng = random.Random(seed)
-        for name in ("model.safetensors", "config.json"):
+        for name, reader in readers.items():
             for part, places in flip_places(given / "model" / name, num, rng).items():
                 named = 0
                 for place in places:
-                    folder = work / "flipped"
-                    shutil.copytree(given / "model", folder, dirs_exist_ok=True)
-                    flip(given / "model" / name, folder / name, place)
+                    path = flip(given / "model" / name, work / "flipped" / name, place)
                     try:
-                        DPCDVAE.from_pretrained(folder)
+                        reader(path)
                     except ValueError as e:
                         named += name in str(e)
                 counts[f"{name}, {part}"] = dict(flipped=len(places), named=named)
