@@ -58,7 +58,10 @@ def start_anew(a, names=JOB_FILES) -> None:
     if a.overwrite and (getattr(a, "share", None) or launched())[1] > 1:
         raise ValueError("--overwrite is for one process: the others may have begun; remove the folder first")
     if a.overwrite:
-        clear(a.out, names)
+        from dpcdvae.data.files import lock_folder
+
+        with lock_folder(a.out):
+            clear(a.out, names)
 
 # %% ../../nbs/cli/03_commands.ipynb #4bca88fc
 def cmd_data(a) -> tuple[str, dict]:  # text, record
@@ -202,7 +205,9 @@ def longer(out: Path, num: int) -> str | None:  # run.json as it was
     except json.JSONDecodeError:
         return None
     if record.get("kind") == "generate" and record.get("num", num) < num and not (out / "parts").exists():
-        path.write_text(json.dumps(record | dict(num=num), indent=1))
+        from dpcdvae.data.files import atomic_write
+
+        atomic_write(path, json.dumps(record | dict(num=num), indent=1))
         return text
     return None
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..crystal.batch import CrystalBatch, patch
 from ..crystal.lattice import cell_maps, lattice_from_parameters, minimum_image, wrap
+from ..data.cache import content_digest
 from ..data.files import atomic_write
 
 # %% ../../nbs/diffusion/03_trajectory.ipynb #207b2af8
@@ -323,7 +324,9 @@ def save(
     if self.target is not None:
         tensors |= {f"target.{k}": getattr(self.target, k) for k in _TARGET}
     own = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-    return atomic_write(path, save(own, {KEY: self._header()}))
+    header = json.loads(self._header())
+    header["sha256"] = content_digest(own, header)
+    return atomic_write(path, save(own, {KEY: json.dumps(header)}))
 
 # %% ../../nbs/diffusion/03_trajectory.ipynb #5314c137
 def _read_file(path: Path) -> tuple[dict[str, Tensor], str | None]:  # tensors by name, the header
@@ -378,6 +381,9 @@ def read_trajectory(
     "Read a trajectory from its file; raise TrajectoryError for a damaged or foreign one."
     tensors, text = _read_file(path := Path(path))
     header = _read_header(path, text)
+    told = header.pop("sha256", None)  # files of version 0.1 have none
+    if told and told != content_digest(tensors, header):
+        raise TrajectoryError(f"The trajectory {path} is damaged (its checksum differs); make it again.")
     try:
         target = _read_target(tensors, header.get("target"))
         return Trajectory(**{k: tensors[k] for k in FIELDS}, meta=header["meta"], target=target)

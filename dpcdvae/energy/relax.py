@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.files import MIN_DISTANCE, atomic_write
+from ..data.files import MIN_DISTANCE, atomic_write, lock_folder
 from ..data.parsers import plain_error
 from .calculators import ASEPotential, calculator_version, get_calculator
 from .chgnet import find_bonds, load_chgnet
@@ -381,21 +381,26 @@ def energies(
     get_calculator(calculator)  # what is missing is said before anything is done
     if isinstance(src, (str, Path)) and (Path(src) / "crystals.csv").is_file():
         src = Path(src) / "crystals.csv"
-    entries, start = read_crystals(src), time.perf_counter()
+    entries = read_crystals(src)
     settings = dict(fmax=fmax, max_steps=max_steps, cell=cell)
     key = entries_digest(
         entries, calculator=calculator_version(calculator), timeout=timeout, version=2, **settings
     )
-    table, done = "relaxed.csv" if max_steps else "energies.csv", None
-    if out:
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
-        done = what_is_done(out, key, table)
+    tasks = _tasks(entries, calculator, settings, timeout)
+    with lock_folder(out):
+        how = (calculator, timeout, settings)
+        return _energies(out and Path(out), key, tasks, how, workers, progress, scheduler, seed)
+
+
+def _energies(out, key: str, tasks: list, how: tuple, workers, progress, scheduler, seed) -> tuple:
+    "Relax what is not done, and write tables and summary."
+    start, (calculator, timeout, settings) = time.perf_counter(), how
+    table = "relaxed.csv" if settings["max_steps"] else "energies.csv"
+    done = what_is_done(out, key, table) if out else None
     if done:
         rows, seconds = done
     else:
         log = Journal(out / ".relaxing.jsonl", key) if out else None
-        tasks = _tasks(entries, calculator, settings, timeout)
         found = parallel_map(
             relax_entries, tasks, workers, progress, "relax", _ended, connect(scheduler), log
         )
@@ -411,6 +416,7 @@ def energies(
 def _write(out: Path, table: str, rows: list, summary: dict, fresh: bool) -> None:
     "Write tables and summary."
     if fresh:
+        (out / "energies.json").unlink(missing_ok=True)  # of another input: it would vouch for this table
         atomic_write(out / table, table_text(rows))
         if summary["kind"] == "relax":
             atomic_write(out / "relaxed.extxyz", extxyz_text(rows))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.files import atomic_write, stem
+from ..data.files import atomic_write, lock_folder, stem
 from .coverage import success_rates
 from .entries import read_crystals
 from .generation import evaluate_generation
@@ -133,14 +133,28 @@ def evaluate(
             f"is missing; put the true crystals there."
         )
     pred = read_crystals(pred, column)  # what cannot be read leaves no trace
-    out.mkdir(parents=True, exist_ok=True)
-    rows, summary = (
-        evaluate_reconstruction(pred, truth, **kw)
-        if truth
-        else evaluate_generation(
-            pred, test=test, fingerprints=fingerprints, cutoffs=cutoffs, property=property, **kw
+    how = dict(test=test, fingerprints=fingerprints, cutoffs=cutoffs, property=property)
+    with lock_folder(out):
+        rows, summary = (
+            evaluate_reconstruction(pred, truth, **kw) if truth else evaluate_generation(pred, **how, **kw)
         )
-    )
+        summary = _add_figures(pred, rows, summary, run, home, out, reference, test, property, extend)
+        summary |= dict(run=run, made_by="dpcdvae evaluate", input=str(folder.resolve()))
+        return summary | dict(files=_write_results(out, rows, summary, home.resolve().name))
+
+
+def _write_results(out: Path, rows: list, summary: dict, name: str) -> list[str]:
+    "Write numbers, rows and page."
+    texts = {
+        "metrics.json": metrics_json(summary),
+        "per_crystal.csv": rows_to_csv(rows),
+        "report.html": report_html(rows, summary, name),
+    }
+    return [str(atomic_write(out / n, t)) for n, t in texts.items()]
+
+
+def _add_figures(pred, rows, summary, run, home, out, reference, test, property, extend) -> dict:
+    "Add what only some jobs have: success of an optimisation, energies."
     if (run or {}).get("kind") == "optimise" and property:
         if property != run["property"]:
             raise MetricsError(
@@ -157,10 +171,4 @@ def evaluate(
         )
     if extend:
         summary = extend(pred, rows, summary, out)
-    summary |= dict(run=run, made_by="dpcdvae evaluate", input=str(folder.resolve()))
-    texts = {
-        "metrics.json": metrics_json(summary),
-        "per_crystal.csv": rows_to_csv(rows),
-        "report.html": report_html(rows, summary, home.resolve().name),
-    }
-    return summary | dict(files=[str(atomic_write(out / n, t)) for n, t in texts.items()])
+    return summary

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ..crystal.batch import CrystalBatch, tensor_digest
-from ..data.files import atomic_write
+from ..data.files import atomic_write, lock_folder
 from .decode import Sampling, Trajectories, decode_block
 from ..model.dpcdvae import DPCDVAE
 
@@ -173,14 +173,14 @@ class Job:
     def __iter__(self):
         from tqdm.auto import tqdm
 
-        begin, how = time.time(), dict(unit=self.unit, disable=not self.progress, desc=self.record["kind"])
+        begin, how = time.monotonic(), dict(unit=self.unit, disable=not self.progress, desc=self.record["kind"])
         with tqdm(total=self.num, initial=min(self.start, self.num), **how) as bar:
             for first in self.remaining():
                 last = min(first + self.block, self.num)
                 yield first, last
                 bar.update(last - first)
         if self.out:
-            self.finish(time.time() - begin)
+            self.finish(time.monotonic() - begin)
 
     def write(self, first: int, rows: list[list]) -> None:
         "Write the rows of the block that begins at an item."
@@ -246,7 +246,13 @@ def run_job(
     share: tuple[int, int] = (0, 1),
 ) -> Trajectories | None:
     "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
-    job = Job(out, record or dict(kind="crystals"), num, block, share, progress=progress)
+    with lock_folder(out, share):
+        job = Job(out, record or dict(kind="crystals"), num, block, share, progress=progress)
+        return _run(job, model, s, block_inputs, films)
+
+
+def _run(job: Job, model: DPCDVAE, s: Sampling, block_inputs, films: int) -> Trajectories | None:
+    "Do the blocks of a job that are left."
     out, kept, recorded = job.out, [], []
     if out and any(not _film_path(out, i).exists() for i in range(min(films, job.start))):
         raise ValueError(f"{out} has crystals already that were made without films: film into a new folder")

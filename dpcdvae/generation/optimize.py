@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..crystal.batch import CrystalBatch
 from ..data.composition import element_counts
-from ..data.files import atomic_write
+from ..data.files import atomic_write, lock_folder
 from .decode import Sampling, by_size, make_sampling
 from .jobs import Job, _append, _record, csv_text, resume_at, rows_of
 from ..model.dpcdvae import DPCDVAE, check_size
@@ -334,9 +334,17 @@ def optimize(
     names = [starts.name(i) if starts.ids else str(i) for i in range(len(starts))]
     about = dict(property=property, walk=dataclasses.asdict(settings), head=facts)
     digests = dict(starts=starts.digest(), train=train.digest())
-    rounds, found = settings.rounds, []
-    record = _record("optimise", model, s, len(starts) * rounds, **about, **digests)
-    job = Job(out, record, len(starts), block, rows_per_item=rounds, progress=progress, unit="start")
+    record = _record("optimise", model, s, len(starts) * settings.rounds, **about, **digests)
+    how = dict(rows_per_item=settings.rounds, progress=progress, unit="start")
+    with lock_folder(out):
+        job = Job(out, record, len(starts), block, **how)
+        taken, expected = _run_search(job, model, head, support, starts, settings, s, names)
+    return facts if out else (taken, expected, facts)
+
+
+def _run_search(job: Job, model, head, support, starts, settings, s, names) -> tuple:  # crystals, expected
+    "Do the blocks of a search that are left; stream them, or return what they found."
+    out, block, rounds, found = job.out, job.block, settings.rounds, []
     if out:
         resume_at(job.out / "expected.csv", job.start * rounds, block * rounds, EXPECTED)
     for first, last in job:
@@ -350,9 +358,9 @@ def optimize(
         else:
             found.append((taken, expected))
     if out:
-        return facts
+        return None, None
     crystals = [[c for taken, _ in found for c in taken[k]] for k in range(rounds)]
-    return crystals, torch.cat([e for _, e in found], 1), facts
+    return crystals, torch.cat([e for _, e in found], 1)
 
 
 optimise, Walk = optimize, LatentSearch  # names until version 0.1

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from ..data.cache import content_digest
 from ..data.datasets import plain_name
 from ..data.files import DataError, atomic_write
 from .config import read_config
@@ -40,24 +41,21 @@ def save(model: DPCDVAE, folder, state: dict | None = None, half: bool = False, 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in (state or model.state_dict()).items()}
-    raw = to_bytes(
-        to_half(model, state) if half else state, {"dpcdvae": str(model.format_version)}
-    )  # one entry: safetensors keeps several in no order
+    state = to_half(model, state) if half else state
+    about = f"{model.format_version} sha256:{content_digest(state, {})}"
+    raw = to_bytes(state, {"dpcdvae": about})  # one entry: safetensors keeps several in no order
     atomic_write(folder / "model.safetensors", raw)
-    atomic_write(
-        folder / "config.json",
-        json.dumps(
-            dict(
-                format="dpcdvae",
-                version=model.format_version,
-                config=dataclasses.asdict(model.config),
-                card=card,
-            )
-            | (dict(sha256=hashlib.sha256(raw).hexdigest()) if half else {}),
-            indent=1,
-        ),
-    )
+    record = dict(format="dpcdvae", version=model.format_version, config=dataclasses.asdict(model.config))
+    record |= dict(card=card) | (dict(sha256=hashlib.sha256(raw).hexdigest()) if half else {})
+    record = json.loads(json.dumps(record))  # as it is read back
+    atomic_write(folder / "config.json", json.dumps(record | dict(digest=_digest(record)), indent=1))
     return folder
+
+
+def _digest(record: dict) -> str:
+    "Hash what a config.json holds, but for its digest."
+    rest = {k: v for k, v in record.items() if k != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 # %% ../../nbs/model/04_pretrained.ipynb #711e6687
 def list_pretrained() -> dict[str, Path]:  # name -> folder
@@ -103,9 +101,15 @@ def _read_config(path: Path) -> dict:  # config (a Config), card
     if not isinstance(record.get("config"), dict):
         raise ModelError(f"{path} lacks the settings of its model (config)")
     try:
-        return record | dict(config=read_config(record["config"]))
+        config = read_config(record["config"])
     except ValueError as e:
         raise ModelError(f"{path}: {e}") from None
+    if "digest" in record and record["digest"] != _digest(record):
+        raise ModelError(
+            f"{path} was changed or damaged (its digest differs): get it again, or, if you changed it, "
+            "remove its entry digest"
+        )
+    return record | dict(config=config)
 
 
 def _check_version(path: Path, version: int) -> None:
@@ -129,10 +133,13 @@ def _read_weights(path: Path, sha256: str | None = None) -> dict:  # name -> ten
             about, state = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
     except SafetensorError as e:
         raise ModelError(f"{path} is damaged or not a safetensors file ({e})") from None
-    version = about.get("dpcdvae") or about.get("format") == "dpcdvae" and about.get("version")
-    if not version or not version.isdigit():
+    version = about.get("dpcdvae") or about.get("format") == "dpcdvae" and about.get("version") or ""
+    version, _, digest = version.partition(" sha256:")  # files of version 0.1 have no digest
+    if not version.isdigit():
         raise ModelError(f"{path} is a safetensors file, but not of a dpcdvae model")
     _check_version(path, int(version))
+    if digest and digest != content_digest(state, {}):
+        raise ModelError(f"{path} is damaged (its checksum differs): get it again, or resume its training")
     return state
 
 # %% ../../nbs/model/04_pretrained.ipynb #9ff40d69

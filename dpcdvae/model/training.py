@@ -27,7 +27,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ..crystal.batch import CrystalBatch
 from ..data.datasets import load_crystals, load_splits, source_files
-from ..data.files import atomic_write
+from ..data.files import atomic_write, lock_folder
 from ..data.loader import CrystalLoader
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
 from .config import get_config
@@ -380,6 +380,8 @@ def train(
     "Train a model, keep it in `out`, and return the best."
     out = Path(out)
     begun = dict(preset=preset, changes=changes, seed=seed, limit=limit)
+    with _alone(out if out.exists() else None):
+        pass  # a folder in use is named before anything is read
     _check_request(out, resume, seed, limit, max_time, max_epochs, begun)
     config = get_config(preset, **changes)
     show = not quiet and sys.stderr.isatty()
@@ -389,19 +391,31 @@ def train(
     if (out / "checkpoint.safetensors").exists():
         _same_run(out / "run.json", begun)
     model = _model(config, train_set, val_set, seed, bf16, compile)
+    how = dict(max_time=max_time, max_epochs=max_epochs, devices=devices, num_nodes=num_nodes)
+    facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=num_test, compiled=compile)
+    facts |= dict(data="given in memory" if isinstance(data, dict) else str(data))
+    with _alone(out):
+        return _train(out, model, (train_set, val_set), begun, how, facts, quiet)
+
+
+def _alone(out: Path | None):
+    "Lock the run folder; the first process does it for those it starts."
+    return lock_folder(None if rank_zero_only.rank else out)
+
+
+def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts: dict, quiet: bool):
+    "Train a model that is ready, with the folder for this run alone."
+    (train_set, val_set), seed, max_time = sets, begun["seed"], how.pop("max_time")
+    config = model.config
     out.mkdir(parents=True, exist_ok=True)
     module = Training(model, seed, config.training.lr_schedule, out / "skipped.txt")
     module.averaged.module.bf16 = model.bf16
     seconds = _seconds(max_time)
     reserve = finish_seconds(model, len(train_set), seconds)
     keeper = CheckpointCallback(out, quiet=quiet, max_seconds=seconds and seconds - reserve)
-    trainer = _trainer(
-        out, keeper, len(train_set), max_epochs=max_epochs, devices=devices, num_nodes=num_nodes
-    )
+    trainer = _trainer(out, keeper, len(train_set), **how)
     loader, keeper.val_loader = _loaders(train_set, val_set, config.training.batch_size, seed, trainer)
-    facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=num_test)
-    facts |= dict(max_time=str(max_time), max_epochs=max_epochs, bf16=model.bf16, compiled=compile)
-    facts |= dict(data="given in memory" if isinstance(data, dict) else str(data))
+    facts |= dict(max_time=str(max_time), max_epochs=how["max_epochs"], bf16=model.bf16)
     facts |= dict(parameters=num_trained(model), machine=machine())
     atomic_write(out / "run.json", json.dumps(dict(kind="train") | begun | facts, indent=1))
     if trainer.is_global_zero and not quiet:
