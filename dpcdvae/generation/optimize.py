@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..crystal.batch import CrystalBatch
 from ..data.composition import element_counts
 from ..data.files import atomic_write
+from ..data.results import Results
 from .decode import Sampling, by_size, make_sampling
 from .jobs import Job, _append, _record, csv_text, resume_at, rows_of
 from ..model.dpcdvae import DPCDVAE, check_size
@@ -351,7 +352,7 @@ def optimize(
             found.append((taken, expected))
     if out:
         return facts
-    crystals = [[c for taken, _ in found for c in taken[k]] for k in range(rounds)]
+    crystals = [Results(c for taken, _ in found for c in taken[k]) for k in range(rounds)]
     return crystals, torch.cat([e for _, e in found], 1), facts
 
 
