@@ -19,6 +19,8 @@ NOTEBOOKS = notebooks(ROOT)
 BOOKS = dict(argvalues=NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.name}")
 CHAPTERS = dict(BOOKS, argvalues=[p for p in NOTEBOOKS if exports(p)])
 DOORS = {  # the only imports of our own upward, or inside functions; the command line loads lazily
+    ("data.results", "evaluation.export"),  # a list of results is written as an export is
+    ("data.results", "viz.view"),  # and shown
     ("diffusion.trajectory", "viz.page"),  # a trajectory becomes a page
     ("diffusion.trajectory", "viz.player"),  # or is shown in a notebook
     ("model.dpcdvae", "model.pretrained"),  # a model saves itself

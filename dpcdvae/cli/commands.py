@@ -263,6 +263,7 @@ def predicted(ranked: list[dict], a) -> str:
 def rank_candidates(made: Path, a) -> list[dict]:  # one a structure, lowest energy first
     "Relax candidates, merge those that are one structure, and rank them by energy."
     from dpcdvae.data.files import atomic_write
+    from dpcdvae.data.results import Results
     from dpcdvae.energy.relax import energies
     from dpcdvae.generation.jobs import csv_text
 
@@ -271,7 +272,7 @@ def rank_candidates(made: Path, a) -> list[dict]:  # one a structure, lowest ene
     ranked = merge_alike(sorted(with_energy(rows), key=lambda r: r["energy"]))
     lines = [[k, *(r[c] for c in RANKED[1:])] for k, r in enumerate(ranked, 1)]
     atomic_write(a.out / "ranked.csv", csv_text([RANKED, *lines]))
-    return ranked
+    return Results(ranked)
 
 
 def with_energy(rows: list[dict]) -> list[dict]:

@@ -20,6 +20,7 @@ import torch
 
 from ..data.files import MIN_DISTANCE, atomic_write, lock_folder
 from ..data.parsers import plain_error
+from ..data.results import Results
 from .calculators import ASEPotential, calculator_version, get_calculator
 from .chgnet import find_bonds, load_chgnet
 from .descent import Relaxed, descend
@@ -153,13 +154,13 @@ def relax_many(
     rows = [dict(converged=False) | refusal(s, potential, max_steps > 0) for s in structures]
     todo = [i for i, row in enumerate(rows) if "reason" not in row]
     if not todo:
-        return rows
+        return Results(rows)
     ends = descend(
         potential, [_tensors(structures[i]) for i in todo], fmax, max_steps, cell and max_steps > 0, seconds
     )
     for k, i in enumerate(todo):
         rows[i] = _row(structures[i], ends[k], max_steps, cell)
-    return rows
+    return Results(rows)
 
 
 def _row(structure, end: Relaxed, max_steps: int, cell: bool) -> dict:
@@ -405,6 +406,7 @@ def _energies(out, key: str, tasks: list, how: tuple, workers, progress, schedul
             relax_entries, tasks, workers, progress, "relax", _ended, connect(scheduler), log
         )
         rows, seconds = [r for part in found for r in part], round(time.perf_counter() - start, 2)
+    rows = Results(rows)
     summary = _summary(rows, calculator, settings, seconds, key, timeout, seed)
     if out:
         _write(out, table, rows, summary, fresh=not done)

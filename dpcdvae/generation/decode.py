@@ -17,6 +17,7 @@ from ..crystal.batch import SYMBOLS, CrystalBatch, Prediction, crystal_mean
 from ..crystal.lattice import minimum_image
 from ..crystal.rng import counter_normal
 from ..data.composition import composition_fractions
+from ..data.results import Results
 from dpcdvae.diffusion.samplers import (
     BOUNDARIES,
     SAMPLERS,
@@ -401,12 +402,11 @@ class TrajectoryRecorder:
     film = trajectory  # name until version 0.1
 
 # %% ../../nbs/generation/00_decode.ipynb #83670881
-class Trajectories(list):
+class Trajectories(Results):
     "The trajectories of a run; `crystals` are the results, `final` the same as pymatgen structures."
 
     def __init__(self, films, crystals: CrystalBatch):
-        super().__init__(films)
-        self.crystals = crystals
+        super().__init__(films, crystals)
 
     @property
     def final(self) -> list:

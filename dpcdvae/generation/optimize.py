@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..crystal.batch import CrystalBatch
 from ..data.composition import element_counts
 from ..data.files import atomic_write, lock_folder
+from ..data.results import Results
 from .decode import Sampling, by_size, make_sampling
 from .jobs import Job, _append, _record, csv_text, resume_at, rows_of
 from ..model.dpcdvae import DPCDVAE, check_size
@@ -359,7 +360,7 @@ def _run_search(job: Job, model, head, support, starts, settings, s, names) -> t
             found.append((taken, expected))
     if out:
         return None, None
-    crystals = [[c for taken, _ in found for c in taken[k]] for k in range(rounds)]
+    crystals = [Results(c for taken, _ in found for c in taken[k]) for k in range(rounds)]
     return crystals, torch.cat([e for _, e in found], 1)
 
 
