@@ -122,12 +122,13 @@ def marks_of(path) -> list[dict]:  # name, state, text, points
             found.append(dict(name=name, state=one.state, text=one.text, points=points))
     return found
 
-# %% ../../nbs/course/20_grading.ipynb #95355993
+# %% ../../nbs/course/20_grading.ipynb #eee3ffae
 def grade(
     path,  # of a student's notebook
     timeout: float = 300,  # seconds
 ) -> list[dict]:  # name, state, text and points of each exercise
     "Run a notebook in a process of its own and mark its exercises; raise ValueError where that fails."
+    read_lesson(path)
     command = [sys.executable, "-m", "dpcdvae.course", "marks", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
