@@ -8,7 +8,7 @@ from pathlib import Path
 from dpcdvae.cli.cards import read_card
 from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
-from dpcdvae.evaluation.metrics import show
+from dpcdvae.evaluation.summary import show
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.pretrained import ModelError, model_folder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.speed import circumstances
-from benchmarks.studies import _rms, _run_folder, graph_for, held_out
+from benchmarks.studies import _rms, _run_folder, graph_for, held_out, train_once
 from dpcdvae.cli.commands import load_model
 from dpcdvae.data.files import atomic_write
 
@@ -53,7 +53,6 @@ def ground(
     from dpcdvae.energy.relax import energies
     from dpcdvae.evaluation.entries import Entry
     from dpcdvae.generation.jobs import rows_of
-    from dpcdvae.model.training import is_finished, train
 
     name, runs, models, begun = Path(data).name, Path(runs), {}, time.time()
     fresh = not any(_run_folder(runs, f"{name}, {label}").exists() for label in variants)
@@ -90,17 +89,7 @@ def ground(
     models["test set"], version = summarise(entries, _run_folder(runs, f"{name}, test, {num} relaxed"))
     for label, (preset, changes) in variants.items():
         run = _run_folder(runs, f"{name}, {label}")
-        if not is_finished(run):
-            train(
-                data,
-                run,
-                preset,
-                max_time,
-                max_epochs,
-                seed,
-                resume=(run / "checkpoint.safetensors").exists(),
-                **changes,
-            )
+        train_once(data, run, preset, max_time, max_epochs, seed, **changes)
         new = _run_folder(runs, f"{name}, {label}, new {num}")
         load_model(run).generate(num, out=new, seed=seed, steps=steps)
         models[label] = (

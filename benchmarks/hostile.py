@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
 
 ELEMENTS = ("Cu", "Al", "Ni", "Pd", "Ag", "Au", "Pt")  # those of ASE's EMT
@@ -265,6 +266,7 @@ def campaign(num: int, seed: int) -> dict:
         commands={c: dict(sorted(v.items())) for c, v in counts.items()},
         faults=bad[:50],
         seconds=round(time.time() - begin, 1),
+        made_on=circumstances(),
     )
 
 

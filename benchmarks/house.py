@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = "crystal data diffusion nn model generation evaluation energy viz cli".split()
+FOLDERS = "crystal data diffusion nn model generation evaluation energy viz cli course".split()
 
 
 def notebooks(root: Path) -> list[Path]:

@@ -1,7 +1,10 @@
 """The commands behind every number that this project states"""
 
+import contextlib
+import io
 import json
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -10,89 +13,76 @@ from benchmarks.studies import compare
 SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,))  # enough to see that an experiment runs
 
 
+def stored(path: Path) -> dict:
+    "Read a result that an experiment in full has left."
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path.name} is not stored in {path.parent.name}: run this lab with DPCDVAE_LAB=full to make it"
+        )
+    return json.loads(path.read_text())
+
+
+@contextlib.contextmanager
+def in_small():
+    "A folder for a trial, whose progress and warnings nobody needs."
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield Path(folder)
+
+
+TRIAL = "A trial of seconds, to see the experiment run: its figures mean nothing."
+
+
 def lab(
     name: str, variants: dict, data="perov_mini", path=None, home="../..", trial: dict | None = None, **full
 ) -> tuple[dict, str]:  # results, one sentence about them
-    """Run an experiment in small, or in full with DPCDVAE_LAB=full.
+    """Read the stored results of an experiment.
 
-    Return the full results where they are there."""
-    import contextlib
-    import io
-    import tempfile
+    With DPCDVAE_LAB=full the experiment is run, or goes on, and is stored; with DPCDVAE_LAB=trial it is
+    run in small and not stored. FileNotFoundError where nothing is stored."""
+    path, mode = Path(home) / (path or f"results/labs/{name}.json"), os.environ.get("DPCDVAE_LAB")
+    if mode == "trial":
+        small = trial or {k: ("tiny", v) for k, (_, v) in variants.items()}
+        small = {k: (preset, v | dict(limit=64, prior="standard")) for k, (preset, v) in small.items()}
+        with in_small() as d:
+            options = full | SMALL | dict(max_time=None)
+            return compare(["perov_mini"], small, d, d / f"{name}.json", **options) | dict(trial=True), TRIAL
+    if mode == "full":
+        sources = os.environ.get("DPCDVAE_LAB_DATA", data).split(",")
+        compare(sources, variants, Path(home) / "runs" / "labs" / name, path, **full)
+    result = stored(path)
+    return result, describe(result)
 
-    path = Path(home) / (path or f"results/labs/{name}.json")
-    if os.environ.get("DPCDVAE_LAB") == "full":
-        result = compare(
-            os.environ.get("DPCDVAE_LAB_DATA", data).split(","),
-            variants,
-            Path(home) / "runs" / "labs" / name,
-            path,
-            **full,
-        )
-    else:
-        small = {
-            label: (preset, changes | dict(limit=64, prior="standard"))
-            for label, (preset, changes) in (
-                trial or {k: ("tiny", v) for k, (_, v) in variants.items()}
-            ).items()
-        }
-        with (
-            tempfile.TemporaryDirectory() as d,
-            contextlib.redirect_stdout(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            result = compare(
-                ["perov_mini"], small, d, Path(d) / f"{name}.json", **full | SMALL | dict(max_time=None)
-            )
-        if not path.exists():
-            return result | dict(
-                trial=True
-            ), "These figures come from a trial of seconds and mean nothing yet: run the experiment in full."
-        result = json.loads(path.read_text())
-    one, sets = (
-        next(iter(result["models"].values())),
-        list(dict.fromkeys(m["data"] for m in result["models"].values())),
-    )
+
+def describe(result: dict) -> str:  # one sentence
+    "Say what models a comparison trained, how long, on what, where."
+    models = list(result["models"].values())
+    one, sets = models[0], list(dict.fromkeys(m["data"] for m in models))
     return (
-        result,
-        f"{len(result['models'])} models, {result['num_test']} held-out crystals each; trained "
+        f"{len(models)} models, {result['num_test']} held-out crystals each; trained "
         f"{'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} "
         f"on {' and '.join(sets)}; {one['made_on']['threads']} thread(s) of "
         f"{one['made_on']['processor']}, {one['made_on']['date']}; "
-        f"{sum(m['training']['seconds'] for m in result['models'].values()) / 60:.0f} minutes of "
-        f"training in all.",
+        f"{sum(m['training']['seconds'] for m in models) / 60:.0f} minutes of training in all."
     )
 
 
 def study_lab(
     path, study, trial: dict, full: dict, home="../.."
 ) -> tuple[dict, str]:  # results, one sentence about them
-    """Run a study in small, in full with DPCDVAE_LAB=full.
-
-    Return what the file of results holds where there is one."""
-    import contextlib
-    import io
-    import tempfile
-
-    path = Path(home) / path
-    if os.environ.get("DPCDVAE_LAB") == "full":
+    "Read the stored result of a study, or run it in full or in small, as `lab` does."
+    path, mode = Path(home) / path, os.environ.get("DPCDVAE_LAB")
+    if mode == "trial":
+        with in_small() as d:
+            options = {k: v(d) if callable(v) else v for k, v in trial.items()}
+            return study(out=d / "trial.json", **options) | dict(trial=True), TRIAL
+    if mode == "full":
         study(out=path, **full)
-    else:
-        with (
-            tempfile.TemporaryDirectory() as d,
-            contextlib.redirect_stdout(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            result = study(
-                out=Path(d) / "trial.json", **{k: v(Path(d)) if callable(v) else v for k, v in trial.items()}
-            )
-        if not path.exists():
-            return result | dict(
-                trial=True
-            ), "These figures come from a trial of seconds and mean nothing yet: run the study in full."
-    result = json.loads(path.read_text())
+    result = stored(path)
     return (
         result,
         f"{result['num']} crystals; {result.get('calculator', result.get('run'))}; "
@@ -157,7 +147,7 @@ def lab_answer(
     "Answer a lab's question with its figures, or say how to get them."
     command = f"`DPCDVAE_LAB=full jupyter execute nbs/labs/{notebook}.ipynb`"
     if result.get("trial"):
-        return f"## Answer\nNone yet: a trial of seconds decides nothing. In full: {command}."
+        return f"## Answer\nThis is a trial, which decides nothing. In full: {command}."
     lines = [
         f"*{title}*\n" + "\n".join(f"- {s}" for s in differences(rates, base)) + "\n"
         for title, (rates, base) in comparisons.items()

@@ -20,7 +20,7 @@ import pandas as pd
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from dpcdvae.evaluation import matching
+from dpcdvae.evaluation import matching, reduction
 
 SETS = ("perov_5", "mp_20", "carbon_24")
 KINDS = {"copies": 5, "random": 5, "formula": 30}  # blocks of each set at scale 1
@@ -121,15 +121,15 @@ def ask_fit(a, b, i, j, tolerances):  # (P,) bool
 
 def ask_ours(a, b, i, j, tolerances):
     "Ask the matcher of this package, reduction included."
-    one = matching.reduce_crystals(a)
-    two = one if b is a else matching.reduce_crystals(b)
+    one = reduction.reduce_crystals(a)
+    two = one if b is a else reduction.reduce_crystals(b)
     return matching.match_pairs(one, two, i, j, tolerances)
 
 
 def explain(a, b, theirs, tolerances):
     "Name the cause of a disagreement, by giving our matcher pymatgen's own reduced cells."
     cells = [
-        matching.reduce_crystals([StructureMatcher._get_reduced_structure(s)], primitive=False)
+        reduction.reduce_crystals([StructureMatcher._get_reduced_structure(s)], primitive=False)
         for s in (a, b)
     ]
     ours = matching.match_pairs(*cells, [0], [0], tolerances).rms[0]
@@ -145,7 +145,7 @@ def explain(a, b, theirs, tolerances):
     return "two assignments of nearly equal cost, another is found first"
 
 
-def judge_block(a, b, i, j, seed, tolerances=matching.FIELD):
+def judge_block(a, b, i, j, seed, tolerances=reduction.FIELD):
     "Compare both matchers on one block."
     theirs, slow = timed(lambda: ask_pymatgen(a, b, i, j, tolerances))
     ours, fast = timed(lambda: ask_ours(a, b, i, j, tolerances))
@@ -222,7 +222,7 @@ def main():
         "threads": 1,
         # fmt: skip
         "versions": {k: version(k) for k in ("pymatgen", "pymatgen-core", "numpy", "scipy")},
-        "tolerances": matching.FIELD._asdict(),
+        "tolerances": reduction.FIELD._asdict(),
     }
     matching.match(
         *(Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [0.5, 0.4, 0.3]]) for _ in range(2))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
 
 PROGRAM = """
@@ -54,7 +55,14 @@ def side_by_side(source: Path, base: Path, num: int, rounds: int) -> dict:
         k: [round((r["crystals"] + r["rejected"]) / r["seconds"], 1) for r in v] for k, v in runs.items()
     }
     ratio = min(speed["here"]) / max(speed["base"])
-    return dict(file=source.name, crystals=num, crystals_per_second=speed, smallest_ratio=round(ratio, 2))
+    return dict(
+        set=source.resolve().parent.name,
+        file=source.name,
+        crystals=num,
+        crystals_per_second=speed,
+        smallest_ratio=round(ratio, 2),
+        made_on=circumstances(),
+    )
 
 
 if __name__ == "__main__":

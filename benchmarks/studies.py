@@ -58,6 +58,17 @@ def held_out(data, num: int, seed: int = 0, graph: str = "none") -> CrystalBatch
     return some(load_crystals(data, split="test", graph=graph, progress=False), num, seed)
 
 
+def train_once(data, run, preset, max_time, max_epochs=-1, seed=0, **changes) -> Path:  # its folder
+    "Train a model, go on where it stopped, or leave it if it is finished."
+    from dpcdvae.model.training import is_finished, train
+
+    run = Path(run)
+    if not is_finished(run):
+        resume = (run / "checkpoint.safetensors").exists()
+        train(data, run, preset, max_time, max_epochs, seed, resume=resume, **changes)
+    return run
+
+
 def study(
     data,
     run,
@@ -77,20 +88,8 @@ def study(
     "Train (or go on, or take what is there), reconstruct, generate, evaluate, and collect the figures."
     from dpcdvae.evaluation.generation import evaluate_generation
     from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
-    from dpcdvae.model.training import is_finished, train
 
-    run = Path(run)
-    if not is_finished(run):
-        train(
-            data,
-            run,
-            preset,
-            max_time,
-            max_epochs,
-            seed,
-            resume=(run / "checkpoint.safetensors").exists(),
-            **changes,
-        )
+    run = train_once(data, run, preset, max_time, max_epochs, seed, **changes)
     model = load_model(run)
     sets = {
         k: load_crystals(data, split=k, graph=graph_for(model), progress=False) for k in ("train", "test")
@@ -605,7 +604,8 @@ def generation(
 
 def generation_table(path) -> str:  # markdown
     "Put all metrics of a generation into a table, each with its meaning and its blind spot."
-    from dpcdvae.evaluation.metrics import METRICS, show
+    from dpcdvae.evaluation.metrics import METRICS
+    from dpcdvae.evaluation.summary import show
 
     r = json.loads(Path(path).read_text())
     rows = [

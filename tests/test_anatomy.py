@@ -8,18 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from modules import Modules
+from modules import group
 
-bench = Modules(
-    "benchmarks.studies",
-    "benchmarks.energies",
-    "benchmarks.steering",
-    "benchmarks.anatomy",
-    "benchmarks.player",
-    "benchmarks.labs",
-    "benchmarks.page",
-    "benchmarks.__main__",
-)
+bench = group("bench")
 from benchmarks.anatomy import (
     LADDER,
     anatomy,

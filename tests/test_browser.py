@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import LATE, notebook, until
 from hand import agrees, atoms, colours, crowded, drag, kernel, painted, pixels, player, settled, state
+from pymatgen.core import Structure
 
 from benchmarks.player import slider_latency, wandering
 from dpcdvae.crystal.batch import toy
@@ -460,6 +461,23 @@ def test_a_picture_is_a_png_of_what_is_seen(page, tmp_path):
         and len(png) > 8000
         and download.value.suggested_filename == "SrTiO3_0.png"
     )
+
+
+def test_the_frame_on_screen_is_saved_as_cif(page, tmp_path):
+    film = make(F=5)
+    show(page, film.to_html(tmp_path / "film.html"))
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    settled(page, 1)
+    with page.expect_download() as download:
+        page.click("button[aria-label='Save this frame as CIF']")
+    assert download.value.suggested_filename == "SrTiO3_1.cif"
+    text = open(download.value.path(), encoding="utf-8").read()
+    found, wanted = Structure.from_str(text, fmt="cif"), film.structure(1)
+    assert np.allclose(found.lattice.parameters, wanted.lattice.parameters, atol=1e-4)
+    apart = wanted.lattice.get_all_distances(found.frac_coords, wanted.frac_coords)
+    assert [s.symbol for s in found.species] == [s.symbol for s in wanted.species]
+    assert np.diag(apart).max() < 1e-3  # Å
 
 
 def test_latency_of_24_atoms_and_a_thousand_frames(page, tmp_path):

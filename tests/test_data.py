@@ -13,22 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from modules import Modules
+from modules import group
 
-data = Modules(
-    "dpcdvae.data.files",
-    "dpcdvae.data.cell",
-    "dpcdvae.data.cif",
-    "dpcdvae.data.parsers",
-    "dpcdvae.data.listing",
-    "dpcdvae.data.readers",
-    "dpcdvae.data.cache",
-    "dpcdvae.data.datasets",
-    "dpcdvae.data.scaler",
-    "dpcdvae.data.loader",
-    "dpcdvae.data.composition",
-    "dpcdvae.data.composition",
-)
+data = group("data")
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.cache import save_crystals
 from dpcdvae.data.composition import composition_fractions, dataset_summary

@@ -10,37 +10,16 @@ import moyopy
 import numpy as np
 import pytest
 import smact
-from modules import Modules
+from modules import group
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 from smact.screening import pauling_test
 
-F = Modules("dpcdvae.evaluation.fingerprints")
-J = Modules(
-    "dpcdvae.evaluation.metrics",
-    "dpcdvae.evaluation.metrics",
-    "dpcdvae.evaluation.reconstruction",
-    "dpcdvae.evaluation.generation",
-    "dpcdvae.evaluation.report",
-    "dpcdvae.evaluation.report",
-    "dpcdvae.evaluation.evaluate",
-    "dpcdvae.evaluation.evaluate",
-)
-M = Modules(
-    "dpcdvae.evaluation.statistics",
-    "dpcdvae.evaluation.statistics",
-    "dpcdvae.evaluation.validity",
-    "dpcdvae.evaluation.validity",
-    "dpcdvae.evaluation.entries",
-    "dpcdvae.evaluation.entries",
-    "dpcdvae.evaluation.parallel",
-    "dpcdvae.evaluation.parallel",
-    "dpcdvae.evaluation.compare",
-    "dpcdvae.evaluation.compare",
-    "dpcdvae.evaluation.compare",
-)
+F = group("fingerprints")
+J = group("summaries")
+M = group("measures")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 quiet = dict(progress=False, workers=1)

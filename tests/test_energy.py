@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
-from modules import Modules
+from modules import Modules, group
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
@@ -360,16 +360,7 @@ def test_the_carbon_study_is_one_command(monkeypatch, tmp_path, capsys):
     """`python -m benchmarks ground` alone.
 
     The embedded set, few crystals, minutes of training; another set keeps its own file."""
-    bench = Modules(
-        "benchmarks.studies",
-        "benchmarks.energies",
-        "benchmarks.steering",
-        "benchmarks.anatomy",
-        "benchmarks.player",
-        "benchmarks.labs",
-        "benchmarks.page",
-        "benchmarks.__main__",
-    )
+    bench = group("bench")
     asked = []
     monkeypatch.setattr(bench, "ground", lambda data, runs, out, **how: asked.append((data, out, how)))
     monkeypatch.setattr(bench, "ground_table", lambda result: "")
@@ -386,16 +377,7 @@ def test_the_carbon_study_is_one_command(monkeypatch, tmp_path, capsys):
 
 
 def test_dft_study_says_what_is_missing_before_it_makes_anything(monkeypatch, tmp_path):
-    bench = Modules(
-        "benchmarks.studies",
-        "benchmarks.energies",
-        "benchmarks.steering",
-        "benchmarks.anatomy",
-        "benchmarks.player",
-        "benchmarks.labs",
-        "benchmarks.page",
-        "benchmarks.__main__",
-    )
+    bench = group("bench")
     monkeypatch.setattr(
         bench,
         "relaxed_samples",

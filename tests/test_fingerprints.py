@@ -12,37 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from modules import Modules
+from modules import group
 from pymatgen.core import Composition, Lattice, Structure
 from scipy.spatial.distance import cdist, pdist
 from scipy.stats import wasserstein_distance
 
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 
-F = Modules("dpcdvae.evaluation.fingerprints")
-J = Modules(
-    "dpcdvae.evaluation.metrics",
-    "dpcdvae.evaluation.metrics",
-    "dpcdvae.evaluation.reconstruction",
-    "dpcdvae.evaluation.generation",
-    "dpcdvae.evaluation.report",
-    "dpcdvae.evaluation.report",
-    "dpcdvae.evaluation.evaluate",
-    "dpcdvae.evaluation.evaluate",
-)
-M = Modules(
-    "dpcdvae.evaluation.statistics",
-    "dpcdvae.evaluation.statistics",
-    "dpcdvae.evaluation.validity",
-    "dpcdvae.evaluation.validity",
-    "dpcdvae.evaluation.entries",
-    "dpcdvae.evaluation.entries",
-    "dpcdvae.evaluation.parallel",
-    "dpcdvae.evaluation.parallel",
-    "dpcdvae.evaluation.compare",
-    "dpcdvae.evaluation.compare",
-    "dpcdvae.evaluation.compare",
-)
+F = group("fingerprints")
+J = group("summaries")
+M = group("measures")
 from test_metrics import nacl, noisy, perovskite
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -312,6 +312,22 @@ def test_sites_near_a_mirror_but_beyond_the_digits_stay_two():
 
 
 @pytest.mark.parametrize(
+    "tag,value", [("_chemical_formula_sum", "H2"), ("_cell_length_b", "8"), ("_CELL_volume", "?")]
+)
+@pytest.mark.parametrize("second", ["''", "?", "same", "other"])
+def test_a_name_may_be_stated_twice_if_the_second_time_adds_nothing(tag, value, second):
+    text = cif(("H1 H 0 0 0.2", "H2 H 0 0 0.8"))
+    text = "\n".join(line for line in text.splitlines() if not line.lower().startswith(tag.lower()))
+    again = {"same": value, "other": "7"}.get(second, second)
+    text = text.replace("_cell_length_a", f"{tag} {value}\n{tag.lower()} {again}\n_cell_length_a", 1)
+    found = cif_crystals(text)[0][0][1]
+    if second == "other" and value != "?":
+        assert f"{tag.lower()} is stated twice, as {value} and as 7" in str(found)
+    elif second != "other":
+        assert list(found.numbers) == [1, 1]
+
+
+@pytest.mark.parametrize(
     "more,numbers",
     [
         ("_chemical_formula_sum 'Cs Cl2'", ("Cl2 Cs1", "Cl1 Cs1")),

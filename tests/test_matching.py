@@ -5,13 +5,14 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from modules import group
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from dpcdvae.evaluation import matching as m
 from dpcdvae.evaluation.compare import match_crystals
-from dpcdvae.evaluation.metrics import summarise_matches
+from dpcdvae.evaluation.summary import summarise_matches
 
+m = group("matching")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

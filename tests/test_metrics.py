@@ -13,33 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from modules import Modules
+from modules import Modules, group
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 
-judgement = Modules(
-    "dpcdvae.evaluation.metrics",
-    "dpcdvae.evaluation.metrics",
-    "dpcdvae.evaluation.reconstruction",
-    "dpcdvae.evaluation.generation",
-    "dpcdvae.evaluation.report",
-    "dpcdvae.evaluation.report",
-    "dpcdvae.evaluation.evaluate",
-    "dpcdvae.evaluation.evaluate",
-)
-metrics = Modules(
-    "dpcdvae.evaluation.statistics",
-    "dpcdvae.evaluation.statistics",
-    "dpcdvae.evaluation.validity",
-    "dpcdvae.evaluation.validity",
-    "dpcdvae.evaluation.entries",
-    "dpcdvae.evaluation.entries",
-    "dpcdvae.evaluation.parallel",
-    "dpcdvae.evaluation.parallel",
-    "dpcdvae.evaluation.compare",
-    "dpcdvae.evaluation.compare",
-    "dpcdvae.evaluation.compare",
-)
+judgement = group("summaries")
+metrics = group("measures")
 from dpcdvae.data.files import DataError, atomic_write
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 

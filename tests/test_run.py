@@ -11,23 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from modules import Modules
+from modules import group
 from safetensors.torch import load_file
 
-data = Modules(
-    "dpcdvae.data.files",
-    "dpcdvae.data.cell",
-    "dpcdvae.data.cif",
-    "dpcdvae.data.parsers",
-    "dpcdvae.data.listing",
-    "dpcdvae.data.readers",
-    "dpcdvae.data.cache",
-    "dpcdvae.data.datasets",
-    "dpcdvae.data.scaler",
-    "dpcdvae.data.loader",
-    "dpcdvae.data.composition",
-    "dpcdvae.data.composition",
-)
+data = group("data")
 from test_data import p1
 
 from dpcdvae.cli.app import main
@@ -89,8 +76,8 @@ PROGRAM = """
 import functools, os, signal, sys
 sys.path.insert(0, {tests!r})
 import torch; torch.set_num_threads(1)
-from modules import Modules
-T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
+from modules import group
+T = group("training")
 from test_run import toys, SMALL
 class CheckpointCallback(T.CheckpointCallback):
     def __init__(self, *args, **options): super().__init__(*args, **options | dict(every=0.))
@@ -289,12 +276,7 @@ JOB = dict(steps=3, block=3, seed=5)
 
 
 def test_interrupted_jobs_go_on_to_the_same_end(model, tmp_path, monkeypatch):
-    G = Modules(
-        "dpcdvae.generation.decode",
-        "dpcdvae.generation.jobs",
-        "dpcdvae.generation.generate",
-        "dpcdvae.generation.generate",
-    )
+    G = group("generation")
     for name, job in dict(
         new=lambda out: generate(model, 8, out=out, films=1, **JOB),
         old=lambda out: reconstruct(model, toys(), out=out, films=1, **JOB),
@@ -788,12 +770,7 @@ def test_candidates_are_refused_where_they_would_do_nothing(model):
 
 def test_of_a_lost_candidate_and_a_found_one_the_found_one_is_kept(model, monkeypatch):
     "A model whose encoder hears nothing of places that are not finite."
-    made = Modules(
-        "dpcdvae.generation.decode",
-        "dpcdvae.generation.jobs",
-        "dpcdvae.generation.generate",
-        "dpcdvae.generation.generate",
-    )
+    made = group("generation")
     honest = made.by_size
 
     def first_is_lost(model, z, stats, ids, s, camera=None, **kw):

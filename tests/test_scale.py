@@ -202,8 +202,8 @@ def test_torchrun_shares_a_job(model, tmp_path):
 
 PROGRAM = """
 import functools, sys
-from modules import Modules
-T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
+from modules import group
+T = group("training")
 from dpcdvae.cli.app import main
 class CheckpointCallback(T.CheckpointCallback):
     def __init__(self, *args, **options): super().__init__(*args, **options | dict(every=0.))

@@ -9,15 +9,8 @@ import torch
 
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.crystal.lattice import lattice_from_parameters, minimum_image, wrap
-from dpcdvae.crystal.symmetry import (
-    Symmetry,
-    cell_choices,
-    find_symmetry,
-    invariant_metric,
-    metric_strain,
-    place_orbits,
-    space_group,
-)
+from dpcdvae.crystal.symmetry import Symmetry, cell_choices, find_symmetry, metric_strain, place_orbits
+from dpcdvae.crystal.wyckoff import invariant_metric, space_group
 
 SAMPLE = (1, 2, 4, 14, 43, 47, 62, 88, 122, 146, 167, 181, 194, 203, 227)
 TABLE = json.loads((files("dpcdvae") / "static" / "wyckoff_sites.json").read_text())

@@ -5,18 +5,9 @@ import json
 
 import pytest
 import torch
-from modules import Modules
+from modules import Modules, group
 
-judgement = Modules(
-    "dpcdvae.evaluation.metrics",
-    "dpcdvae.evaluation.metrics",
-    "dpcdvae.evaluation.reconstruction",
-    "dpcdvae.evaluation.generation",
-    "dpcdvae.evaluation.report",
-    "dpcdvae.evaluation.report",
-    "dpcdvae.evaluation.evaluate",
-    "dpcdvae.evaluation.evaluate",
-)
+judgement = group("summaries")
 steer = Modules("dpcdvae.generation.optimize")
 from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy

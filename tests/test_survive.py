@@ -125,8 +125,8 @@ def record(folder):
 PROGRAM = """
 import functools, sys, torch
 torch.set_num_threads(1)
-from modules import Modules
-T = Modules('dpcdvae.model.checkpoint', 'dpcdvae.model.checkpoint', 'dpcdvae.model.module', 'dpcdvae.model.training', 'dpcdvae.model.training')
+from modules import group
+T = group("training")
 from test_run import SMALL, toys
 class CheckpointCallback(T.CheckpointCallback):
     def __init__(self, *args, **options): super().__init__(*args, **options | dict(every=0.))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['lattice_from_parameters', 'parameters_from_lattice', 'volume', 'cell_heights', 'wrap', 'minimum_image',
-           'frac_to_cart', 'cart_to_frac', 'cell_maps']
+           'frac_to_cart', 'cart_to_frac']
 
 # %% ../../nbs/crystal/00_lattice.ipynb #7a096a32
 import math

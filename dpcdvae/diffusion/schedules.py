@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BETAS', 'sigmoid_beta', 'linear_beta', 'quadratic_beta', 'cosine_beta', 'NoiseSchedule', 'variance_preserving',
-           'variance_exploding', 'make_schedule', 'log_snr_time']
+           'variance_exploding', 'make_schedule']
 
 # %% ../../nbs/diffusion/00_schedules.ipynb #0f4c3977
 import math

@@ -29,7 +29,7 @@ export class Controls {
     this.theme = choice("Theme", [["auto", "auto"], ["light", "light"], ["dark", "dark"]], (v) => session.set({ theme: v }));
     const look = h("div", { class: "dpv-look" }, h("div", { class: "dpv-axes", role: "group", "aria-label": "look along an axis" }, ["a", "b", "c"].map((k, i) => h("button", { type: "button", class: `dpv-axis dpv-axis-${k}`, title: `Look along ${k}`, "aria-label": `look along ${k}`, onclick: () => actions.along(i) }, k)),
       button("reset", "Reset the view", "r", actions.reset)),
-      h("div", { class: "dpv-axes" }, button("camera", "Save a picture", "", actions.picture), button("full", "Full screen", "", actions.full), this.gear = button("gear", "Settings", "s", () => this.open(this.settings, this.gear)), this.ask = button("help", "Keys", "?", () => this.toggleHelp())));
+      h("div", { class: "dpv-axes" }, button("camera", "Save a picture", "", actions.picture), button("file", "Save this frame as CIF", "", actions.cif), button("full", "Full screen", "", actions.full), this.gear = button("gear", "Settings", "s", () => this.open(this.settings, this.gear)), this.ask = button("help", "Keys", "?", () => this.toggleHelp())));
     this.settings = h("div", { class: "dpv-settings", role: "group", "aria-label": "settings", hidden: true }, this.speed, this.cells, this.projection, this.palette, this.theme);
     this.help = h("div", { class: "dpv-help", hidden: true }, KEYS.map(([k, v]) => h("div", {}, h("b", {}, k), h("span", {}, v))));
     this.el = h("div", { class: "dpv-controls" }, this.transport, h("div", { class: "dpv-row" }, chips, look), this.settings, this.help);

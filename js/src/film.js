@@ -114,3 +114,19 @@ export class Film {
     return f;
   }
 }
+
+const size = (v) => Math.hypot(...v), between = (v, w) => (Math.acos(Math.min(Math.max(v.reduce((n, x, k) => n + x * w[k], 0) / (size(v) * size(w)), -1), 1)) * 180) / Math.PI;
+
+/** One frame as a CIF in P 1, atoms inside the cell; null where a place is unknown. */
+export function frameCif(film, frame) {
+  const L = film.lattice, symbols = new Map(film.elements.map((e) => [e.z, e.symbol])), lines = [], inside = (x) => (x - Math.floor(x)).toFixed(6).replace(/^1\./, "0.");
+  for (let a = 0; a < film.atoms; a++) {
+    const x = [0, 1, 2].map((k) => film.coordinate(frame, a, k)), symbol = symbols.get(film.number(frame, a));
+    if (!x.every(Number.isFinite) || !symbol) return null;
+    lines.push(`${symbol} ${symbol}${a + 1} ${x.map(inside).join(" ")} 1.0`);
+  }
+  const cell = [...["a", "b", "c"].map((k, i) => `_cell_length_${k} ${size(L[i]).toFixed(6)}`), ...[["alpha", 1, 2], ["beta", 0, 2], ["gamma", 0, 1]].map(([k, i, j]) => `_cell_angle_${k} ${between(L[i], L[j]).toFixed(6)}`)];
+  const head = [`data_${film.formula}_frame_${frame}`, "_symmetry_space_group_name_H-M 'P 1'", "_symmetry_Int_Tables_number 1", ...cell];
+  const sites = ["type_symbol", "label", "fract_x", "fract_y", "fract_z", "occupancy"].map((k) => `_atom_site_${k}`);
+  return [...head, "loop_", "_symmetry_equiv_pos_site_id", "_symmetry_equiv_pos_as_xyz", "1 'x, y, z'", "loop_", ...sites, ...lines, ""].join("\n");
+}

@@ -3,6 +3,7 @@ import { css, surroundings, watchSurroundings, THEMES } from "./colors.js";
 import { Controls } from "./controls.js";
 import { Curves } from "./curves.js";
 import { formula, h } from "./dom.js";
+import { frameCif } from "./film.js";
 import { LOST, NO_WEBGL, graphics } from "./gl.js";
 import { orbit } from "./orbit.js";
 import { Picture } from "./scene.js";
@@ -26,7 +27,7 @@ export class PlayerView {
     this.stage = h("div", { class: "dpv-stage", tabindex: 0, "aria-keyshortcuts": "Space ArrowLeft ArrowRight" }, this.canvas, this.heading, this.legend, this.card, this.message);
     this.live = h("div", { class: "dpv-live", "aria-live": "polite", role: "status" });
     this.picture = new Picture(session);
-    this.controls = new Controls(session, { along: (k) => { this.picture.along(k); this.refresh(); }, reset: () => this.reset(), picture: () => this.save(), full: () => this.full() });
+    this.controls = new Controls(session, { along: (k) => { this.picture.along(k); this.refresh(); }, reset: () => this.reset(), picture: () => this.save(), cif: () => this.saveCif(), full: () => this.full() });
     this.curves = new Curves(session);
     this.root = h("div", { class: "dpv", role: "region", "data-lm-suppress-shortcuts": "true", "data-jp-suppress-context-menu": "" }, this.stage, this.controls.el, this.curves.el, this.live);
     this.root.player = this;
@@ -222,7 +223,18 @@ export class PlayerView {
   async save() {
     const blob = await this.png();
     if (!blob) return;
-    const link = h("a", { href: URL.createObjectURL(blob), download: `${this.session.film.formula}_${this.session.state.frame}.png` });
+    this.keep(blob, "png");
+  }
+
+  /** The frame that is shown, for other programs. */
+  saveCif() {
+    const { film, state } = this.session, text = frameCif(film, state.frame);
+    if (text === null) { this.live.textContent = "this frame has atoms without a place: no CIF"; return; }
+    this.keep(new Blob([text], { type: "chemical/x-cif" }), "cif");
+  }
+
+  keep(blob, ending) {
+    const link = h("a", { href: URL.createObjectURL(blob), download: `${this.session.film.formula}_${this.session.state.frame}.${ending}` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 4000);
   }

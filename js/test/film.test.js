@@ -1,7 +1,7 @@
 // Closed-form checks of decoding and geometry, without a browser: node --test test/
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { Film } from "../src/film.js";
+import { Film, frameCif } from "../src/film.js";
 import { cart, copies, fade, halfBonds, heights, nearest, norm, shortest, toPredicted, trail, wrap } from "../src/periodic.js";
 import { Session } from "../src/session.js";
 
@@ -118,4 +118,13 @@ test("a frame of another film is refused, so that the film is asked for", () => 
   assert.equal(s.film.frames, 1);
   assert.equal(s.append(words, frame([17, 11])), true);
   assert.equal(s.film.frames, 2);
+});
+
+test("a frame is written as a CIF, inside the cell", () => {
+  const f = film([[[0, 0, 0], [-0.25, 1.5, 0.5]], [[0.5, 0, 0], [0.25, 0.5, 0.5]]], [11, 17], [[4, 0, 0], [0, 5, 0], [0, 3, 3]]), text = frameCif(f, 0);
+  for (const line of ["_cell_length_c 4.242641", "_cell_angle_alpha 45.000000", "data_X_frame_0"]) assert.ok(text.includes(`${line}\n`), line);
+  const words = text.split("\n").find((l) => l.startsWith("Cl Cl2 ")).split(" ");
+  for (const [k, v] of [0.75, 0.5, 0.5].entries()) close(+words[2 + k], v);
+  close(+frameCif(f, 1).match(/Na Na1 (\S+)/)[1], 0.5);
+  assert.equal(frameCif(film([[[NaN, NaN, NaN]]]), 0), null);
 });

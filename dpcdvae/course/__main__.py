@@ -1,0 +1,5 @@
+"Solutions and marks of the course: python -m dpcdvae.course"
+
+from dpcdvae.course.grading import main
+
+main()

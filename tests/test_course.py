@@ -1,0 +1,147 @@
+"The course: checks name typical mistakes and accept what is right; lessons run as student and as teacher."
+
+import contextlib
+import io
+import json
+import time
+
+import pytest
+
+from benchmarks.house import ROOT, exports
+from dpcdvae.course.checks import EXERCISES, mark
+from dpcdvae.course.grading import exercise_name, grade_page, main, run_cells, solutions, with_solutions
+
+COURSE = ROOT / "nbs/course"
+LESSONS = sorted(p for p in COURSE.glob("0*.ipynb") if not exports(p))
+BOOKS = dict(argvalues=LESSONS, ids=lambda p: p.stem)
+
+
+def registered() -> dict:
+    "The exercises of all chapters."
+    from importlib import import_module
+
+    for path in COURSE.glob("1*_exercises_*.ipynb"):
+        import_module(f"dpcdvae.{exports(path)}")
+    return EXERCISES
+
+
+NAMES = sorted(registered())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_check_names_typical_mistakes_and_accepts_two_right_answers(name):
+    one = EXERCISES[name]
+    assert len(one.mistakes) >= 3
+    for right in (one.reference, one.other):
+        assert mark(name, right).state == "right", mark(name, right)
+    for hint, mistake in one.mistakes.items():
+        found = mark(name, mistake)
+        assert (found.state, found.text) == ("wrong", hint), found
+
+
+def exercises_of(path) -> list[str]:
+    cells = json.loads(path.read_text())["cells"]
+    return [n for n in map(exercise_name, cells) if n]
+
+
+@pytest.mark.parametrize("path", **BOOKS)
+def test_a_lesson_runs_as_the_student_gets_it(path):
+    start = time.process_time()
+    _, text = run_cells(json.loads(path.read_text()))
+    for name in exercises_of(path):
+        assert f"… {name}: not yet" in text, text[-2000:]
+    assert "✗" not in text and "✓" not in text
+    assert time.process_time() - start < 60, "a lesson takes under a minute"
+
+
+@pytest.mark.parametrize("path", **BOOKS)
+def test_a_lesson_runs_with_its_solutions(path):
+    _, text = run_cells(with_solutions(path))
+    for name in exercises_of(path):
+        assert f"✓ {name}: right" in text, text[-2000:]
+    assert "✗" not in text and "not yet" not in text
+
+
+def test_every_exercise_stands_in_a_lesson_once():
+    assert sorted(n for path in LESSONS for n in exercises_of(path)) == NAMES
+    for path in LESSONS:
+        assert 4 <= len(solutions(path)) <= 8, path.name
+
+
+@pytest.mark.parametrize(
+    "function, part",
+    [
+        (lambda x: 1 / 0, "ZeroDivisionError"),
+        (lambda x: x[None], "shape is"),
+        (lambda x: x.sub_(x.floor()), "in place"),
+        (lambda x: -(x - x.floor()), "sign"),
+        (lambda x: 2 * (x - x.floor()), "2 times"),
+        (lambda x: x - x.floor() + 0.5, "+0.5"),
+        (lambda x: object(), "object"),
+        (lambda: 1, "TypeError"),
+        (lambda x: x * float("nan"), "nan"),
+        (lambda x: x - x.floor() if x.numel() > 3 else None, "return"),
+        (3, "itself"),
+    ],
+)
+def test_hints_for_what_no_list_foresees(function, part):
+    found = mark("wrap", function)
+    assert found.state == "wrong" and part in found.text, found
+    assert mark("wrap", lambda x: None).state == mark("wrap", lambda x: ...).state == "not yet"
+    assert mark("no_such", function).state == "wrong"
+
+
+@pytest.fixture
+def small(tmp_path):
+    "A notebook with two exercises."
+    cell = lambda text, kind="code": dict(cell_type=kind, source=text, outputs=[], metadata={}, id=text[:6])
+    note = lambda text: cell(
+        f"<details><summary>Solution</summary>\n\n```python\n{text}\n```\n\n</details>", "markdown"
+    )
+    book = dict(
+        cells=[
+            cell("from dpcdvae.course.exercises_1_2 import check"),
+            cell("#| exercise: wrap\ndef f(x):\n    return x - x.trunc()"),
+            cell('check("wrap", f)'),
+            note("def f(x):\n    return x - x.floor()"),
+            cell("#| exercise: order\ndef g(sigma):\n    ..."),
+            cell('check("order", g)'),
+            note("import math\ndef g(sigma):\n    return (-2 * (math.pi * sigma) ** 2).exp()"),
+        ],
+        metadata={},
+        nbformat=4,
+        nbformat_minor=5,
+    )
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(book))
+    return path
+
+
+def test_solutions_and_marks(small, tmp_path):
+    to = tmp_path / "b.ipynb"
+    with contextlib.redirect_stdout(io.StringIO()):
+        main(["solutions", str(small), "--to", str(to)])
+    assert run_cells(json.loads(to.read_text()))[1].count("✓") == 2
+    broken = tmp_path / "c.ipynb"
+    broken.write_text("{}")
+    page = grade_page([small, broken])
+    assert "0 of 2 points" in page and "truncated" in page and "not yet" in page and "not graded" in page
+
+
+def test_a_stub_without_a_solution_is_an_error(small):
+    book = json.loads(small.read_text())
+    small.write_text(json.dumps(book | dict(cells=book["cells"][:3])))
+    with pytest.raises(ValueError, match="wrap has no solution"):
+        solutions(small)
+
+
+def test_every_term_of_a_lesson_is_in_the_glossary():
+    import re
+
+    glossary = (COURSE / "glossary.md").read_text()
+    listed = {t.lower() for t in re.findall(r"^\*\*(.+?)\*\*", glossary, re.M)}
+    for path in LESSONS:
+        text = "\n".join("".join(c["source"]) for c in json.loads(path.read_text())["cells"])
+        terms = {t.lower() for t in re.findall(r"<dfn>(.+?)</dfn>", text)}
+        assert len(terms) >= 5, f"{path.name}: mark a term at its first use with <dfn>"
+        assert terms <= listed, f"{path.name}: not in the glossary: {sorted(terms - listed)}"
