@@ -2,4 +2,5 @@
 
 from dpcdvae.course.grading import main
 
-main()
+if __name__ == "__main__":
+    main()
