@@ -48,7 +48,7 @@ exercise(
         "negative coordinates are truncated towards zero (trunc, int, fmod): take the floor": lambda x: (
             x - x.trunc()
         ),
-        "this is the minimum image: a coordinate in the cell is between 0 and 1, not -0.5 and 0.5": minimum_image,
+        "this is the minimum image: coordinates in the cell are between 0 and 1": minimum_image,
         "a coordinate outside is moved to the edge (clamp): it must re-enter at the other side": lambda x: (
             x.clamp(0, 1)
         ),
