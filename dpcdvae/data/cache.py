@@ -31,7 +31,9 @@ from dpcdvae.data.files import (
 FORMAT = 2  # raise it when what is stored, or how crystals are read, changes
 
 
-def pack(batch: CrystalBatch) -> tuple[dict[str, Tensor], dict]:  # tensors, JSON metadata
+def pack(
+    batch: CrystalBatch,  # B crystals of N atoms
+) -> tuple[dict[str, Tensor], dict]:  # tensors (N,), (N,3), (B,3), ... by name, on the CPU; JSON metadata
     "Lay a batch out as named tensors."
     tensors = {
         k: getattr(batch, k) for k in ("atomic_numbers", "frac_coords", "lengths", "angles", "num_atoms")
@@ -42,7 +44,10 @@ def pack(batch: CrystalBatch) -> tuple[dict[str, Tensor], dict]:  # tensors, JSO
     return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, dict(ids=list(batch.ids))
 
 
-def unpack(tensors: dict[str, Tensor], meta: dict) -> CrystalBatch:
+def unpack(
+    tensors: dict[str, Tensor],  # (N,), (N,3), (B,3), ... by name
+    meta: dict,  # ids of the B crystals
+) -> CrystalBatch:  # B crystals
     "Build the batch that `pack` laid out."
     part = lambda p: {k[len(p) :]: v for k, v in tensors.items() if k.startswith(p)}
     plain = {k: v for k, v in tensors.items() if "." not in k}
@@ -54,7 +59,10 @@ def unpack(tensors: dict[str, Tensor], meta: dict) -> CrystalBatch:
     )
 
 
-def content_digest(tensors: dict[str, Tensor], meta: dict) -> str:
+def content_digest(
+    tensors: dict[str, Tensor],  # (N,), (N,3), (B,3), ... by name, on the CPU
+    meta: dict,  # JSON metadata
+) -> str:  # 64 hexadecimal digits
     "Hash tensors and metadata together."
     h = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
     for k in sorted(tensors):
