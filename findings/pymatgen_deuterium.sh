@@ -4,6 +4,7 @@ set -e
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
 python3.11 -m venv "$T/v"
 "$T/v/bin/pip" install -q pymatgen-core==2026.10.16
+"$T/v/bin/pip" install -q --no-deps pymatgen==2026.10.24
 "$T/v/bin/python" -W ignore - <<'P'
 from importlib.metadata import version
 from pymatgen.analysis.diffraction.neutron import NDCalculator
