@@ -279,6 +279,12 @@ def _check_ordered(structures: list, ids) -> None:
             )
 
 
+def _right_handed_coords(structure):  # (N,3) fractional
+    "Give the coordinates for the axes -a, -b, -c where a, b, c are left-handed."
+    sign = torch.linalg.det(torch.as_tensor(structure.lattice.matrix.copy())).sign().item()
+    return sign * structure.frac_coords
+
+
 def _real(rows: list) -> Tensor:  # (len(rows),3) float32
     return torch.tensor(rows, dtype=torch.float32).reshape(-1, 3)
 
@@ -295,7 +301,7 @@ def from_structures(
     _check_ordered(structures, ids)
     return cls(
         torch.tensor([z for s in structures for z in s.atomic_numbers], dtype=torch.long),
-        wrap(_real([x for s in structures for x in s.frac_coords.tolist()])),
+        wrap(_real([x for s in structures for x in _right_handed_coords(s).tolist()])),
         _real([s.lattice.abc for s in structures]),
         _real([s.lattice.angles for s in structures]),
         torch.tensor([len(s) for s in structures], dtype=torch.long),

@@ -106,7 +106,7 @@ def space_group(
     structure,
     symprec: float = 0.1,  # Å
 ) -> int | None:  # number, 1 to 230
-    "Find the space group with moyo, where the tolerance alone rules; nothing where there is none."
+    "Find the space group with moyo at the tolerance or, where its operations form no group, below it."
     import moyopy
 
     logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every supercell

@@ -14,6 +14,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
+
 from ..data.files import DataError, atomic_write
 from .entries import read_crystals, structure_of
 from .evaluate import evaluation_folder
@@ -69,18 +71,28 @@ def next_to(results: Path) -> dict[int, dict]:  # index -> name -> value
     return out
 
 # %% ../../nbs/evaluation/18_export.ipynb #bbf7feed
+def right_handed(structure) -> "Structure":  # itself where its axes are right-handed
+    "Take -a, -b, -c for left-handed axes; the atoms stay in place."
+    from pymatgen.core import Structure
+
+    if np.linalg.det(structure.lattice.matrix) > 0:
+        return structure
+    places = -structure.frac_coords
+    return Structure(-structure.lattice.matrix, structure.species_and_occu, places, labels=structure.labels)
+
+
 def cif_text(structure) -> str:
     "Write a crystal as a CIF in P 1."
     from pymatgen.io.cif import CifWriter
 
-    return str(CifWriter(structure, significant_figures=10))
+    return str(CifWriter(right_handed(structure), significant_figures=10))
 
 # %% ../../nbs/evaluation/18_export.ipynb #2376c6a4
 def poscar_text(structure) -> str:
     "Write a crystal as a POSCAR."
     from pymatgen.io.vasp import Poscar
 
-    return Poscar(structure).get_str(significant_figures=12)
+    return Poscar(right_handed(structure)).get_str(significant_figures=12)
 
 # %% ../../nbs/evaluation/18_export.ipynb #4d48cfcb
 def file_names(rows: list[dict], ending: str) -> list[str]:
