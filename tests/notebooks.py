@@ -88,7 +88,11 @@ def child(path: Path, log: int) -> None:
     os.dup2(log, 2)
     try:
         stale = run(path)
-        print("\n".join(["outputs are not what the code prints; run the notebook anew", *stale] if stale else []))
+        print(
+            "\n".join(
+                ["outputs are not what the code prints; run the notebook anew", *stale] if stale else []
+            )
+        )
         code = 1 if stale else 0
     except BaseException as e:  # whatever ends a notebook is its failure
         print(e)

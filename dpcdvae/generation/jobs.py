@@ -173,7 +173,10 @@ class Job:
     def __iter__(self):
         from tqdm.auto import tqdm
 
-        begin, how = time.monotonic(), dict(unit=self.unit, disable=not self.progress, desc=self.record["kind"])
+        begin, how = (
+            time.monotonic(),
+            dict(unit=self.unit, disable=not self.progress, desc=self.record["kind"]),
+        )
         with tqdm(total=self.num, initial=min(self.start, self.num), **how) as bar:
             for first in self.remaining():
                 last = min(first + self.block, self.num)
