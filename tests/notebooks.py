@@ -1,11 +1,11 @@
-"""Run notebooks as tests, as `nbdev_test` does, each in a process of its own that is forked from one with torch,
-pymatgen and plotly already imported: what a notebook costs is then what it computes.
+"""Run notebooks as tests, as `nbdev_test` does, each in a process of its own that is forked from one with
+torch, pymatgen and plotly already imported: what a notebook costs is then what it computes.
 
     python tests/notebooks.py [-n 2] [NOTEBOOK ...]
 
 Without names, all notebooks below `nbs`. One line a notebook; a failure prints what the notebook said. A cell
-whose stored text differs from what it prints now is a failure, too: numbers may differ, which machines and seeds
-of others do, and a cell that begins with `#| varies` may differ in all."""
+whose stored text differs from what it prints now is a failure, too: numbers may differ, which machines and
+random draws do, and a cell that begins with `#| varies` may differ in all."""
 
 import argparse
 import os
