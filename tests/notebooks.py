@@ -145,6 +145,8 @@ if __name__ == "__main__":
     a = p.parse_args()
     books = [p.resolve() for p in a.paths] or sorted((ROOT / "nbs").rglob("*.ipynb"), reverse=True)
     books = [p for p in books if ".ipynb_checkpoints" not in p.parts]
+    if not a.paths:  # tests/test_course.py runs the lessons, as students get them and with solutions
+        books = [p for p in books if not re.match(r"course/0[1-9]", p.relative_to(ROOT / "nbs").as_posix())]
     begun = time.time()
     failed = run_all(books, a.n)
     print(f"{len(books) - len(failed)} of {len(books)} notebooks passed in {time.time() - begun:.0f} s")

@@ -381,8 +381,8 @@ def read_trajectory(
     "Read a trajectory from its file; raise TrajectoryError for a damaged or foreign one."
     tensors, text = _read_file(path := Path(path))
     header = _read_header(path, text)
-    told = header.pop("sha256", None)  # files of version 0.1 have none
-    if told and told != content_digest(tensors, header):
+    stated = header.pop("sha256", None)  # files of version 0.1 have none
+    if stated and stated != content_digest(tensors, header):
         raise TrajectoryError(f"The trajectory {path} is damaged (its checksum differs); make it again.")
     try:
         target = _read_target(tensors, header.get("target"))
