@@ -229,7 +229,7 @@ def edit_config(**kw):
         (dict(config__json=edit(version=99)), ("newer dpcdvae", "update")),
         (dict(config__json=edit(format="other")), ("not the configuration of a dpcdvae model",)),
         (dict(config__json=edit_config(wings=2)), ("wings", "no setting")),
-        (dict(config__json=edit_config(edge_dim=64)), ("does not fit",)),
+        (dict(config__json=edit_config(edge_dim=64)), ("config.json", "digest")),
         (dict(model__safetensors=lambda p: p.unlink()), ("no model in",)),
     ],
     ids=lambda v: None if isinstance(v, tuple) else "-".join(v),

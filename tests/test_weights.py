@@ -356,7 +356,7 @@ def test_a_damaged_packed_model(packed, file, change, words, capsys, monkeypatch
     ids=lambda v: getattr(v, "__name__", None),
 )
 def test_a_damaged_model_without_a_digest(packed, change, words, capsys, monkeypatch):
-    edit(sha256=None)(packed / "config.json")
+    edit(sha256=None, digest=None)(packed / "config.json")
     sentence(packed, "model.safetensors", change, words, capsys, monkeypatch)
 
 
@@ -377,7 +377,7 @@ def sentence(folder, file, change, words, capsys, monkeypatch):
 
 
 def test_the_first_models_are_still_read(packed):
-    edit(sha256=None)(packed / "config.json")
+    edit(sha256=None, digest=None)(packed / "config.json")
     older_words(packed / "model.safetensors")
     assert DPCDVAE.from_pretrained(packed).config.preset == "tiny"
 

@@ -381,14 +381,15 @@ def read_trajectory(
     "Read a trajectory from its file; raise TrajectoryError for a damaged or foreign one."
     tensors, text = _read_file(path := Path(path))
     header = _read_header(path, text)
-    stated = header.pop("sha256", None)  # files of version 0.1 have none
-    if stated and stated != content_digest(tensors, header):
-        raise TrajectoryError(f"The trajectory {path} is damaged (its checksum differs); make it again.")
+    digest = header.pop("sha256", None)  # files of version 0.1 have none
     try:
         target = _read_target(tensors, header.get("target"))
-        return Trajectory(**{k: tensors[k] for k in FIELDS}, meta=header["meta"], target=target)
+        made = Trajectory(**{k: tensors[k] for k in FIELDS}, meta=header["meta"], target=target)
     except (KeyError, TypeError, ValueError) as e:
         raise TrajectoryError(f"The trajectory {path} is damaged: {e}") from e
+    if digest and digest != content_digest(tensors, header):
+        raise TrajectoryError(f"The trajectory {path} is damaged (its checksum differs); make it again.")
+    return made
 
 
 Trajectory.load = staticmethod(read_trajectory)
