@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BROWSER := $(addprefix tests/test_,$(addsuffix .py,browser explorers tour))
 FAST := $(addprefix tests/test_,$(addsuffix .py,ratchet house cli reference_numbers definitions symmetry sampler film steer plot))
 
-.PHONY: setup demo test test-fast lint pictures lab voila bench results export readme player screenshots clean
+.PHONY: setup campaign demo test test-fast lint pictures lab voila bench results export readme player screenshots clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ lint: $(STAMP)
 # daily work: under five minutes, no browser, no labs, no notebooks
 test-fast: $(STAMP)
 	@$(BIN)/python -m pytest -q --durations=5 -x $(FAST)
+
+# hours: every kind of job, killed 100 times; a stopped campaign goes on
+campaign: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.campaign --out results/campaign.json
 
 pictures: $(STAMP)
 	@$(BIN)/python -m benchmarks.pictures
