@@ -90,11 +90,10 @@ def child(path: Path, log: int) -> None:
     try:
         stale = run(path)
         print(
-            "\n".join(
-                ["outputs are not what the code prints; run the notebook anew", *stale] if stale else []
-            )
+            *["outputs are not what the code prints; run the notebook anew", *stale] if stale else [],
+            sep="\n",
         )
-        code = 1 if stale else 0
+        code = STALE if stale else 0
     except BaseException as e:  # whatever ends a notebook is its failure
         print(e)
         code = 1
