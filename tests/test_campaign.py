@@ -112,19 +112,25 @@ def test_flipped_bytes_are_named_and_a_missing_check_is_found(work, tmp_path, mo
     assert found["named"] == 0
 
 
-def test_flipped_films_are_named(work, tmp_path):
+def test_flipped_film_and_checkpoint_are_named(work, tmp_path):
     from dpcdvae.diffusion.trajectory import Trajectory, TrajectoryError
+    from dpcdvae.model.checkpoint import SafeCheckpointIO
 
-    film, source = (
-        campaign.model_of(work / "given").generate(1, steps=2, seed=5)[0],
-        tmp_path / "film.safetensors",
-    )
-    film.save(source)
-    assert Trajectory.load(source).frac_coords.equal(film.frac_coords)
-    for place in campaign.flip_places(source, 12, random.Random(0))["tensors"]:
-        campaign.flip(source, tmp_path / "flipped.safetensors", place)
-        with pytest.raises(TrajectoryError, match="checksum"):
-            Trajectory.load(tmp_path / "flipped.safetensors")
+    film = campaign.model_of(work / "given").generate(1, steps=2, seed=5)[0]
+    film.save(tmp_path / "film.safetensors")
+    assert Trajectory.load(tmp_path / "film.safetensors").frac_coords.equal(film.frac_coords)
+    SafeCheckpointIO().save_checkpoint(dict(a=film.frac_coords), tmp_path / "c.safetensors")
+    SafeCheckpointIO().load_checkpoint(tmp_path / "c.safetensors")
+    readers = {
+        "film": (Trajectory.load, TrajectoryError),
+        "c": (SafeCheckpointIO().load_checkpoint, ValueError),
+    }
+    for name, (reader, error) in readers.items():
+        source, rng = tmp_path / f"{name}.safetensors", random.Random(0)
+        for place in campaign.flip_places(source, 12, rng)["tensors"]:
+            campaign.flip(source, tmp_path / "flipped.safetensors", place)
+            with pytest.raises(error, match="checksum"):
+                reader(tmp_path / "flipped.safetensors")
 
 
 def test_counts_of_a_campaign_must_be_clean():

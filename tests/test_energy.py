@@ -19,6 +19,7 @@ from dpcdvae.energy import descent
 from dpcdvae.energy.calculators import ASEPotential
 from dpcdvae.energy.hull import make_hull, read_hull
 from dpcdvae.energy.stability import add_stability, place, stability, verdicts
+from dpcdvae.evaluation.compare import space_group
 from dpcdvae.evaluation.validity import MetricsError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -727,3 +728,12 @@ def test_hull_commands(tmp_path, capsys):
     )
     assert read_hull(tmp_path / "own").energy_at("Cu") == pytest.approx(0.0)
     assert main(["hull", str(known)]) == 2 and "--out" in capsys.readouterr().err
+
+
+def test_a_relaxed_crystal_in_left_handed_axes_is_no_mirror_image():
+    places = [[0.4697, 0, 1 / 3], [0.4135, 0.2669, 0.4524]]
+    crystal = Structure.from_spacegroup(152, Lattice.hexagonal(6.4, 7.0), ["Cu", "Au"], places)
+    crystal.make_supercell([[0, 1, 0], [1, 0, 0], [0, 0, 1]])  # the same atoms, a and b exchanged
+    rows, _ = E.energies([crystal], calculator="emt", max_steps=1, **quiet)
+    written = Structure.from_str(rows[0]["cif"], fmt="cif")
+    assert [space_group(s, 0.01) for s in (crystal, written)] == [152, 152]

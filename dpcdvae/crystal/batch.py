@@ -279,10 +279,14 @@ def _check_ordered(structures: list, ids) -> None:
             )
 
 
-def _right_handed_coords(structure):  # (N,3) fractional
-    "Give the coordinates for the axes -a, -b, -c where a, b, c are left-handed."
-    sign = torch.linalg.det(torch.as_tensor(structure.lattice.matrix.copy())).sign().item()
-    return sign * structure.frac_coords
+def right_handed(structure):  # pymatgen Structure, itself where its axes are right-handed
+    "Take -a, -b, -c for left-handed axes of a pymatgen Structure; the atoms stay in place."
+    from pymatgen.core import Structure
+
+    if not torch.linalg.det(torch.as_tensor(structure.lattice.matrix.copy())) < 0:
+        return structure
+    places = -structure.frac_coords
+    return Structure(-structure.lattice.matrix, structure.species_and_occu, places, labels=structure.labels)
 
 
 def _real(rows: list) -> Tensor:  # (len(rows),3) float32
@@ -301,7 +305,7 @@ def from_structures(
     _check_ordered(structures, ids)
     return cls(
         torch.tensor([z for s in structures for z in s.atomic_numbers], dtype=torch.long),
-        wrap(_real([x for s in structures for x in _right_handed_coords(s).tolist()])),
+        wrap(_real([x for s in structures for x in right_handed(s).frac_coords.tolist()])),
         _real([s.lattice.abc for s in structures]),
         _real([s.lattice.angles for s in structures]),
         torch.tensor([len(s) for s in structures], dtype=torch.long),

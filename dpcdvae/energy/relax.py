@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..crystal.batch import right_handed
 from ..data.files import MIN_DISTANCE, atomic_write, lock_folder
 from ..data.parsers import plain_error
 from ..data.results import Results
@@ -250,7 +251,7 @@ def relax_entries(task) -> list[dict]:  # (entries, calculator, settings, second
     each = round((time.perf_counter() - start) / len(entries), 3)
     for row in rows:
         if after := row.pop("structure", None):
-            row["cif"] = str(CifWriter(after))
+            row["cif"] = str(CifWriter(right_handed(after)))
         row["seconds"] = each
     return rows
 

@@ -14,8 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import numpy as np
-
+from ..crystal.batch import right_handed
 from ..data.files import DataError, atomic_write
 from .entries import read_crystals, structure_of
 from .evaluate import evaluation_folder
@@ -71,16 +70,6 @@ def next_to(results: Path) -> dict[int, dict]:  # index -> name -> value
     return out
 
 # %% ../../nbs/evaluation/18_export.ipynb #bbf7feed
-def right_handed(structure) -> "Structure":  # itself where its axes are right-handed
-    "Take -a, -b, -c for left-handed axes; the atoms stay in place."
-    from pymatgen.core import Structure
-
-    if np.linalg.det(structure.lattice.matrix) > 0:
-        return structure
-    places = -structure.frac_coords
-    return Structure(-structure.lattice.matrix, structure.species_and_occu, places, labels=structure.labels)
-
-
 def cif_text(structure) -> str:
     "Write a crystal as a CIF in P 1."
     from pymatgen.io.cif import CifWriter
