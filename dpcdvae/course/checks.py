@@ -123,9 +123,6 @@ def relation(answers: list, wanted: list, tolerance: float) -> str | None:  # a 
         return f"every value is off by the same {offset:+.4g}: a constant was added or left out"
     return None
 
-
-relation([torch.tensor([1.0, 2.0])], [torch.tensor([-1.0, -2.0])], 1e-4)
-
 # %% ../../nbs/course/00_checks.ipynb #89bf88bf
 def form(answer, wanted) -> str | None:  # a hint
     "Look for an answer of another shape or kind."
@@ -149,9 +146,6 @@ def shown(value) -> str:
     "Write a value on one short line."
     text = " ".join(str(value.tolist() if isinstance(value, torch.Tensor) else value).split())
     return text if len(text) < 90 else text[:87] + "..."
-
-
-form(torch.ones(3, 1), torch.ones(3))
 
 # %% ../../nbs/course/00_checks.ipynb #07dc8c7b
 @dataclass(frozen=True)

@@ -45,9 +45,6 @@ def read_lesson(path) -> dict:
         raise ValueError(f"{path} is not a notebook that can be read: {e}") from None
     return book
 
-
-exercise_name(dict(cell_type="code", source=["#| exercise: wrap\n", "def wrap(x): ..."]))
-
 # %% ../../nbs/course/22_grading.ipynb #0c2bffa9
 def solutions(
     path,  # of a lesson
@@ -96,9 +93,6 @@ def run_cells(
                 raise RuntimeError(f"cell {i} of code: {type(e).__name__}: {e}\n{text}") from e
             out.write(f"cell {i} of code stops with {type(e).__name__}: {e}\n")
     return space, out.getvalue()
-
-
-run_cells(dict(cells=[dict(cell_type="code", source="x = 1\nprint(x + 1)")]))[1]
 
 # %% ../../nbs/course/22_grading.ipynb #d3fa8b36
 def answer_name(cell: dict) -> str | None:  # of the function
