@@ -195,19 +195,18 @@ def steady(tree, without=("seconds", "versions", "run", "files", "crystals_per_s
 
 def tensors_digest(path: Path) -> str:
     "Hash the tensors of a safetensors file."
-    from safetensors.torch import load_file
+    from dpcdvae.data.cache import content_digest, read_tensors
 
-    from dpcdvae.data.cache import content_digest
-
-    return content_digest(load_file(path), {})
+    return content_digest(read_tensors(path)[0], {})
 
 
 def results(out: Path) -> dict[str, str]:  # name of a file -> digest of what must be equal
-    "Fingerprint what a finished job left; a temporary file that is left counts, too."
+    "Fingerprint what a finished job left, but for temporary files."
     found = {}
     for path in sorted(p for p in out.rglob("*") if p.is_file()):
         name = str(path.relative_to(out))
-        if "tensorboard" in name or path.name in ("checkpoint.safetensors", "report.html", ".dpcdvae.lock"):
+        left_out = ("checkpoint.safetensors", "report.html", ".dpcdvae.lock")
+        if "tensorboard" in name or path.name in left_out or path.suffix == ".part":
             continue
         if path.suffix == ".safetensors":
             text = tensors_digest(path)
@@ -218,7 +217,7 @@ def results(out: Path) -> dict[str, str]:  # name of a file -> digest of what mu
         else:
             text = path.read_text(errors="replace")
         found[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return {k: v for k, v in found.items() if not k.endswith(".part")}
+    return found
 
 
 def check_whole(out: Path) -> None:

@@ -4,6 +4,8 @@ import csv
 import errno
 import gzip
 import http.server
+import itertools
+import multiprocessing
 import os
 import threading
 import time
@@ -14,10 +16,11 @@ import numpy as np
 import pytest
 import torch
 from modules import group
+from safetensors.torch import save
 
 data = group("data")
 from dpcdvae.crystal.batch import CrystalBatch, toy
-from dpcdvae.data.cache import save_crystals
+from dpcdvae.data.cache import read_tensors, save_crystals
 from dpcdvae.data.composition import composition_fractions, dataset_summary
 from dpcdvae.data.datasets import load_crystals, load_splits, read_source
 from dpcdvae.data.files import DataError, Rejected, write_rejected
@@ -1086,3 +1089,24 @@ def test_import_is_light():
         ).stdout.strip()
         == "[]"
     )
+
+
+def replace_for_ever(path, files):
+    for k in itertools.count():
+        (part := path.with_suffix(".part")).write_bytes(files[k % 2])
+        os.replace(part, path)
+
+
+def test_a_file_that_is_replaced_meanwhile_is_read_in_one_piece(tmp_path):
+    "safetensors' own `safe_open` gave metadata of one file and tensors of the other once in 150 readings."
+    path = tmp_path / "x.safetensors"
+    files = [save(dict(x=torch.full((1000,), float(k))), dict(which=str(k))) for k in (0, 1)]
+    path.write_bytes(files[0])
+    writer = multiprocessing.get_context("fork").Process(
+        target=replace_for_ever, args=(path, files), daemon=True
+    )
+    writer.start()
+    read = [read_tensors(path) for _ in range(10_000)]
+    writer.kill()
+    assert {float(meta["which"]) for _, meta in read} == {0.0, 1.0}
+    assert all(float(tensors["x"][0]) == float(meta["which"]) for tensors, meta in read)

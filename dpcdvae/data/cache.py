@@ -73,6 +73,18 @@ def content_digest(
         )
     return h.hexdigest()
 
+# %% ../../nbs/data/08_cache.ipynb #readcd01
+def read_tensors(
+    path: str | Path,  # a safetensors file, which another process may replace meanwhile
+) -> tuple[dict[str, Tensor], dict[str, str]]:  # tensors by name, metadata
+    "Read a safetensors file in one piece; raise SafetensorError or OSError where it cannot be read."
+    from safetensors.torch import load
+
+    data = Path(path).read_bytes()
+    tensors = load(data)  # checks the header, too
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return tensors, header.get("__metadata__", {})
+
 # %% ../../nbs/data/08_cache.ipynb #3dc3815a
 def save_crystals(
     batch: CrystalBatch,  # crystals of one split
@@ -97,11 +109,10 @@ def open_crystals(
     path: str | Path,  # what `save_crystals` wrote
 ) -> tuple[CrystalBatch, Rejections]:
     "Load crystals and rejected rows from a safetensors file, checking that it is whole."
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, "pt") as f:
-            head, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+        tensors, head = read_tensors(path)
         meta = json.loads(head["dpcdvae"])
         old = meta["format"]
         if meta.pop("sha256") != content_digest(tensors, meta):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..crystal.batch import CrystalBatch, patch
 from ..crystal.lattice import cell_maps, lattice_from_parameters, minimum_image, wrap
-from ..data.cache import content_digest
+from ..data.cache import content_digest, read_tensors
 from ..data.files import atomic_write
 
 # %% ../../nbs/diffusion/03_trajectory.ipynb #207b2af8
@@ -331,11 +331,11 @@ def save(
 # %% ../../nbs/diffusion/03_trajectory.ipynb #5314c137
 def _read_file(path: Path) -> tuple[dict[str, Tensor], str | None]:  # tensors by name, the header
     "Read all tensors of a safetensors file, and the trajectory's header."
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="pt") as f:
-            return {k: f.get_tensor(k) for k in f.keys()}, (f.metadata() or {}).get(KEY)
+        tensors, meta = read_tensors(path)
+        return tensors, meta.get(KEY)
     except (SafetensorError, OSError) as e:
         if not path.exists():
             raise FileNotFoundError(f"There is no trajectory {path}.") from e

@@ -23,6 +23,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from ..data.cache import content_digest, read_tensors
 from ..data.files import atomic_write
 
 # %% ../../nbs/model/05_checkpoint.ipynb #5c2f10eb
@@ -73,18 +74,23 @@ class SafeCheckpointIO(CheckpointIO):
 
         tensors = {}
         tree = json.dumps(flatten(checkpoint, tensors))
-        atomic_write(Path(path), save(tensors, dict(format="dpcdvae-checkpoint", tree=tree)))
+        about = dict(format="dpcdvae-checkpoint", tree=tree)
+        atomic_write(Path(path), save(tensors, about | dict(sha256=content_digest(tensors, about))))
 
     def load_checkpoint(self, path, map_location=None, weights_only=True):
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
         try:
-            with safe_open(path, "pt") as f:
-                meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+            tensors, meta = read_tensors(path)
         except SafetensorError as e:
             raise ValueError(f"{path} is damaged or not a checkpoint ({e})") from None
         if meta.get("format") != "dpcdvae-checkpoint":
             raise ValueError(f"{path} is not a dpcdvae checkpoint")
+        about = {k: meta.get(k) for k in ("format", "tree")}
+        if "sha256" in meta and meta["sha256"] != content_digest(tensors, about):
+            raise ValueError(
+                f"{path} is damaged (its checksum differs): begin the run anew in another folder"
+            )
         try:
             return restore(json.loads(meta["tree"]), tensors)
         except (KeyError, ValueError) as e:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ..data.cache import content_digest
+from ..data.cache import content_digest, read_tensors
 from ..data.datasets import plain_name
 from ..data.files import DataError, atomic_write
 from .config import read_config
@@ -122,15 +122,14 @@ def _check_version(path: Path, version: int) -> None:
 
 def _read_weights(path: Path, sha256: str | None = None) -> dict:  # name -> tensor
     "Read a model's weights; a file that is damaged, foreign or newer is named in a sentence."
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     if not path.exists():
         raise ModelError(f"{path} is missing: a model is config.json and model.safetensors side by side")
     if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise ModelError(f"{path} is damaged, or not the file of this config.json (their digests differ)")
     try:
-        with safe_open(path, framework="pt") as f:
-            about, state = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+        state, about = read_tensors(path)
     except SafetensorError as e:
         raise ModelError(f"{path} is damaged or not a safetensors file ({e})") from None
     version = about.get("dpcdvae") or about.get("format") == "dpcdvae" and about.get("version") or ""

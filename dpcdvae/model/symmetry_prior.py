@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..crystal.batch import CrystalBatch
+from ..data.cache import read_tensors
 from ..data.composition import element_counts
 from ..data.files import DataError, atomic_write
 from .prior import choose, learn
@@ -507,10 +508,8 @@ def save_symmetry_prior(prior: SymmetryPrior, path) -> None:
 # %% ../../nbs/model/08_symmetry_prior.ipynb #c65d1758
 def read_symmetry_prior(path) -> SymmetryPrior:
     "Read a prior that `save_symmetry_prior` wrote."
-    from safetensors.torch import load_file
-
     try:
-        state = load_file(path)
+        state, _ = read_tensors(path)
     except Exception as e:
         raise DataError(f"{path} is damaged or not a safetensors file ({e})") from None
     if "linear_mean" not in state:
