@@ -35,6 +35,7 @@ HEAVY = (  # what many notebooks import; a name still has to be imported where i
 )
 
 
+PLACE = re.compile(r" at 0x[0-9a-f]+|\btmp\w{8}\b")  # of an object in memory, of a temporary file
 NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?|\b(?:nan|inf)\b")
 
 
@@ -49,7 +50,7 @@ def said(cell) -> str:
             texts.append("".join(data["text/plain"]))
         elif "text/markdown" in data:
             texts.append("".join(data["text/markdown"]))
-    return "".join(NUMBER.sub("#", " ".join(texts)).split())
+    return "".join(NUMBER.sub("#", PLACE.sub("", " ".join(texts))).split())
 
 
 def run(path: Path) -> list[str]:  # what is stale
