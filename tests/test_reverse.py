@@ -480,6 +480,22 @@ def test_boundary_says_who_sees_what(process):
     assert same == isinstance(process, WrappedNormal)  # wrapping before scaling is another process
 
 
+@pytest.mark.parametrize("process", [GaussianVP(), WrappedNormal()], ids=["gaussian", "torus"])
+def test_boundary_every_few_steps(process):
+    inside = lambda x: bool((x >= 0).all() and (x < 1).all())
+    far = lambda x, t, z: Prediction(wavy(x, t, z).coords * 0 + 3.0)  # drives every state out of the cell
+    frames = path(far, process, TOYS, "ddim", steps=9, boundary=3)
+    assert [inside(f.x) for f in frames] == [i % 3 == 0 for i in range(10)]
+    one, every = (run(wavy, process, steps=7, boundary=b)[0] for b in (1, "every"))
+    assert torch.equal(one, every)
+    late, network = (run(wavy, process, steps=7, boundary=b)[0] for b in (100, "network"))
+    moved = float(minimum_image(late - network).abs().max())  # both wrap the start, or what is seen of it
+    assert (moved < 1e-6) == isinstance(process, WrappedNormal)
+    for bad in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="or a number of steps"):
+            run(wavy, process, boundary=bad)
+
+
 # ---- types, last step ----
 
 
