@@ -12,7 +12,7 @@ import numpy as np
 
 from ..crystal.lattice import wrap
 from ..diffusion.trajectory import Trajectory, facts
-from dpcdvae.viz.plot import (
+from dpcdvae.viz.atoms import (
     PAPER,
     ZOOM,
     arrays,

@@ -16,8 +16,8 @@ import ipywidgets
 import traitlets
 
 from ..crystal.batch import SYMBOLS, CrystalBatch
+from .atoms import pretty
 from .explorer import Explorer, field, flow
-from .plot import pretty
 from .structure import stamp
 
 # %% ../../nbs/viz/14_browse.ipynb #622ccd73

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .plot import paper, rounded
+from .atoms import paper, rounded
 
 # %% ../../nbs/viz/03_curves.ipynb #3ae5ed23
 COLORS = ["#4c6ef5", "#e8590c", "#12b886", "#ae3ec9", "#f59f00", "#e03131", "#1098ad", "#868e96"]

@@ -20,8 +20,8 @@ from ..crystal.lattice import minimum_image
 from ..diffusion.processes import PROCESSES
 from ..diffusion.schedules import BETAS, NoiseSchedule, make_schedule
 from ..diffusion.trajectory import Trajectory
+from .atoms import rounded
 from .explorer import Explorer, Throttle, field, flow, stage
-from .plot import rounded
 from .scrubber import live
 
 # %% ../../nbs/viz/08_forward.ipynb #c1d9fc3f

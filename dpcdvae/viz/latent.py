@@ -24,8 +24,8 @@ from ..data.composition import composition_fractions
 from ..diffusion.trajectory import Trajectory
 from ..generation.decode import Sampling
 from ..model.dpcdvae import DPCDVAE, check_size
+from .atoms import arrays, parameters, pretty, rounded
 from .explorer import Explorer, field, flow, stage
-from .plot import arrays, parameters, pretty, rounded
 from .run import decode, quality
 from .scrubber import live
 from .structure import latent

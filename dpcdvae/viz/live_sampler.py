@@ -22,8 +22,8 @@ from ..diffusion.trajectory import Trajectory
 from ..energy.relax import get_calculator
 from ..generation.decode import Sampling
 from ..model.dpcdvae import DPCDVAE
+from .atoms import pretty
 from .explorer import Explorer, Throttle, field, flow, stage
-from .plot import pretty
 from .run import Run, decode, latent_of, quality
 from .scrubber import live
 

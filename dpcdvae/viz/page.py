@@ -19,7 +19,7 @@ import numpy as np
 from ..data.files import atomic_write
 from ..diffusion.trajectory import Trajectory, TrajectoryError, facts
 from .animation import aligned_target, curves, heading
-from .plot import SHRINK, arrays, element, rounded
+from .atoms import SHRINK, arrays, element, rounded
 
 # %% ../../nbs/viz/02_page.ipynb #c374dc34
 STEPS = 65535  # places along a cell edge

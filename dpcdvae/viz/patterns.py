@@ -10,8 +10,8 @@ import numpy as np
 
 from ..crystal.batch import CrystalBatch
 from ..data.as_crystals import as_crystals
+from .atoms import paper, pretty, rounded
 from .curves import COLORS
-from .plot import paper, pretty, rounded
 
 # %% ../../nbs/viz/17_patterns.ipynb #72d01771
 def _lines(x: np.ndarray, y: np.ndarray) -> tuple[list, list]:

@@ -18,10 +18,10 @@ from plotly.subplots import make_subplots
 
 from ..crystal.batch import CrystalBatch, toy
 from ..diffusion.schedules import BETAS, NoiseSchedule, make_schedule, variance_exploding
+from .atoms import rounded
 from .curves import COLORS
 from .explorer import Explorer, Throttle, field, flow, stage
 from .forward import SCHEDULES, forward_film, make_process, unit_noise
-from .plot import rounded
 from .scrubber import SOFT, clickable, live
 
 # %% ../../nbs/viz/09_schedule_playground.ipynb #09aea488

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ..diffusion.trajectory import Trajectory
 from .animation import time_axis
+from .atoms import paper, rounded
 from .curves import COLORS
 from .explorer import Explorer, Throttle, flow, stage
-from .plot import paper, rounded
 
 # %% ../../nbs/viz/07_scrubber.ipynb #3cdef221
 WAIT = """const shared = globalThis[Symbol.for("dpcdvae.plotly")] ??= (() => {

@@ -12,7 +12,7 @@ from html import escape
 import numpy as np
 
 from ..crystal.batch import CrystalBatch
-from .plot import arrays, cell, cell_edges, element, images, paper, pretty, rounded, screen, tones
+from .atoms import arrays, cell, cell_edges, element, images, paper, pretty, rounded, screen, tones
 
 # %% ../../nbs/viz/04_structure.ipynb #684ce9be
 def stamp_marks(
