@@ -11,11 +11,15 @@ import re
 from functools import lru_cache
 from html import escape
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..crystal.batch import CrystalBatch
 from ..crystal.lattice import wrap
+
+if TYPE_CHECKING:
+    import plotly.graph_objects
 
 # %% ../../nbs/viz/00_atoms.ipynb #739c8f8b
 PAPER = dict(
@@ -303,7 +307,7 @@ def box(
 
 def view(
     lattice: np.ndarray,  # (3,3) Å
-    points: np.ndarray | None = None,  # (m,3) Å, what must be seen beside the cell
+    points: np.ndarray | None = None,  # (m,3) Å, what must be seen together with the cell
 ) -> dict:  # a plotly scene
     "Look at a cell in parallel projection, a little from above, a towards the reader."
     seen = cell_edges(lattice) if points is None else np.concatenate([cell_edges(lattice), points])
