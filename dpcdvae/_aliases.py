@@ -14,6 +14,9 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 
+TOP = dict(Film="film")  # old name of the package itself -> the old module that has it
+
+
 @lru_cache
 def old_names() -> dict[str, dict[str, str]]:
     "Read which name of an old module lives where."

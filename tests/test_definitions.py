@@ -571,7 +571,7 @@ def test_metre_takes_the_best_of_all_predictions_known_or_not():
     assert [line.index(min(line)) for line in table] == [0, 1] and rows[0]["rms"] == pytest.approx(
         table[0][0][0]
     )
-    assert summary["metrics"]["metre"]["count"] == 2 and summary["metrics"]["crmse"][
+    assert summary["metrics"]["METRe"]["count"] == 2 and summary["metrics"]["crmse"][
         "value"
     ] == pytest.approx((sum(best) + 0.5) / 3, rel=1e-4)
     swapped = J.evaluate_reconstruction(preds[1::-1], truths[:2], **quiet)[1]["metrics"]
@@ -599,7 +599,7 @@ def test_novelty_asks_the_training_set_and_distances_the_test_set():
         [perovskite(length=3.9), perovskite("Ba", length=4.0)], reference=train, test=test, **quiet
     )
     m = summary["metrics"]
-    assert [r["novel"] for r in rows] == [True, False] and (m["metre"]["count"], m["metre"]["total"]) == (
+    assert [r["novel"] for r in rows] == [True, False] and (m["METRe"]["count"], m["METRe"]["total"]) == (
         1,
         2,
     )
@@ -617,7 +617,7 @@ def test_metre_of_a_generation_counts_the_reference():
         [perovskite(), perovskite("Ba")], reference=[perovskite(), cscl(), perovskite("Ca")], **quiet
     )
     m = summary["metrics"]
-    assert (m["metre"]["count"], m["metre"]["total"]) == (1, 3) and m["crmse"]["value"] == pytest.approx(
+    assert (m["METRe"]["count"], m["METRe"]["total"]) == (1, 3) and m["crmse"]["value"] == pytest.approx(
         (0 + 0.5 + 0.5) / 3, abs=1e-4
     )
 

@@ -18,7 +18,7 @@ from dpcdvae.cli.app import main
 from dpcdvae.energy import descent
 from dpcdvae.energy.calculators import ASEPotential
 from dpcdvae.energy.hull import make_hull, read_hull
-from dpcdvae.energy.stability import add_stability, place, stability, verdicts
+from dpcdvae.energy.stability import add_stability, place, stability, stability_levels
 from dpcdvae.evaluation.compare import space_group
 from dpcdvae.evaluation.validity import MetricsError
 
@@ -636,7 +636,7 @@ def test_hull_is_pymatgens():
 def test_sun_by_hand():
     new = dict(relaxed_unique=True, relaxed_novel=True)
     above = [-0.2, 0.0, 0.005, 0.08, 0.0801, 0.1, 0.1001, None]
-    found = [verdicts(new | dict(energy_above_hull=a)) for a in above]
+    found = [stability_levels(new | dict(energy_above_hull=a)) for a in above]
     assert [f["sun"] for f in found] == [f["stable"] for f in found] == [True] * 2 + [False] * 6
     assert [f["msun_08"] for f in found] == [True] * 4 + [False] * 4 and [f["msun"] for f in found] == [
         True
@@ -645,8 +645,8 @@ def test_sun_by_hand():
         dict(relaxed_unique=False, relaxed_novel=True),
         dict(relaxed_unique=True, relaxed_novel=False),
     ):
-        assert not any(verdicts(old | dict(energy_above_hull=-1.0))[k] for k in ("sun", "msun", "msun_08"))
-    assert "sun" not in verdicts(dict(relaxed_unique=True, energy_above_hull=-1.0)), (
+        assert not any(stability_levels(old | dict(energy_above_hull=-1.0))[k] for k in ("sun", "msun", "msun_08"))
+    assert "sun" not in stability_levels(dict(relaxed_unique=True, energy_above_hull=-1.0)), (
         "without a reference nothing is novel"
     )
 
@@ -714,7 +714,7 @@ def test_hull_commands(tmp_path, capsys):
         ]
     )
     text = capsys.readouterr().out
-    assert told == 0 and "S.U.N." in text and "beside: the test set" in text
+    assert told == 0 and "S.U.N." in text and "in the second column the test set" in text
     kept = json.loads(next(tmp_path.rglob("metrics.json")).read_text())
     assert kept["metrics"]["metastable"]["count"] == 2 and kept["metrics"]["sun"]["count"] == 0
     assert (

@@ -453,12 +453,12 @@ def test_metre_is_the_brute_force_one():
     preds = [noisy(truths[i], 0.3, 9 + i) for i in (2, 3, 0, 1)] + [nacl()]
     _, s = M.evaluate_reconstruction(preds, truths, **quiet)
     best = [min((r for p in preds if (r := M.match(p, t)) is not None), default=None) for t in truths]
-    assert s["metrics"]["metre"]["count"] == sum(b is not None for b in best)
+    assert s["metrics"]["METRe"]["count"] == sum(b is not None for b in best)
     assert s["metrics"]["crmse"]["value"] == pytest.approx(np.mean([0.5 if b is None else b for b in best]))
 
 
 def test_metre_has_no_limit_on_pairs():
-    m = M.metre([nacl()] * 201, [nacl(), None] * 100, progress=False)["metre"]
+    m = M.match_everyone([nacl()] * 201, [nacl(), None] * 100, progress=False)["METRe"]
     assert (m["count"], m["total"], m["pairs"]) == (201, 201, 20_100)
 
 
@@ -592,7 +592,7 @@ def test_a_torn_row_is_judged_not_dropped(tmp_path):
     assert (
         result["num_crystals"] == 2
         and result["metrics"]["valid"]["count"] == 1
-        and result["reasons"]["judgement"] == {"no crystal was made": 1}
+        and result["reasons"]["evaluation"] == {"no crystal was made": 1}
     )
     assert "breaks off" in pd.read_csv(next_to(tmp_path) / "per_crystal.csv")["detail"][1]
 

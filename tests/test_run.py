@@ -381,7 +381,7 @@ def test_novelty_and_distributions_ask_their_own_split(model_folder, tmp_path, c
     assert [Path(found["settings"][k]).name.split(".")[0] for k in ("reference", "test")] == [
         "train",
         "test",
-    ] and found["metrics"]["metre"]["total"] == len(
+    ] and found["metrics"]["METRe"]["total"] == len(
         data.load_crystals("perov_mini", split="test", progress=False)
     )
     one_sentence(cli(capsys, "evaluate", tmp_path, "--cutoffs", "perv-5"), "no cut-offs", "perov-5")

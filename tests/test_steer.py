@@ -142,8 +142,8 @@ def test_the_search_decodes_with_the_models_own_sampler(model, crystals, tmp_pat
     said = json.loads((tmp_path / "run.json").read_text())
     assert (said["sampler"], said["steps"]) == (
         model.config.sampling.sampler,
-        steer.CALLS,
-    ) and steer.CALLS <= model.config.diffusion.num_steps
+        steer.DECODE_STEPS,
+    ) and steer.DECODE_STEPS <= model.config.diffusion.num_steps
 
 
 def test_support_leaves_each_crystal_out():

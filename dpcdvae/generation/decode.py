@@ -230,8 +230,12 @@ FIFTHS = 5  # parts of the sampling after which species may be swapped
 
 
 def make_swapper(
-    model: DPCDVAE, z: Tensor, start: CrystalBatch, ids: Tensor, s: Sampling
-):  # -> for `sample`: a function of types, or the configuration's word
+    model: DPCDVAE,
+    z: Tensor,  # (B,D)
+    start: CrystalBatch,  # B crystals
+    ids: Tensor,  # (B,) numbers of the crystals: they seed the swaps
+    s: Sampling,
+):  # for `sample`: a function of types, or the word of the configuration
     "Make a function that swaps species during sampling, towards the environments in z."
     if not s.swap_species:
         return model.config.diffusion.types
@@ -306,13 +310,13 @@ def denoise(
 # %% ../../nbs/generation/00_decode.ipynb #bb9ea895
 def by_size(
     model: DPCDVAE,
-    z: Tensor,
-    stats: Stats,
-    ids: Tensor,
+    z: Tensor,  # (B,D)
+    stats: Stats,  # of B crystals
+    ids: Tensor,  # (B,) numbers of the crystals: they seed the noise
     s: Sampling,
-    callback=None,
-    max_atoms: int = 640,
-    given: CrystalBatch | None = None,
+    callback=None,  # called with the numbers of a batch's crystals and a step
+    max_atoms: int = 640,  # of a batch
+    given: CrystalBatch | None = None,  # B crystals to start from
 ) -> CrystalBatch:
     "Denoise a block in batches of similar size; the order of the crystals is kept."
     tune_malloc()
