@@ -13,7 +13,6 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-
 TOP = dict(Film="film")  # old name of the package itself -> the old module that has it
 
 

@@ -203,7 +203,7 @@ def test_playing_moves_smoothly_and_stops_at_the_end(page, tmp_path):
         f"v.picture.draw = function (...a) {{ n++; return draw.apply(this, a); }}; setTimeout(() => "
         f"{{ v.picture.draw = draw; done(n); }}, 1200); }})"
     )
-    assert calls <= 1  # at rest, no drawing but one smoothing
+    assert calls <= 1  # when nothing moves, no drawing but one smoothing
     page.click("button[aria-label=Loop]")
     page.click("button[aria-label=Play]")
     page.wait_for_timeout(900)

@@ -39,7 +39,7 @@ def environment():
 
 
 def start(*command):
-    "Start a command that hears Ctrl-C even where this process was told not to."
+    "Start a command that hears Ctrl-C even where this process ignores it."
     hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         [str(c) for c in command],

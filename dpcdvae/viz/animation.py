@@ -32,6 +32,7 @@ from dpcdvae.viz.atoms import (
     view,
 )
 
+# %% ../../nbs/viz/01_animation.ipynb #cc613153
 if TYPE_CHECKING:
     import plotly.graph_objects
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..crystal.batch import CrystalBatch
 from ..crystal.lattice import wrap
 
+# %% ../../nbs/viz/00_atoms.ipynb #3391e4ee
 if TYPE_CHECKING:
     import plotly.graph_objects
 

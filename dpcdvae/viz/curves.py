@@ -18,6 +18,7 @@ import numpy as np
 
 from .atoms import paper, rounded
 
+# %% ../../nbs/viz/03_curves.ipynb #4324621a
 if TYPE_CHECKING:
     import plotly.graph_objects
 

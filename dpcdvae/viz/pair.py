@@ -21,6 +21,7 @@ from .explorer import stage
 from .player import still
 from .structure import contact_sheet
 
+# %% ../../nbs/viz/16_pair.ipynb #868a6b13
 if TYPE_CHECKING:
     import pandas
 

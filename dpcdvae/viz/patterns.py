@@ -15,6 +15,7 @@ from ..data.as_crystals import as_crystals
 from .atoms import paper, pretty, rounded
 from .curves import COLORS
 
+# %% ../../nbs/viz/17_patterns.ipynb #d832f005
 if TYPE_CHECKING:
     import plotly.graph_objects
 

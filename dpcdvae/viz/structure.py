@@ -15,6 +15,7 @@ import numpy as np
 from ..crystal.batch import CrystalBatch
 from .atoms import arrays, cell, cell_edges, element, images, paper, pretty, rounded, screen, tones
 
+# %% ../../nbs/viz/04_structure.ipynb #b5480921
 if TYPE_CHECKING:
     import crystal_toolkit.core.scene
     import plotly.graph_objects
