@@ -481,8 +481,8 @@ def calls_plot(result: dict):  # -> a plotly figure
     "Draw function evaluations (NFE) against match rate and RMS, with 95 % intervals."
     from plotly.subplots import make_subplots
 
+    from dpcdvae.viz.atoms import paper
     from dpcdvae.viz.curves import COLORS
-    from dpcdvae.viz.plot import paper
 
     fig = make_subplots(1, 2, subplot_titles=["match rate (%)", "RMS of the matches"])
     for way, color in zip(dict.fromkeys((w["sampler"], w["spacing"]) for w in result["ways"]), COLORS * 3):
