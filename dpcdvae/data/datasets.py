@@ -158,6 +158,7 @@ RESULTS = (
     "truth",
     "summary",
     "config",
+    "split",
 )
 
 
