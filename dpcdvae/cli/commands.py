@@ -291,52 +291,16 @@ def predicted(ranked: list[dict], a) -> str:
 def rank_candidates(made: Path, a) -> list[dict]:  # one a structure, lowest energy first
     "Relax candidates, merge those that are one structure, and rank them by energy."
     from dpcdvae.data.files import atomic_write
-    from dpcdvae.data.results import Results
+    from dpcdvae.energy.ranking import rank
     from dpcdvae.energy.relax import energies
     from dpcdvae.generation.jobs import csv_text
 
     how = dict(max_steps=a.max_steps, workers=a.workers, progress=shows_progress(a))
     rows, _ = energies(made, a.out / "relaxed", a.calculator, **how)
-    ranked = merge_alike(sorted(with_energy(rows), key=lambda r: r["energy"]))
+    ranked = rank(rows)
     lines = [[k, *(r[c] for c in RANKED[1:])] for k, r in enumerate(ranked, 1)]
     atomic_write(a.out / "ranked.csv", csv_text([RANKED, *lines]))
-    return Results(ranked)
-
-
-def with_energy(rows: list[dict]) -> list[dict]:
-    "Keep the crystals that have an energy (eV/atom), the relaxed one where there is one."
-    kept = []
-    for r in rows:
-        known = [float(r[k]) for k in ("relaxed_energy", "energy") if r.get(k) is not None]
-        if r.get("cif") and known:
-            kept.append(r | dict(energy=known[0]))
-    return kept
-
-
-def merge_alike(rows: list[dict]) -> list[dict]:  # the first of each structure, with how often it was found
-    "Merge structures, in order of energy, that match within the matcher's usual tolerances."
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-    from pymatgen.core import Structure
-
-    matcher, kept = StructureMatcher(), []
-    for r in rows:
-        structure = Structure.from_str(r["cif"], fmt="cif")
-        twin = next((k for k in kept if matcher.fit(k["structure"], structure)), None)
-        if twin:
-            twin["found"] += 1
-        else:
-            kept.append(r | dict(structure=structure, found=1, num_atoms=len(structure)))
-    for r in kept:
-        r["space_group"] = group_of(r.pop("structure"))
-    return kept
-
-
-def group_of(structure) -> int | str:
-    "Find the number of the space group at 0.1 Å; none where symmetry cannot be found."
-    try:
-        return structure.get_space_group_info(0.1)[1]
-    except Exception:
-        return ""
+    return ranked
 
 # %% ../../nbs/cli/03_commands.ipynb #4547f8ce
 def cmd_optimise(a) -> tuple[str, dict]:  # text, record
