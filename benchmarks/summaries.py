@@ -24,7 +24,7 @@ def matching_table(r: dict) -> str:
             name.replace("_", " ").replace("/", ", "),
             t["pairs"],
             t["matched"],
-            t["verdict_differs"],
+            t["match_differs"],
             t["rms_differs"],
             f"{t['ms_a_pair']['pymatgen']:.2f}",
             f"{t['ms_a_pair']['ours']:.2f}",

@@ -1,4 +1,4 @@
-"""Fingerprints, coverage and the whole judgement of a set.
+"""Fingerprints, coverage and the whole evaluation of a set.
 
 Against matminer, scipy and hand-made cases; interrupted, continued, and on a Dask cluster."""
 
@@ -367,7 +367,7 @@ PROGRAM = (
 )
 
 
-def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+def test_killed_evaluation_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     made, reference = some(24), write_csv(tmp_path / "ref.csv", some(4))
     cut, whole = (write_folder(tmp_path / n, made) for n in ("cut", "whole"))
     process = subprocess.Popen(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from modules import Modules, group
 
-judgement = group("summaries")
+summaries = group("summaries")
 steer = Modules("dpcdvae.generation.optimize")
 from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
@@ -189,7 +189,7 @@ def test_success_needs_the_property_that_was_optimised(tmp_path):
     src = load_crystals("perov_mini", split="val", progress=False)
     (tmp_path / "crystals.csv").write_text("index,material_id,cif,error\n0,a,,nothing found\n")
     with pytest.raises(MetricsError, match="heat was optimised, not energy_per_atom"):
-        judgement.evaluate(
+        summaries.evaluate(
             tmp_path, test=src, property="energy_per_atom", fingerprints=True, workers=1, progress=False
         )
 
