@@ -1,8 +1,8 @@
 """What a few crystals of one family do to a pretrained model
 
-`python -m benchmarks.finetuning --data DIR --run FOLDER` trains a pretrained model further on 60 crystals that
-hold an element, and reconstructs with parent and child, one candidate each: crystals of that family which
-neither saw, and others. It writes results/finetuning-MODEL.json; a finished training is not done again."""
+`python -m benchmarks.finetuning --data DIR --run FOLDER` trains a pretrained model further on 60 crystals
+that hold an element. Parent and child reconstruct, one candidate each, crystals of that family which neither
+saw, and others. It writes results/finetuning-MODEL.json; a finished training is not done again."""
 
 import argparse
 import json
