@@ -1,0 +1,38 @@
+// Formulas by KaTeX, figures by plotly.js: both from this site, each loaded where a page needs it.
+const base = new URL(".", document.currentScript.src);
+
+function load(file) {
+  return new Promise((done, failed) => {
+    const script = Object.assign(document.createElement("script"), { src: new URL(file, base), onload: done, onerror: failed });
+    document.head.append(script);
+  });
+}
+
+function formula(element) {
+  const text = element.textContent.trim();
+  const display = text.startsWith("\\[");
+  katex.render(text.slice(2, -2), element, { displayMode: display, throwOnError: false, strict: false });
+}
+
+let plotly;
+async function live(button) {
+  const figure = button.parentElement;
+  button.textContent = "loading…";
+  await (plotly ??= load("plotly.min.js"));
+  const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
+  const image = figure.querySelector("img");
+  const plot = Object.assign(document.createElement("div"), { className: "dp-plot" });
+  const height = Math.max(image.clientHeight, 260);
+  image.replaceWith(plot);
+  button.remove();
+  await Plotly.newPlot(plot, data, { ...layout, width: undefined, height, autosize: true }, { responsive: true, displaylogo: false });
+}
+
+document.addEventListener("DOMContentLoaded", async () => {
+  document.querySelectorAll("button.dp-live").forEach((b) => b.addEventListener("click", () => live(b)));
+  const formulas = document.querySelectorAll(".arithmatex");
+  if (!formulas.length) return;
+  await load("katex/katex.min.js");
+  formulas.forEach(formula);
+  document.documentElement.dataset.formulas = formulas.length;
+});

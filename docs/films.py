@@ -1,0 +1,67 @@
+"The films of the site: trajectories of the package, each a page that plays by itself."
+
+import shutil
+from functools import lru_cache
+from pathlib import Path
+
+from benchmarks.house import ROOT
+
+KEPT = ROOT / "runs/films"  # so that a second build does not sample again
+
+
+@lru_cache
+def model(name: str):
+    "Load a pretrained model once."
+    from dpcdvae import DPCDVAE
+
+    return DPCDVAE.from_pretrained(name)
+
+
+def reconstruction():
+    "Reconstruct a perovskite that the model was not trained on."
+    from dpcdvae import load_crystals
+
+    crystals = load_crystals("perov_mini", split="test")[:1]
+    return model("perov-5").reconstruct(crystals, seed=0)[0]
+
+
+def generation():
+    "Generate a perovskite from a draw of the prior."
+    return model("perov-5").generate(1, seed=3)[0]
+
+
+FILMS = dict(
+    reconstruction=("A crystal is reconstructed", reconstruction),
+    generation=("A new crystal forms", generation),
+)
+WORDS = dict(
+    reconstruction="A perovskite of the test split was encoded as a latent vector. Its atoms start as noise, "
+    "and 100 steps of denoising bring them back, within periodic boundaries: what leaves the cell through "
+    "one face enters through the other. The distance to the target is shown with it.",
+    generation="The latent vector is drawn from the prior, so there is no target: the model decides on "
+    "composition and cell, then places the atoms.",
+)
+
+
+def make(name: str) -> Path:
+    "Make one film, or take the one that is there."
+    path = KEPT / f"{name}.html"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        FILMS[name][1]().to_html(path)
+    return path
+
+
+def write(folder: Path) -> str:  # Markdown of the page
+    "Write the films and the page that shows them."
+    (folder / "films").mkdir(parents=True)
+    parts = ["# Films", "Sampling runs of the pretrained models, as the package records them."]
+    for name, (title, _) in FILMS.items():
+        shutil.copy(make(name), folder / f"films/{name}.html")
+        parts += [f"## {title}", WORDS[name]]
+        frame = f'<iframe class="dp-film" src="films/{name}.html" title="{title}" loading="lazy"></iframe>'
+        parts += [frame, f'<a href="films/{name}.html">The film on a page of its own</a>']
+    parts += ["## Your own", "Any trajectory becomes such a page, of about 0.6 MB, that needs no network:"]
+    parts.append('```python\nfilms = model.reconstruct(crystals[:4], seed=0)\nfilms[0].to_html("film.html")\n```')
+    parts.append("On the command line: `dpcdvae film rec --index 0 --out film.html`.")
+    return "\n\n".join(parts) + "\n"
