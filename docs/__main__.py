@@ -10,6 +10,11 @@ def parser() -> argparse.ArgumentParser:
     sub = p.add_subparsers(dest="command", required=True)
     one = sub.add_parser("build", help="build the site into _site")
     one.add_argument("--out", type=Path, default=None)
+    two = sub.add_parser("check", help="check the built site: links, requests, formulas, search, films, size")
+    two.add_argument("--out", type=Path, default=None)
+    three = sub.add_parser("look", help="take pictures of pages, light and dark, wide and narrow")
+    three.add_argument("places", nargs="+", help="such as index.html, or index.html@900 to scroll first")
+    three.add_argument("--to", type=Path, default=Path("runs/look"))
     return p
 
 
@@ -20,6 +25,15 @@ def main(argv=None) -> None:
         from .site import OUT, build
 
         build(a.out or OUT)
+    if a.command == "check":
+        from .check import check
+        from .site import OUT
+
+        check(a.out or OUT)
+    if a.command == "look":
+        from .browser import look
+
+        look(a.places, a.to)
 
 
 if __name__ == "__main__":

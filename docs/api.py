@@ -112,27 +112,29 @@ def inline(text: str) -> str:  # HTML
 
 
 def table(d: Definition) -> str:  # HTML
-    "Lay out arguments and result of a function; empty where there is nothing to say."
-    rows = [
-        f"<tr><td>{_code(a.name)}</td><td>{_code(a.annotation)}</td><td>{_code(a.default)}</td>"
-        f"<td>{inline(a.comment)}</td></tr>"
-        for a in d.arguments
-    ]
+    "Lay out arguments and result of a function; columns that would be empty are left out."
+    rows = [(_code(a.name), _code(a.annotation), _code(a.default), inline(a.comment)) for a in d.arguments]
     if d.returns:
-        rows.append(f"<tr class=dp-returns><td>returns</td><td>{_code(d.returns)}</td><td></td>")
-        rows[-1] += f"<td>{inline(d.returns_comment)}</td></tr>"
-    head = "<tr><th>argument</th><th>type</th><th>default</th><th>what it is</th></tr>"
-    return f"<div class=dp-table><table>{head}{''.join(rows)}</table></div>" if rows else ""
+        rows.append(("returns", _code(d.returns), "", inline(d.returns_comment)))
+    keep = [i for i in range(4) if any(r[i] for r in rows)]
+    if keep in ([], [0]):
+        return ""  # the signature has said it all
+    return grid([("argument", "type", "default", "what it is"), *rows], keep)
+
+
+def grid(rows: list[tuple], keep: list[int], kind: str = "dp-args") -> str:  # HTML
+    "Lay out rows, the first of which is the head."
+    lines = [
+        f"<tr>{''.join(f'<{tag}>{row[i]}</{tag}>' for i in keep)}</tr>"
+        for tag, row in zip(["th"] + ["td"] * len(rows), rows)
+    ]
+    return f"<div class=dp-table><table class={kind}>{''.join(lines)}</table></div>"
 
 
 def methods(d: Definition) -> str:  # HTML
     "Lay out the public methods of a class, a line each."
-    rows = [
-        f"<tr><td>{_code(signature(m))}</td><td>{inline(m.doc.split(chr(10))[0])}</td></tr>"
-        for m in d.methods
-    ]
-    head = "<tr><th>method</th><th>what it does</th></tr>"
-    return f"<div class=dp-table><table>{head}{''.join(rows)}</table></div>" if rows else ""
+    rows = [(_code(signature(m)), inline(m.doc.split("\n")[0])) for m in d.methods]
+    return grid([("method", "what it does"), *rows], [0, 1], "dp-methods") if rows else ""
 
 
 def card(d: Definition, link: str) -> str:  # HTML

@@ -1,8 +1,10 @@
 "The films of the site: trajectories of the package, each a page that plays by itself."
 
 import shutil
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.house import ROOT
 
@@ -21,25 +23,47 @@ def reconstruction():
     "Reconstruct a perovskite that the model was not trained on."
     from dpcdvae import load_crystals
 
-    crystals = load_crystals("perov_mini", split="test")[:1]
-    return model("perov-5").reconstruct(crystals, seed=0)[0]
+    crystals = load_crystals("perov_mini", split="test")[20:21]
+    return model("perov_mini").reconstruct(crystals, seed=0)[0]
 
 
-def generation():
+def perovskite():
     "Generate a perovskite from a draw of the prior."
-    return model("perov-5").generate(1, seed=3)[0]
+    return model("perov-5").generate(1, seed=2)[0]
+
+
+def carbon():
+    "Generate a phase of carbon from a draw of the prior."
+    return model("carbon-24").generate(1, seed=0)[0]
+
+
+class Film(NamedTuple):
+    "A film: its title, what is seen, and what makes it."
+
+    title: str
+    text: str
+    make: Callable
 
 
 FILMS = dict(
-    reconstruction=("A crystal is reconstructed", reconstruction),
-    generation=("A new crystal forms", generation),
-)
-WORDS = dict(
-    reconstruction="A perovskite of the test split was encoded as a latent vector. Its atoms start as noise, "
-    "and 100 steps of denoising bring them back, within periodic boundaries: what leaves the cell through "
-    "one face enters through the other. The distance to the target is shown with it.",
-    generation="The latent vector is drawn from the prior, so there is no target: the model decides on "
-    "composition and cell, then places the atoms.",
+    reconstruction=Film(
+        "A crystal is reconstructed",
+        "A perovskite of the test split, RbMnBr₃, was encoded as a latent vector. Its atoms start as noise, "
+        "and 100 steps of denoising bring them back within periodic boundaries: what leaves the cell through "
+        "one face enters through the opposite one.",
+        reconstruction,
+    ),
+    perovskite=Film(
+        "A new crystal forms",
+        "The latent vector is drawn from the prior, so there is no target: the model decides on composition "
+        "and cell, then places the atoms.",
+        perovskite,
+    ),
+    carbon=Film(
+        "A new phase of carbon",
+        "The same with the model of carbon: one element, so that only the places matter.",
+        carbon,
+    ),
 )
 
 
@@ -48,7 +72,7 @@ def make(name: str) -> Path:
     path = KEPT / f"{name}.html"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        FILMS[name][1]().to_html(path)
+        FILMS[name].make().to_html(path)
     return path
 
 
@@ -56,9 +80,9 @@ def write(folder: Path) -> str:  # Markdown of the page
     "Write the films and the page that shows them."
     (folder / "films").mkdir(parents=True)
     parts = ["# Films", "Sampling runs of the pretrained models, as the package records them."]
-    for name, (title, _) in FILMS.items():
+    for name, (title, text, _) in FILMS.items():
         shutil.copy(make(name), folder / f"films/{name}.html")
-        parts += [f"## {title}", WORDS[name]]
+        parts += [f"## {title}", text]
         frame = f'<iframe class="dp-film" src="films/{name}.html" title="{title}" loading="lazy"></iframe>'
         parts += [frame, f'<a href="films/{name}.html">The film on a page of its own</a>']
     parts += ["## Your own", "Any trajectory becomes such a page, of about 0.6 MB, that needs no network:"]

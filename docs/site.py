@@ -50,9 +50,9 @@ def entry(path: Path) -> dict[str, str]:
     return {pages()[path].title: place_of(path)}
 
 
-def listed(paths: list[Path], depth: str = "") -> str:
-    "List notebooks with their subtitles."
-    rows = [f"- [{pages()[p].title}]({depth}{place_of(p)}): {subtitle(p)}" for p in paths]
+def listed(paths: list[Path]) -> str:
+    "List notebooks with their subtitles, for a page of any folder."
+    rows = [f"- [{pages()[p].title}](../{place_of(p)}): {subtitle(p)}" for p in paths]
     return "\n".join(rows)
 
 
@@ -67,7 +67,7 @@ def course_page() -> str:
 Diffusion models of crystals, learnt by doing, on a laptop and off line. A lesson takes 60 to 90 minutes and runs in under a minute on two cores.
 Its exercises check themselves, and a hint names the mistake. Here lessons are to be read; to work on one, open its notebook in Jupyter (`make setup`, then `.venv/bin/jupyter lab nbs/course`).
 
-{listed(lessons(), "../")}
+{listed(lessons())}
 
 The [glossary](glossary.md) has every term. Teachers find a class of 90 minutes, an assignment and slides in the [teacher's pack](teacher.md).
 """
@@ -77,11 +77,11 @@ def reference_page() -> str:
     "Write the page that opens the reference: all chapters with the names that they define."
     parts = ["# Reference", "A folder is a stage on the way of a crystal, a chapter is a module."]
     for folder in WHAT:
-        rows = [f"## {folder}", WHAT[folder][0].upper() + WHAT[folder][1:] + ".", "| chapter | defines |\n|---|---|"]
+        rows = ["| chapter | defines |\n|---|---|"]
         for p in of(folder):
-            defined = ", ".join(f"[`{n}`]({place_of(p)}#{n})" for n in names(p))
-            rows[-1] += f"\n| [{pages()[p].title}]({place_of(p)}) | {defined} |"
-        parts += rows
+            defined = ", ".join(f"[`{n}`](../{place_of(p)}#{n})" for n in names(p))
+            rows[0] += f"\n| [{pages()[p].title}](../{place_of(p)}) | {defined} |"
+        parts += [f"## {folder}", WHAT[folder][0].upper() + WHAT[folder][1:] + ".", *rows]
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,8 +97,8 @@ def made(folder: Path) -> dict[str, str]:
     "Write the pages that no source stands behind: place -> Markdown."
     return {
         "course/index.md": course_page(),
-        "reference.md": reference_page(),
-        "labs.md": section_page("Labs", LABS, of("labs")),
+        "reference/index.md": reference_page(),
+        "labs/index.md": section_page("Labs", LABS, of("labs")),
         "films.md": films.write(folder),
     }
 
@@ -120,8 +120,8 @@ def nav() -> list:
         {"Home": "index.md"},
         {"Course": course_nav()},
         {"How to": [entry(p) for p in (*of("howto"), *of("tutorials"))]},
-        {"Reference": ["reference.md", *({f: [entry(p) for p in of(f)]} for f in WHAT)]},
-        {"Labs": ["labs.md", *map(entry, of("labs"))]},
+        {"Reference": ["reference/index.md", *({f: [entry(p) for p in of(f)]} for f in WHAT)]},
+        {"Labs": ["labs/index.md", *map(entry, of("labs"))]},
         {"Results": ["results/index.md", *map(entry, of("results")), {"Findings": "findings.md"}]},
         {"Films": "films.md"},
         {"Project": [{"Contributing": "contributing.md"}, {"Changelog": "changelog.md"}]},
