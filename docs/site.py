@@ -153,6 +153,7 @@ def assets(folder: Path) -> None:
 
     shutil.copytree(HERE / "assets", folder / "assets")
     shutil.copytree(HERE / "vendor/katex", folder / "assets/katex")
+    shutil.copy(HERE / "vendor/iframe-worker/iframe-worker.js", folder / "assets")
     shutil.copytree(NBS / "images", folder / "images")
     shutil.copy(Path(plotly.__file__).parent / "package_data/plotly.min.js", folder / "assets")
 
@@ -162,6 +163,11 @@ class Raw:
 
     def __init__(self, kept: dict[str, list[str]]):
         self.kept = kept
+
+    def on_config(self, config):
+        "Take what a plugin would load from another machine from here."
+        config.extra_javascript = [x for x in config.extra_javascript if "://" not in str(x)]
+        return config
 
     def on_page_content(self, html, page, **_):
         return put_in(html, self.kept.get(page.file.src_uri, []))
