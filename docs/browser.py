@@ -3,20 +3,11 @@
 import contextlib
 import functools
 import http.server
-import json
 import re
-import shutil
-import sys
 import threading
 from pathlib import Path
 
 from .site import OUT
-
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic "
-    "--no-first-run --disable-background-networking --disable-component-update --disable-sync"
-).split()
-
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     "Serve files without a line for each."
@@ -39,12 +30,15 @@ def served(folder: Path):
 
 @contextlib.contextmanager
 def chromium():
-    "Start Debian's Chromium, or the one that Playwright brings."
+    "Start the browser that tests use."
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    from benchmarks.player import chromium as found
+
+    if not found():
+        raise FileNotFoundError("no chromium on this machine: apt-get install chromium")
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=FLAGS)
+        browser = p.chromium.launch(**found())
         yield browser
         browser.close()
 

@@ -65,7 +65,7 @@ def foreign(pages: dict[str, Links]) -> list[str]:
 def visit(pages: list[str], base: str, browser) -> tuple[list[str], int]:  # what is wrong, formulas
     "Open every page: nothing is asked of another machine, no script fails, every formula is set."
     wrong, formulas = [], 0
-    tab = browser.new_page()
+    tab = browser.new_page(viewport=dict(width=390, height=800))  # a phone, the narrowest
     here = [""]
     tab.on("request", lambda r: r.url.startswith((base, "data:", "blob:")) or wrong.append(f"{here[0]}: {r.url}"))
     tab.on("pageerror", lambda e: wrong.append(f"{here[0]}: {e}"))

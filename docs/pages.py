@@ -93,6 +93,11 @@ def pages() -> dict[Path, Page]:
     return {p: Page(p, place_of(p), title_of(p)) for p in sources()}
 
 
+def lessons() -> list[Path]:
+    "List the lessons of the course."
+    return [p for p in sorted((NBS / "course").glob("*.ipynb")) if not exports(p)]
+
+
 @lru_cache
 def symbols() -> dict[str, str]:
     "Find the page of each public name that is exported once."

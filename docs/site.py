@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.house import ROOT, cell_text, exports, read_cells
 
-from . import films
-from .pages import NBS, exported, markdown, notebook, pages, place_of, put_in, split_title
+from . import films, slides
+from .pages import NBS, exported, lessons, markdown, notebook, pages, place_of, put_in, split_title
 
 HERE = Path(__file__).parent
 OUT = ROOT / "_site"
@@ -56,12 +56,9 @@ def listed(paths: list[Path]) -> str:
     return "\n".join(rows)
 
 
-def lessons() -> list[Path]:
-    return [p for p in of("course") if p.suffix == ".ipynb" and not exports(p)]
-
-
 def course_page() -> str:
     "Write the page that opens the course."
+    decks = " · ".join(f'<a href="slides/{p.stem}.html">{p.stem[:2].lstrip("0")}</a>' for p in lessons())
     return f"""# Course
 
 Diffusion models of crystals, learnt by doing, on a laptop and off line. A lesson takes 60 to 90 minutes and runs in under a minute on two cores.
@@ -69,7 +66,7 @@ Its exercises check themselves, and a hint names the mistake. Here lessons are t
 
 {listed(lessons())}
 
-The [glossary](glossary.md) has every term. Teachers find a class of 90 minutes, an assignment and slides in the [teacher's pack](teacher.md).
+Slides of the lessons: {decks}. The [glossary](glossary.md) has every term. Teachers find a class of 90 minutes, an assignment and slides in the [teacher's pack](teacher.md).
 """
 
 
@@ -164,11 +161,6 @@ class Raw:
     def __init__(self, kept: dict[str, list[str]]):
         self.kept = kept
 
-    def on_config(self, config):
-        "Take what a plugin would load from another machine from here."
-        config.extra_javascript = [x for x in config.extra_javascript if "://" not in str(x)]
-        return config
-
     def on_page_content(self, html, page, **_):
         return put_in(html, self.kept.get(page.file.src_uri, []))
 
@@ -191,6 +183,7 @@ def build(out: Path = OUT) -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     kept = write_pages(WORK)
     assets(WORK)
+    slides.write(WORK / "course/slides", lessons())
     config = configuration(WORK, out)
     plugin = type("RawPlugin", (Raw, BasePlugin), {})(kept)
     config.plugins["raw"] = plugin
