@@ -30,8 +30,8 @@ def paragraphs(text: str) -> list[str]:
 
 
 def short(paragraph: str) -> str:
-    "Shorten a paragraph for a slide: formulas, lists and tables stay."
-    if paragraph.startswith("$$") or re.match(r"[-*|>]|\d+\.", paragraph):
+    "Shorten a paragraph for a slide: formulas, lists, tables and what begins in bold stay."
+    if re.match(r"\$\$|[-*>] |\||(\d+|[a-z])\. ", paragraph):
         return paragraph
     return paragraph if paragraph.startswith("**") else first_sentences(paragraph)
 
@@ -72,7 +72,7 @@ def text_slides(heading: str, text: str, go_on: bool) -> list[dict]:
     whole = heading.startswith("### ")  # an exercise or a task is read out in full
     kinds = iter(["-" if go_on else "slide" if heading and not whole else "subslide"])
     titles = iter([heading])
-    points = [p if whole else short(p) for p in paragraphs(text)]
+    points = [p if whole else short(p) for p in paragraphs(text) if not p.startswith("Next:")]
     made = []
     for group in groups(points, BELOW if go_on else FULL):
         title = next(titles, "" if heading.startswith("# ") else heading)

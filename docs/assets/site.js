@@ -14,6 +14,17 @@ function formula(element) {
   katex.render(text.slice(2, -2), element, { displayMode: display, throwOnError: false, strict: false });
 }
 
+// A displayed formula that is too wide is set smaller; one that is still too wide scrolls, with its number at its end.
+function fit(box) {
+  const html = box.querySelector(".katex-html");
+  const width = (kind) => [...html.querySelectorAll(`:scope > ${kind}`)].reduce((sum, e) => sum + e.offsetWidth, 0);
+  const need = width(".katex-base") + (width(".katex-tag") ? 2 * width(".katex-tag") + 20 : 0);
+  if (!need || need <= box.offsetWidth) return;
+  const scale = Math.max(0.75, box.offsetWidth / need);
+  box.style.fontSize = `${scale}em`;
+  html.style.minWidth = `${Math.floor(scale * need)}px`;
+}
+
 let plotly;
 async function live(button) {
   const figure = button.parentElement;
@@ -34,5 +45,7 @@ document.addEventListener("DOMContentLoaded", async () => {
   if (!formulas.length) return;
   await load("katex/katex.min.js");
   formulas.forEach(formula);
+  await document.fonts.ready;
+  document.querySelectorAll(".katex-display").forEach(fit);
   document.documentElement.dataset.formulas = formulas.length;
 });

@@ -10,7 +10,7 @@ renderMathInElement(document.body, {
 function fit(root) {
   for (const box of root.querySelectorAll(".katex-display")) {
     const width = (selector) => [...box.querySelectorAll(selector)].reduce((sum, e) => sum + e.offsetWidth, 0);
-    const need = width(".katex-html > .base") + 2 * width(".katex-html > .tag") + 20;
+    const need = width(".katex-html > .katex-base") + 2 * width(".katex-html > .katex-tag") + 20;
     if (need > box.offsetWidth && box.offsetWidth) box.style.fontSize = `${Math.max(0.6, box.offsetWidth / need)}em`;
   }
 }
