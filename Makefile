@@ -86,4 +86,4 @@ player:
 	@npm --prefix js ci && npm --prefix js run build
 
 clean:
-	rm -rf $(VENV) runs build dist _site _slides *.egg-info
+	rm -rf $(VENV) runs build dist _site _slides _figures *.egg-info

@@ -15,6 +15,10 @@ def parser() -> argparse.ArgumentParser:
     three = sub.add_parser("look", help="take pictures of pages, light and dark, wide and narrow")
     three.add_argument("places", nargs="+", help="such as index.html, or index.html@900 to scroll first")
     three.add_argument("--to", type=Path, default=Path("runs/look"))
+    for name, what in dict(slides="slides", figures="figures for print (SVG, PDF, PNG)").items():
+        more = sub.add_parser(name, help=f"write the {what} of lessons")
+        more.add_argument("lessons", nargs="*", type=Path, help="notebooks; all if not given")
+        more.add_argument("--to", type=Path, default=Path(f"_{name}"))
     return p
 
 
@@ -34,6 +38,11 @@ def main(argv=None) -> None:
         from .browser import look
 
         look(a.places, a.to)
+    if a.command in ("slides", "figures"):
+        from . import figures, slides
+
+        made = dict(slides=slides, figures=figures)[a.command].write(a.to, a.lessons)
+        print(f"{len(made)} files in {a.to}, {sum(p.stat().st_size for p in made) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
