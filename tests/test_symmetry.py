@@ -358,7 +358,7 @@ def test_supercells_per_atom(denoiser, encoder, c, n):
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["distances", "kinds"])
-def surroundings(request):
+def environment(request):
     torch.manual_seed(5)
     net = LocalEnvironment(species_aware=request.param).to(REAL)
     net.fit(CrystalBatch.cat([random_crystal(s) for s in range(8)]))
@@ -366,13 +366,13 @@ def surroundings(request):
 
 
 @cases()
-def test_surroundings_know_only_the_crystal(surroundings, c):
+def test_local_environment_knows_only_the_crystal(environment, c):
     g, n = torch.Generator().manual_seed(6), len(c.frac_coords)
     order = torch.randperm(n, generator=g)
     U = torch.tensor([[0, 1, 0], [1, 1, 0], [-1, 0, 1]], dtype=REAL)
     lengths, angles = parameters_from_lattice(U @ c.lattice)
     with torch.no_grad():
-        b = surroundings(c)
+        b = environment(c)
         assert b.abs().max() > 1e-3
         for other in (
             c.replace(frac_coords=c.frac_coords + torch.rand(3, generator=g, dtype=REAL)),
@@ -381,7 +381,7 @@ def test_surroundings_know_only_the_crystal(surroundings, c):
             supercell(c, c.lattice, (2, 1, 2))[0],
             c.replace(frac_coords=c.frac_coords @ torch.linalg.inv(U), lengths=lengths, angles=angles),
         ):
-            same(b, surroundings(other))
+            same(b, environment(other))
 
 
 @cases()

@@ -112,7 +112,7 @@ def evaluate(
     column: str | None = None,  # of a table: where the crystals are
     extend=None,  # (entries, rows, summary, folder) -> summary with more figures, such as stability
 ) -> dict:  # kind, num_crystals, metrics, reasons, settings, versions, run, files
-    "Judge a folder of crystals and write metrics.json, per_crystal.csv and report.html."
+    "Evaluate a folder of crystals and write metrics.json, per_crystal.csv and report.html."
     folder = Path(folder)
     home = folder if folder.is_dir() else folder.parent
     truth = next((home / n for n in ("truth.csv", "truth.csv.gz") if (home / n).is_file()), None)
@@ -123,7 +123,7 @@ def evaluate(
         progress=progress,
         timeout=timeout,
         scheduler=scheduler,
-        journal=out / ".judging.jsonl",
+        journal=out / ".evaluating.jsonl",
     )
     pred = next((folder / n for n in ("crystals.csv", "crystals.csv.gz") if (folder / n).is_file()), folder)
     run = _run_record(home)
