@@ -130,8 +130,8 @@ def put(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def write_pages(folder: Path) -> dict[str, list[str]]:  # place -> HTML to be put in
-    "Write all sources as Markdown, with notebooks and pictures beside them."
+def write_pages(folder: Path, made: dict[str, str]) -> dict[str, list[str]]:  # place -> HTML to be put in
+    "Write all sources and what was made as Markdown, with notebooks and pictures beside them."
     kept = {}
     for page in pages().values():
         render = notebook if page.source.suffix == ".ipynb" else markdown
@@ -139,7 +139,7 @@ def write_pages(folder: Path) -> dict[str, list[str]]:  # place -> HTML to be pu
         put(folder / page.place, text)
         if page.source.suffix == ".ipynb":
             shutil.copy(page.source, folder / Path(page.place).parent)
-    for place, text in made(folder).items():
+    for place, text in made.items():
         put(folder / place, text)
     return kept
 
@@ -181,7 +181,7 @@ def build(out: Path = OUT) -> None:
     start = time.perf_counter()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     shutil.rmtree(WORK, ignore_errors=True)
-    kept = write_pages(WORK)
+    kept = write_pages(WORK, made(WORK))
     assets(WORK)
     slides.write(WORK / "course/slides", lessons())
     config = configuration(WORK, out)
