@@ -1,4 +1,4 @@
-"A real browser on the built site: what every page asks for, what search finds, whether films play; pictures to look at."
+"A real browser on the built site: served as a host would, and pictures to look at."
 
 import contextlib
 import functools
@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from .site import OUT
+
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     "Serve files without a line for each."

@@ -67,7 +67,9 @@ def visit(pages: list[str], base: str, browser) -> tuple[list[str], int]:  # wha
     wrong, formulas = [], 0
     tab = browser.new_page(viewport=dict(width=390, height=800))  # a phone, the narrowest
     here = [""]
-    tab.on("request", lambda r: r.url.startswith((base, "data:", "blob:")) or wrong.append(f"{here[0]}: {r.url}"))
+    tab.on(
+        "request", lambda r: r.url.startswith((base, "data:", "blob:")) or wrong.append(f"{here[0]}: {r.url}")
+    )
     tab.on("pageerror", lambda e: wrong.append(f"{here[0]}: {e}"))
     tab.on("response", lambda r: r.status < 400 or wrong.append(f"{here[0]}: {r.status} {r.url}"))
     for name in pages:

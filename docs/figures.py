@@ -30,7 +30,6 @@ def as_svg(tab, figure: dict, size: tuple[int, int]) -> str:
     return unquote(tab.evaluate(DRAW, [figure, *size, "svg", 1]).split(",", 1)[1])
 
 
-
 def draw(drawer, printer, figure: dict, stem: Path) -> list[Path]:
     "Write one figure in three formats."
     layout = figure.get("layout", {})

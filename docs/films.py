@@ -37,8 +37,8 @@ def carbon():
     return model("carbon-24").generate(1, seed=0)[0]
 
 
-class Film(NamedTuple):
-    "A film: its title, what is seen, and what makes it."
+class Scene(NamedTuple):
+    "A scene: its title, what is seen, and what makes it."
 
     title: str
     text: str
@@ -46,20 +46,20 @@ class Film(NamedTuple):
 
 
 FILMS = dict(
-    reconstruction=Film(
+    reconstruction=Scene(
         "A crystal is reconstructed",
         "A perovskite of the test split, RbMnBr₃, was encoded as a latent vector. Its atoms start as noise, "
         "and 100 steps of denoising bring them back within periodic boundaries: what leaves the cell through "
         "one face enters through the opposite one.",
         reconstruction,
     ),
-    perovskite=Film(
+    perovskite=Scene(
         "A new crystal forms",
         "The latent vector is drawn from the prior, so there is no target: the model decides on composition "
         "and cell, then places the atoms.",
         perovskite,
     ),
-    carbon=Film(
+    carbon=Scene(
         "A new phase of carbon",
         "The same with the model of carbon: one element, so that only the places matter.",
         carbon,
@@ -86,6 +86,8 @@ def write(folder: Path) -> str:  # Markdown of the page
         frame = f'<iframe class="dp-film" src="films/{name}.html" title="{title}" loading="lazy"></iframe>'
         parts += [frame, f'<a href="films/{name}.html">The film on a page of its own</a>']
     parts += ["## Your own", "Any trajectory becomes such a page, of about 0.6 MB, that needs no network:"]
-    parts.append('```python\nfilms = model.reconstruct(crystals[:4], seed=0)\nfilms[0].to_html("film.html")\n```')
+    parts.append(
+        '```python\nfilms = model.reconstruct(crystals[:4], seed=0)\nfilms[0].to_html("film.html")\n```'
+    )
     parts.append("On the command line: `dpcdvae film rec --index 0 --out film.html`.")
     return "\n\n".join(parts) + "\n"

@@ -105,7 +105,9 @@ def symbols() -> dict[str, str]:
     where = {}
     for path in pages():
         if path.suffix == ".ipynb" and exports(path):
-            for d in (d for c in read_cells(path) if c["cell_type"] == "code" for d in exported(cell_text(c))):
+            for d in (
+                d for c in read_cells(path) if c["cell_type"] == "code" for d in exported(cell_text(c))
+            ):
                 found[d.name] += 1
                 where[d.name] = place_of(path)
     return {name: place for name, place in where.items() if found[name] == 1}
@@ -136,7 +138,7 @@ def target(link: str, page: Page) -> str:
 
 @lru_cache
 def chapters() -> dict[str, str]:
-    "Places of the notebooks by the name that prose gives them, such as nn/03_heads."
+    "Where notebooks are, by the name that prose gives them, such as nn/03_heads."
     return {p.relative_to(NBS).with_suffix("").as_posix(): p for p in pages() if p.suffix == ".ipynb"}
 
 
@@ -221,7 +223,7 @@ class Writer:
         return f'<div class="dp-raw">{len(self.html) - 1}</div>'
 
     def picture(self, data: str) -> str:  # name
-        "Write a PNG beside the page."
+        "Write a PNG next to the page."
         self.number += 1
         name = f"{PurePosixPath(self.page.place).stem}-{self.number}.png"
         path = self.folder / PurePosixPath(self.page.place).parent / name
@@ -231,10 +233,10 @@ class Writer:
 
     def figure(self, data: dict) -> str:
         "Show the stored picture of a figure; its data wait in the page for a click."
-        name = self.picture("".join(data["image/png"]))
         found = data.get(FIGURE)
-        words = caption(found) if found else "A picture of a live view"
-        image = f"<img src='{name}' alt='{escape(words, quote=True)}' loading=lazy>"
+        words = escape(caption(found) if found else "A picture of a live view", quote=True)
+        name = self.picture("".join(data["image/png"])) if "image/png" in data else ""
+        image = f"<img src='{name}' alt='{words}' loading=lazy>" if name else f"<p>{words}</p>"
         if WIDGET in data:
             image += "<figcaption>A still picture: in Jupyter this view can be moved.</figcaption>"
         if found:
@@ -247,7 +249,7 @@ class Writer:
     def output(self, out: dict) -> str:
         "Show one output in the richest form that a page can hold."
         data = out.get("data", {})
-        if "image/png" in data:
+        if "image/png" in data or FIGURE in data:
             return self.figure(data)
         if "text/markdown" in data:
             return prose("".join(data["text/markdown"]), self.page)

@@ -61,12 +61,15 @@ def course_page() -> str:
     decks = " · ".join(f'<a href="slides/{p.stem}.html">{p.stem[:2].lstrip("0")}</a>' for p in lessons())
     return f"""# Course
 
-Diffusion models of crystals, learnt by doing, on a laptop and off line. A lesson takes 60 to 90 minutes and runs in under a minute on two cores.
-Its exercises check themselves, and a hint names the mistake. Here lessons are to be read; to work on one, open its notebook in Jupyter (`make setup`, then `.venv/bin/jupyter lab nbs/course`).
+Diffusion models of crystals, learnt by doing, on a laptop and off line.
+A lesson takes 60 to 90 minutes and runs in under a minute on two cores.
+Its exercises check themselves, and a hint names the mistake. Here lessons are to be read;
+to work on one, open its notebook in Jupyter (`make setup`, then `.venv/bin/jupyter lab nbs/course`).
 
 {listed(lessons())}
 
-Slides of the lessons: {decks}. The [glossary](glossary.md) has every term. Teachers find a class of 90 minutes, an assignment and slides in the [teacher's pack](teacher.md).
+Slides of the lessons: {decks}. The [glossary](glossary.md) has every term.
+Teachers find a class of 90 minutes and an assignment in the [teacher's pack](teacher.md).
 """
 
 
@@ -87,7 +90,9 @@ def section_page(title: str, text: str, paths: list[Path]) -> str:
     return f"# {title}\n\n{text}\n\n{listed(paths)}\n"
 
 
-LABS = "Each lab asks one question of several models; the answers come from stored runs, which can be repeated."
+LABS = (
+    "Each lab asks one question of several models; the answers come from stored runs, which can be repeated."
+)
 
 
 def made(folder: Path) -> dict[str, str]:
@@ -131,7 +136,7 @@ def put(path: Path, text: str) -> None:
 
 
 def write_pages(folder: Path, made: dict[str, str]) -> dict[str, list[str]]:  # place -> HTML to be put in
-    "Write all sources and what was made as Markdown, with notebooks and pictures beside them."
+    "Write all sources and what was made as Markdown, with notebooks and pictures next to them."
     kept = {}
     for page in pages().values():
         render = notebook if page.source.suffix == ".ipynb" else markdown
@@ -170,7 +175,9 @@ def configuration(folder: Path, out: Path):
     from mkdocs.config import load_config
 
     os.environ["NO_MKDOCS_2_WARNING"] = "1"
-    return load_config(str(HERE / "mkdocs.yml"), docs_dir=str(folder), site_dir=str(out), nav=nav(), strict=True)
+    return load_config(
+        str(HERE / "mkdocs.yml"), docs_dir=str(folder), site_dir=str(out), nav=nav(), strict=True
+    )
 
 
 def build(out: Path = OUT) -> None:

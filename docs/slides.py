@@ -1,4 +1,4 @@
-"Slides from the lessons: the first sentences, formulas, figures and exercises; the whole text goes into the notes."
+"Slides from the lessons: first sentences, formulas, figures, exercises; the whole text is in the notes."
 
 import base64
 import json
@@ -14,8 +14,10 @@ OUT = ROOT / "_slides"
 SHORT = 60  # letters: a first sentence that is shorter says too little alone
 FULL = 520  # letters on a slide; a formula counts as 120
 BELOW = 200  # letters below a figure
+
+
 def first_sentences(text: str) -> str:
-    "Take the first sentence of a paragraph, and the next where it is a short one, a question or an announcement."
+    "Take the first sentence of a paragraph, and the next where it is short or a question."
     hidden = re.sub(r"\$[^$]*\$|`[^`]*`|\([^()]*\)|\[[^\]]*\]\([^)]*\)", lambda m: "x" * len(m[0]), text)
     hidden = re.sub(r"\b(eqs?|e\.g|i\.e|Fig|al|vs|ch)\.", lambda m: "x" * len(m[0]), hidden)
     ends = [m.end() for m in re.finditer(r"[.?!](?=[\s*_]|$)", hidden)]
@@ -55,7 +57,7 @@ def weight(paragraph: str) -> int:
 
 
 def groups(points: list[str], first: int) -> list[list[str]]:
-    "Divide paragraphs among slides; what announces a formula stays with it, a short last one with the others."
+    "Divide paragraphs among slides; what announces a formula stays with it."
     found, room = [[]], first
     for i, point in enumerate(points):
         last_and_short = i == len(points) - 1 and weight(point) < 120 and room > -60
@@ -68,7 +70,7 @@ def groups(points: list[str], first: int) -> list[list[str]]:
 
 
 def text_slides(heading: str, text: str, go_on: bool) -> list[dict]:
-    "Write the slides of one section, each with the whole text in its notes; the first may go on from a figure."
+    "Write the slides of one section, each with the whole text in its notes; or go on from a figure."
     whole = heading.startswith("### ")  # an exercise or a task is read out in full
     kinds = iter(["-" if go_on else "slide" if heading and not whole else "subslide"])
     titles = iter([heading])
@@ -110,7 +112,9 @@ def deck(path: Path) -> dict:  # notebook
 def solution(text: str) -> list[dict]:
     "Put a folded solution on a slide of its own."
     code = re.search(r"```python\n(.*?)```", text, re.S)
-    return [cell("markdown", f"### Solution\n\n```python\n{code[1].rstrip()}\n```", "subslide")] if code else []
+    return (
+        [cell("markdown", f"### Solution\n\n```python\n{code[1].rstrip()}\n```", "subslide")] if code else []
+    )
 
 
 def fonts(css: str) -> str:

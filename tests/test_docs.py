@@ -1,4 +1,4 @@
-"The site, the slides and the printable figures; the whole site is built and opened in a browser by make docs-check."
+"The site, the slides and the figures for print; make docs-check opens the whole site in a browser."
 
 import ast
 import json
@@ -91,7 +91,7 @@ def test_figures_are_pictures_and_their_data_wait_in_the_page(written):
 
 
 def test_arguments_are_read_with_what_stands_after_them():
-    code = '''
+    code = """
 def f(
     x: Tensor,  # (N,3) `frac`
     *rest,
@@ -104,7 +104,7 @@ class C:
     def m(self, b): "Run."
     def _hidden(self): pass
 def _private(): pass
-'''
+"""
     f, c = api.definitions(code)
     assert [(a.name, a.annotation, a.default, a.comment) for a in f.arguments] == [
         ("x", "Tensor", "", "(N,3) `frac`"),
@@ -114,7 +114,9 @@ def _private(): pass
     assert (f.returns, f.returns_comment, f.doc) == ("Tensor", "(N,)", "Do it.")
     assert c.arguments[0].comment == "Å" and [m.name for m in c.methods] == ["m"]
     html = api.card(f, "where")
-    assert "a &lt;number&gt;" in html and "<code>frac</code>" in html and "f(x, *rest, y=2) -&gt; Tensor" in html
+    assert (
+        "a &lt;number&gt;" in html and "<code>frac</code>" in html and "f(x, *rest, y=2) -&gt; Tensor" in html
+    )
 
 
 def test_markdown_of_notebooks_is_what_mkdocs_reads():
@@ -159,7 +161,9 @@ def test_slides_are_whole_and_need_no_network(path):
     html = slides.render(path)
     head = re.sub(r"<script>.*?</script>|<style>.*?</style>", "", html, flags=re.S)
     assert not re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=[\"'](?!data:)[^\"']*", head)
-    assert "@import" not in html and not re.findall(r"url\((?!data:|#|\"?data:)[^)]+\)", html.split("<body>")[0])
+    assert "@import" not in html and not re.findall(
+        r"url\((?!data:|#|\"?data:)[^)]+\)", html.split("<body>")[0]
+    )
     deck = slides.deck(path)["cells"]
     kinds = [c["metadata"]["slideshow"]["slide_type"] for c in deck]
     sections = sum(cell_text(c).count("\n## ") + cell_text(c).startswith("## ") for c in read_cells(path))

@@ -31,7 +31,7 @@ async function live(button) {
   button.textContent = "loading…";
   await (plotly ??= load("plotly.min.js"));
   const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
-  const image = figure.querySelector("img");
+  const image = figure.querySelector("img, p");
   const plot = Object.assign(document.createElement("div"), { className: "dp-plot" });
   const height = Math.max(image.clientHeight, 260);
   image.replaceWith(plot);
