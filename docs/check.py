@@ -78,8 +78,8 @@ def visit(pages: list[str], base: str, browser) -> tuple[list[str], int]:  # wha
         there = tab.locator(".arithmatex").count()
         if there:
             tab.wait_for_function("document.documentElement.dataset.formulas")
-            bad = tab.locator(".katex-error").count()
-            wrong += [f"{name}: {bad} formulas are not set"] * bool(bad)
+        bad = tab.locator(".katex-error").count()
+        wrong += [f"{name}: {bad} formulas are not set"] * bool(bad)
         wide = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
         wrong += [f"{name}: {wide} px too wide"] * (wide > 1)
         formulas += there

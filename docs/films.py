@@ -79,7 +79,11 @@ def make(name: str) -> Path:
 def write(folder: Path) -> str:  # Markdown of the page
     "Write the films and the page that shows them."
     (folder / "films").mkdir(parents=True)
-    parts = ["# Films", "Sampling runs of the pretrained models, as the package records them."]
+    parts = [
+        "---\nhide:\n  - navigation\n---",
+        "# Films",
+        "Sampling runs of the pretrained models, as the package records them.",
+    ]
     for name, (title, text, _) in FILMS.items():
         shutil.copy(make(name), folder / f"films/{name}.html")
         parts += [f"## {title}", text]

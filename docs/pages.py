@@ -209,6 +209,13 @@ def caption(figure: dict) -> str:
     return f"{y or 'values'} against {x}" if x else "Figure"
 
 
+def html_output(html: str) -> str:
+    "Show an output of HTML; one that brings its own style gets a frame, so that the page keeps its own."
+    if "<style" not in html:
+        return f"<div class=dp-html>{html}</div>"
+    return f'<iframe class=dp-frame loading=lazy title=output srcdoc="{escape(html, quote=True)}"></iframe>'
+
+
 class Writer:
     "What one page is written with: the place of its pictures, and the HTML that Markdown must not touch."
 
@@ -254,17 +261,21 @@ class Writer:
         if "text/markdown" in data:
             return prose("".join(data["text/markdown"]), self.page)
         if "text/html" in data:
-            return self.raw(f"<div class=dp-html>{''.join(data['text/html'])}</div>")
+            return self.raw(html_output("".join(data["text/html"])))
         text = "".join(out.get("text", "")) or "".join(data.get("text/plain", ""))
         text = re.sub(r"\x1b\[[\d;]*m", "", text)
         if len(text) > LARGE:
             text = text[:LARGE] + "\n… (the notebook has the rest)"
-        return self.raw(f"<pre class=dp-text>{escape(text.rstrip())}</pre>") if text.strip() else ""
+        return (
+            self.raw(f"<pre class=dp-text data-search-exclude>{escape(text.rstrip())}</pre>")
+            if text.strip()
+            else ""
+        )
 
 
 def folded(summary: str, code: str) -> str:
     "Fold code away."
-    return f'<details class="dp-source" markdown="1">\n<summary>{summary}</summary>\n\n{code}\n\n</details>'
+    return f'<details class="dp-source" markdown="1" data-search-exclude>\n<summary>{summary}</summary>\n\n{code}\n\n</details>'
 
 
 def count(text: str) -> str:
@@ -331,7 +342,8 @@ def notebook(page: Page, folder: Path) -> tuple[str, list[str]]:  # Markdown, HT
             parts.append(prose(rest if c is first else cell_text(c), page))
         if c["cell_type"] == "code":
             parts += code(c, module, write)
-    return "\n\n".join(parts) + "\n", write.html
+    head = "---\nhide:\n  - navigation\n---\n\n" if page.place == "index.md" else ""
+    return head + "\n\n".join(parts) + "\n", write.html
 
 
 def markdown(page: Page, folder: Path) -> tuple[str, list[str]]:

@@ -121,7 +121,7 @@ def nav() -> list:
     return [
         {"Home": "index.md"},
         {"Course": course_nav()},
-        {"How to": [entry(p) for p in (*of("howto"), *of("tutorials"))]},
+        {"How to": [entry(p) for p in sorted((*of("howto"), *of("tutorials")), key=lambda p: p.name)]},
         {"Reference": ["reference/index.md", *({f: [entry(p) for p in of(f)]} for f in WHAT)]},
         {"Labs": ["labs/index.md", *map(entry, of("labs"))]},
         {"Results": ["results/index.md", *map(entry, of("results")), {"Findings": "findings.md"}]},

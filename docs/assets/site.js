@@ -36,10 +36,20 @@ async function live(button) {
   const height = Math.max(image.clientHeight, 260);
   image.replaceWith(plot);
   button.remove();
-  await Plotly.newPlot(plot, data, { ...layout, width: undefined, height, autosize: true }, { responsive: true, displaylogo: false });
+  await Plotly.newPlot(plot, data, { ...layout, width: undefined, height, autosize: true }, {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: innerWidth > 700 ? "hover" : false,
+  });
+}
+
+function grow(frame) {
+  frame.style.height = "0";
+  frame.style.height = `${frame.contentDocument.documentElement.scrollHeight + 4}px`;
 }
 
 document.addEventListener("DOMContentLoaded", async () => {
+  document.querySelectorAll("iframe.dp-frame").forEach((f) => f.addEventListener("load", () => grow(f)));
   document.querySelectorAll("button.dp-live").forEach((b) => b.addEventListener("click", () => live(b)));
   const formulas = document.querySelectorAll(".arithmatex");
   if (!formulas.length) return;
