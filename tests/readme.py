@@ -25,6 +25,8 @@ def render() -> str:
         .strip()
         .replace("](images/", "](nbs/images/")
         .replace("](labs/", "](nbs/labs/")
+        .replace("](course/", "](nbs/course/")
+        .replace("](howto/", "](nbs/howto/")
         .replace("](../results/", "](results/")
         + "\n"
     )
