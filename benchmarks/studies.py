@@ -44,7 +44,7 @@ KEEP = (
 
 
 def graph_for(model) -> str:
-    return "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
+    return "crystalnn" if model.config.encoder.graph == "crystalnn" else "none"
 
 
 def some(crystals: CrystalBatch, num: int, seed: int = 0) -> CrystalBatch:
