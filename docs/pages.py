@@ -275,7 +275,8 @@ class Writer:
 
 def folded(summary: str, code: str) -> str:
     "Fold code away."
-    return f'<details class="dp-source" markdown="1" data-search-exclude>\n<summary>{summary}</summary>\n\n{code}\n\n</details>'
+    head = '<details class="dp-source" markdown="1" data-search-exclude>'
+    return f"{head}\n<summary>{summary}</summary>\n\n{code}\n\n</details>"
 
 
 def count(text: str) -> str:

@@ -132,7 +132,8 @@ def test_the_library_does_not_know_its_benchmarks():
 
 def test_notebooks_and_package_in_step(tmp_path):
     copy = tmp_path / "copy"
-    left = ".venv .git data runs results _site _slides _figures __pycache__ *.egg-info node_modules .pytest_cache .ipynb_checkpoints"
+    left = ".venv .git data runs results _site _slides _figures __pycache__ *.egg-info node_modules"
+    left += " .pytest_cache .ipynb_checkpoints"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left.split()))
     shutil.copytree(ROOT / "dpcdvae/data", copy / "dpcdvae/data", ignore=shutil.ignore_patterns("*.pyc"))
     shutil.copytree(ROOT / "nbs/data", copy / "nbs/data")
