@@ -59,6 +59,16 @@ def test_every_module_has_a_folder_and_a_number_of_its_own():
     assert files == set(place), f"without a notebook, or not exported: {sorted(files ^ set(place))}"
 
 
+def test_an_installed_package_has_all_its_files():
+    "What is not Python travels only if setup.py names it."
+    found = re.search(r"package_data=\{\"dpcdvae\": (\[.*?\])\}", (ROOT / "setup.py").read_text())
+    patterns, package = ast.literal_eval(found[1]), ROOT / "dpcdvae"
+    packed = {p for pattern in patterns for p in package.glob(pattern)}
+    files = {p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+    left = {p for p in files - packed if p.suffix not in (".py", ".pyc")}
+    assert not left, f"not in a wheel: {sorted(left)}"
+
+
 def test_imports_go_down_the_folders_and_up_the_numbers():
     place, wrong = modules(ROOT), []
     for module, found in all_imports().items():

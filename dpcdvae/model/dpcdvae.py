@@ -124,7 +124,7 @@ def skip_dims(c: Config) -> tuple[int, int]:  # of the cell, of the environment;
     latent = c.latent
     cell = (6 + c.max_atoms + 1) * latent.cell_skip
     rest = latent.dim - 100 * latent.composition_skip - cell
-    return cell, max(64, rest) * latent.environment_skip
+    return cell, (latent.environment_dim or max(64, rest)) * latent.environment_skip
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #22b9a345
 UPWARD = dict(
