@@ -61,9 +61,11 @@ results: $(STAMP)
 	@$(BIN)/python -m benchmarks page
 	@for book in nbs/results/*.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb nbs/index.ipynb; do echo $$book; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $$book >/dev/null 2>&1 && $(BIN)/nbdev_clean --fname $$book || exit 1; done
 	@$(BIN)/python -m benchmarks.pictures nbs/results/*.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb
+	@$(BIN)/python -m docs steps
 	@$(BIN)/python tests/readme.py
 
 readme: $(STAMP)
+	@$(BIN)/python -m docs steps
 	@$(BIN)/python tests/readme.py
 
 # the site, to be read with any browser: _site/index.html

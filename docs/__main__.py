@@ -12,6 +12,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, default=None)
     two = sub.add_parser("check", help="check the built site: links, requests, formulas, search, films, size")
     two.add_argument("--out", type=Path, default=None)
+    sub.add_parser("steps", help="take the pictures of README from the notebooks")
     three = sub.add_parser("look", help="take pictures of pages, light and dark, wide and narrow")
     three.add_argument("places", nargs="+", help="such as index.html, or index.html@900 to scroll first")
     three.add_argument("--to", type=Path, default=Path("runs/look"))
@@ -38,6 +39,10 @@ def main(argv=None) -> None:
         from .browser import look
 
         look(a.places, a.to)
+    if a.command == "steps":
+        from .steps import write
+
+        print(*(p.name for p in write()))
     if a.command in ("slides", "figures"):
         from . import figures, slides
 

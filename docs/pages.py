@@ -275,8 +275,8 @@ class Writer:
 
 def folded(summary: str, code: str) -> str:
     "Fold code away."
-    opening = '<details class="dp-source" markdown="1" data-search-exclude>'
-    return f"{opening}\n<summary>{summary}</summary>\n\n{code}\n\n</details>"
+    head = '<details class="dp-source" markdown="1" data-search-exclude>'
+    return f"{head}\n<summary>{summary}</summary>\n\n{code}\n\n</details>"
 
 
 def count(text: str) -> str:

@@ -27,6 +27,7 @@ def render() -> str:
         .replace("](labs/", "](nbs/labs/")
         .replace("](course/", "](nbs/course/")
         .replace("](howto/", "](nbs/howto/")
+        .replace("](results/", "](nbs/results/")
         .replace("](../results/", "](results/")
         + "\n"
     )

@@ -12,7 +12,7 @@ from dpcdvae.cli.app import parser
 
 pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install mkdocs-material")
 
-from docs import api, check, figures, films, pages, site, slides  # noqa: E402
+from docs import api, check, figures, films, pages, site, slides, steps  # noqa: E402
 
 MARKDOWN = sorted((ROOT / "nbs").rglob("*.md"))
 
@@ -186,6 +186,16 @@ def test_slides_are_whole_and_need_no_network(path):
 def test_first_sentences_of_paragraphs(text, short):
     kept = slides.first_sentences(text)
     assert kept.removesuffix("**").rstrip() == text[:short].rstrip() and kept.count("**") % 2 == 0
+
+
+@pytest.mark.parametrize("name", steps.STEPS)
+def test_pictures_of_the_readme_are_those_of_the_notebooks(name):
+    from PIL import Image, ImageChops
+
+    stored = Image.open(ROOT / f"nbs/images/{name}.png").convert("RGB")
+    fresh = steps.picture(name)
+    difference = ImageChops.difference(stored, fresh) if stored.size == fresh.size else fresh
+    assert max(high for _, high in difference.getextrema()) < 80, "make readme"
 
 
 def test_films_have_a_page_and_titles(tmp_path, monkeypatch):
