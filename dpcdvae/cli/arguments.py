@@ -237,7 +237,10 @@ RECONSTRUCT = [
     MODEL,
     DATA,
     OUT,
-    opt("--split", help="test by default, where there are splits"),
+    opt(
+        "--split",
+        help="train, val, test or all; test by default, where there are splits or the model has kept some",
+    ),
     opt("--limit", type=whole(1), metavar="N", help="the first N crystals"),
     opt(
         "--z", default="mean", choices=["mean", "sampled"], help="latent vector: the encoder's mean, or drawn"

@@ -10,6 +10,7 @@ import ctypes
 import dataclasses
 import functools
 import re
+import warnings
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -356,6 +357,22 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
             f"{crystals.name(first)} has {int(crystals.num_atoms[first])} atoms, the model holds "
             f"{model.config.max_atoms}: raise max_atoms"
         )
+
+
+def fitting(
+    crystals: CrystalBatch, max_atoms: int
+) -> tuple[CrystalBatch, list[tuple[str, str]]]:  # those that a model can hold; name and reason of others
+    "Leave out crystals that are larger than a model can hold, with a warning that names the first."
+    large = (crystals.num_atoms > max_atoms).nonzero().flatten().tolist()
+    if not large:
+        return crystals, []
+    why = lambda i: f"{int(crystals.num_atoms[i])} atoms, and the model holds at most {max_atoms}"
+    reasons = [(crystals.name(i), why(i)) for i in large]
+    which = f"{len(large)} of {len(crystals)} crystals: the first, {reasons[0][0]}, has {reasons[0][1]}"
+    if len(large) == len(crystals):
+        raise ValueError(f"no crystal is small enough ({which}): raise max_atoms")
+    warnings.warn(f"skipped {which}", stacklevel=2)
+    return crystals[crystals.num_atoms <= max_atoms], reasons
 
 
 def num_trained(model: DPCDVAE) -> int:

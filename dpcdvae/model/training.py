@@ -27,12 +27,13 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ..crystal.batch import CrystalBatch
 from ..data.cache import content_digest
-from ..data.datasets import load_crystals, load_splits, source_files
+from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
 from ..data.files import atomic_write, lock_folder
 from ..data.loader import CrystalLoader
+from ..data.splits import SPLIT_FILE, SplitRecord
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
 from .config import get_config
-from .dpcdvae import DPCDVAE, check_size, num_trained, skip_dims, tune_malloc
+from .dpcdvae import DPCDVAE, check_size, fitting, num_trained, skip_dims, tune_malloc
 from .module import Training
 from .pretrained import inherit
 
@@ -136,22 +137,50 @@ def _check_request(out: Path, resume: bool, seed: int, limit, max_time, max_epoc
         raise ValueError(f"seed is {seed}: it must be from 0 to 2**63 - 1")
 
 # %% ../../nbs/model/07_training.ipynb #3b9a4423
-def _read(data, config, seed, workers, progress) -> tuple[CrystalBatch, CrystalBatch, int | str]:
-    "Read training and validation crystals and count those for tests: own splits, or a seeded division."
+def _read(data, config, seed, workers, progress) -> tuple[dict, SplitRecord, str]:  # sets, record, how
+    "Read crystals in their own splits, or divided by the seed; skip those that are too large."
+    record = SplitRecord()
+
+    def small(crystals):
+        kept, skipped = fitting(crystals, config.max_atoms)
+        for name, reason in skipped:
+            record.skip(name, reason)
+        return kept
+
     if isinstance(data, dict):
-        return data["train"], data["val"], len(data.get("test", ()))
+        return {k: small(data[k]) for k in SPLITS if len(data.get(k, ()))}, record, "as given"
     graph = "crystalnn" if config.encoder.graph == "crystalnn" else "none"
     options = dict(graph=graph, workers=workers, progress=progress)
     if {"train", "val"} <= set(source_files(data)):
-        read = (load_crystals(data, split=k, **options) for k in ("train", "val"))
-        return *read, "its test split" if "test" in source_files(data) else 0
-    sets = load_splits(data, seed=seed, **options)
+        read = {k: small(load_crystals(data, split=k, **options)) for k in ("train", "val")}
+        return read, record, "its own splits"
+    crystals = small(load_crystals(data, **options))
+    parts = zip(SPLITS, split_indices(len(crystals), seed=seed))
+    sets = {k: crystals[i] for k, i in parts if len(i)}
     if not {"train", "val"} <= set(sets):
         raise ValueError(
-            f"{data} has too few crystals ({sum(map(len, sets.values()))}) to keep some for validation: "
+            f"{data} has too few crystals ({len(crystals)}) to keep some for validation: "
             "give more, or a folder with train and val files"
         )
-    return sets["train"], sets["val"], len(sets.get("test", ()))
+    return sets, record, f"divided at random, seed {seed}"
+
+
+def _note_parts(record: SplitRecord, sets: dict, limit: int | None) -> tuple[CrystalBatch, CrystalBatch]:
+    "Note which crystals are used for what; return those to train on and those to validate with."
+    train_set = sets["train"][:limit] if limit else sets["train"]
+    parts = sets | dict(train=train_set)
+    for k in SPLITS:
+        if k in parts:
+            record.add(k, parts[k])
+    if len(train_set) < len(sets["train"]):
+        record.add("unused", sets["train"][limit:])
+    return train_set, sets["val"]
+
+
+def _num_test(data, sets: dict) -> int | str:
+    "Count what is kept for tests; a test split of the source is not read."
+    own = not isinstance(data, dict) and "test" in source_files(data)
+    return "its test split" if own else len(sets.get("test", ()))
 
 
 def _loaders(train_set, val_set, batch_size: int, seed: int, trainer) -> tuple[CrystalLoader, CrystalLoader]:
@@ -330,10 +359,11 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
     limits += [f"at most {facts['max_epochs']} epochs"] * (facts["max_epochs"] > 0)
     print(
         f"{facts['num_train']} crystals to train on, {facts['num_val']} to validate "
-        f"({facts['num_test']} kept for tests); {facts['parameters']:,} parameters; {device}, {threads}, "
-        f"{'bfloat16' if model.bf16 else 'float32'}; {', '.join(limits)}",
+        f"({facts['num_test']} kept for tests; {facts['divided']}); {facts['parameters']:,} parameters; "
+        f"{device}, {threads}, {'bfloat16' if model.bf16 else 'float32'}; {', '.join(limits)}",
         flush=True,
     )
+    print(f"{SPLIT_FILE} lists which crystal is used for what", flush=True)
 
 
 def _finish(trainer, module, keeper, out):
@@ -394,17 +424,18 @@ def train(
         pass  # a folder in use is named before anything is read
     _check_request(out, resume, seed, limit, max_time, max_epochs, begun)
     show = not quiet and sys.stderr.isatty()
-    train_set, val_set, num_test = _read(data, config, seed, workers, progress=show)
-    train_set = train_set[:limit] if limit else train_set
+    sets, record, divided = _read(data, config, seed, workers, progress=show)
+    train_set, val_set = _note_parts(record, sets, limit)
     begun["data_digest"] = train_set.digest(places=False)
     if (out / "checkpoint.safetensors").exists():
         _same_run(out / "run.json", begun)
     model = _model(config, (train_set, val_set), seed, bf16, compile, parent)
     how = dict(max_time=max_time, max_epochs=max_epochs, devices=devices, num_nodes=num_nodes)
-    facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=num_test, compiled=compile)
+    facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
+    facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))
     facts |= dict(data="given in memory" if isinstance(data, dict) else str(data))
     with _alone(out):
-        return _train(out, model, (train_set, val_set), begun, how, facts, quiet)
+        return _train(out, model, (train_set, val_set, record), begun, how, facts, quiet)
 
 
 def _alone(out: Path | None):
@@ -414,7 +445,7 @@ def _alone(out: Path | None):
 
 def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts: dict, quiet: bool):
     "Train a model that is ready, with the folder for this run alone."
-    (train_set, val_set), seed, max_time = sets, begun["seed"], how.pop("max_time")
+    (train_set, val_set, record), seed, max_time = sets, begun["seed"], how.pop("max_time")
     config = model.config
     out.mkdir(parents=True, exist_ok=True)
     module = Training(model, seed, config.training.lr_schedule, out / "skipped.txt")
@@ -425,7 +456,9 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
     trainer = _trainer(out, keeper, len(train_set), **how)
     loader, keeper.val_loader = _loaders(train_set, val_set, config.training.batch_size, seed, trainer)
     facts |= dict(max_time=str(max_time), max_epochs=how["max_epochs"], bf16=model.bf16)
-    facts |= dict(parameters=num_trained(model), machine=machine())
+    facts |= dict(parameters=num_trained(model), machine=machine(), started=time.strftime("%Y-%m-%d %H:%M"))
+    if trainer.is_global_zero:
+        record.save(out)
     atomic_write(out / "run.json", json.dumps(dict(kind="train") | begun | facts, indent=1))
     if trainer.is_global_zero and not quiet:
         _announce(model, facts, trainer)
