@@ -1,7 +1,7 @@
 """What a few crystals of another family do to a pretrained model
 
-`python -m benchmarks.finetuning --family DIR --others DIR --run FOLDER` trains a pretrained model further on 60
-crystals. Parent and child reconstruct, one candidate each, held-out crystals of that family and of the
+`python -m benchmarks.finetuning --family DIR --others DIR --run FOLDER` trains a pretrained model further on
+60 crystals. Parent and child reconstruct, one candidate each, held-out crystals of that family and of the
 parent's set. It writes results/finetuning-MODEL.json; a finished training is not done again."""
 
 import argparse
