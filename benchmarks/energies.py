@@ -429,7 +429,7 @@ def parity(result: dict):
     "Draw what the second calculator says against what the surrogate says."
     import plotly.graph_objects as go
 
-    from dpcdvae.viz.plot import paper
+    from dpcdvae.viz.atoms import paper
 
     both = [r for r in result["crystals"] if "second" in r]
     low, high = (f(v for r in both for v in (r["surrogate"], r["second"])) for f in (min, max))

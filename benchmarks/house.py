@@ -187,7 +187,7 @@ def every_function(tree) -> list:
 
 SHAPE = re.compile(
     r"[(\[](?:[A-Z]\w*|\d+|\.\.\.)(?: ?[,·+*] ?[A-Za-z0-9+*/.·…-]+)+,?[)\]]"  # (N,3), (B,), [N,K,H]
-    r"|[(\[][A-Z],?[)\]]|\bscalar\b"
+    r"|[(\[](?:[A-Z],?|\d+,)[)\]]|\bscalar\b"
 )
 UNIT = re.compile(r"Å|\beV\b|GPa|\bdegrees?\b|°|\bradians?\b|\bseconds\b|g/cm|\[0, ?1")
 

@@ -1,8 +1,8 @@
-"""Compare `dpcdvae.evaluation.matching` with pymatgen's StructureMatcher, pair by pair, and time both in one run.
+"""Compare `dpcdvae.evaluation.matching` with pymatgen's StructureMatcher, pair by pair, and time both.
 
-    python -m benchmarks.matching [--data ../shared/data] [--out results/matching.json] [--scale 1.0] [--seed 0]
+    python -m benchmarks.matching [--data ../shared/data] [--out results/matching.json] [--scale 1] [--seed 0]
 
-Blocks of pairs are judged by both; each finished block is written, and a run that was stopped goes on with the next.
+Both match blocks of pairs; each finished block is written, and a run that was stopped goes on with the next.
 """
 
 import argparse
@@ -106,17 +106,22 @@ def timed(fn):
     return result, time.process_time() - start
 
 
+def pymatgen_matcher(tolerances) -> StructureMatcher:
+    "Make pymatgen's matcher with some tolerances."
+    return StructureMatcher(ltol=tolerances.ltol, stol=tolerances.stol, angle_tol=tolerances.angle_tol)
+
+
 def ask_pymatgen(a, b, i, j, tolerances):  # rms (P,), infinite without a match
     "Ask pymatgen's matcher, one pair at a time, its cache of reduced cells on."
-    judge = StructureMatcher(ltol=tolerances.ltol, stol=tolerances.stol, angle_tol=tolerances.angle_tol)
-    results = [judge.get_rms_dist(a[x], b[y]) for x, y in zip(i, j)]
+    matcher = pymatgen_matcher(tolerances)
+    results = [matcher.get_rms_dist(a[x], b[y]) for x, y in zip(i, j)]
     return np.array([np.inf if r is None else r[0] for r in results])
 
 
 def ask_fit(a, b, i, j, tolerances):  # (P,) bool
     "Ask pymatgen's `fit`."
-    judge = StructureMatcher(ltol=tolerances.ltol, stol=tolerances.stol, angle_tol=tolerances.angle_tol)
-    return np.array([judge.fit(a[x], b[y]) for x, y in zip(i, j)])
+    matcher = pymatgen_matcher(tolerances)
+    return np.array([matcher.fit(a[x], b[y]) for x, y in zip(i, j)])
 
 
 def ask_ours(a, b, i, j, tolerances):
@@ -145,7 +150,7 @@ def explain(a, b, theirs, tolerances):
     return "two assignments of nearly equal cost, another is found first"
 
 
-def judge_block(a, b, i, j, seed, tolerances=reduction.FIELD):
+def compare_block(a, b, i, j, seed, tolerances=reduction.FIELD):
     "Compare both matchers on one block."
     theirs, slow = timed(lambda: ask_pymatgen(a, b, i, j, tolerances))
     ours, fast = timed(lambda: ask_ours(a, b, i, j, tolerances))
@@ -161,16 +166,22 @@ def judge_block(a, b, i, j, seed, tolerances=reduction.FIELD):
     both = np.isfinite(theirs) & np.isfinite(ours.rms)
     with np.errstate(invalid="ignore"):
         gap = np.where(both, abs(theirs - ours.rms), 0)
-    verdict = np.isfinite(theirs) != np.isfinite(ours.rms)
+    one_only = np.isfinite(theirs) != np.isfinite(ours.rms)  # matched by one of the two
     causes = defaultdict(int)
-    for k in np.flatnonzero(verdict | (gap > CLOSE)):
-        causes[
-            ("verdict: " if verdict[k] else "RMS: ") + explain(a[i[k]], b[j[k]], theirs[k], tolerances)
-        ] += 1
+    for k in np.flatnonzero(one_only | (gap > CLOSE)):
+        what = "match" if one_only[k] else "RMS"
+        causes[f"{what}: {explain(a[i[k]], b[j[k]], theirs[k], tolerances)}"] += 1
     return {
-        "pairs": len(i), "matched": int(both.sum()), "verdict_differs": int(verdict.sum()), "rms_differs": int((gap > CLOSE).sum()),
-        "largest_gap": float(gap.max()), "causes": dict(causes), "fit": fits, "seconds_pymatgen": slow, "seconds_ours": fast,
-    }  # fmt: skip
+        "pairs": len(i),
+        "matched": int(both.sum()),
+        "match_differs": int(one_only.sum()),
+        "rms_differs": int((gap > CLOSE).sum()),
+        "largest_gap": float(gap.max()),
+        "causes": dict(causes),
+        "fit": fits,
+        "seconds_pymatgen": slow,
+        "seconds_ours": fast,
+    }
 
 
 def summarise(blocks):
@@ -182,7 +193,7 @@ def summarise(blocks):
             {
                 "pairs": 0,
                 "matched": 0,
-                "verdict_differs": 0,
+                "match_differs": 0,
                 "rms_differs": 0,
                 "largest_gap": 0.0,
                 "causes": {},
@@ -191,7 +202,7 @@ def summarise(blocks):
                 "seconds_ours": 0.0,
             },
         )
-        for k in ("pairs", "matched", "verdict_differs", "rms_differs", "seconds_pymatgen", "seconds_ours"):
+        for k in ("pairs", "matched", "match_differs", "rms_differs", "seconds_pymatgen", "seconds_ours"):
             t[k] += r[k]
         t["largest_gap"] = max(t["largest_gap"], r["largest_gap"])
         for cause, num in r["causes"].items():
@@ -205,11 +216,11 @@ def summarise(blocks):
 
 
 def main():
-    "Judge block after block."
+    "Match block after block."
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", default="../shared/data", help="folder of the data sets")
     p.add_argument("--out", default="results/matching.json", help="file to write, and to go on from")
-    p.add_argument("--scale", type=float, default=1.0, help="share of the blocks to judge")
+    p.add_argument("--scale", type=float, default=1.0, help="share of the blocks to match")
     p.add_argument("--seed", type=int, default=0, help="seed of the disguises")
     args = p.parse_args()
     warnings.filterwarnings("ignore")
@@ -239,7 +250,7 @@ def main():
                     if kind == "formula"
                     else row_block(args.data, name, kind, block, rng)
                 )
-                blocks[key] = judge_block(*make, args.seed)
+                blocks[key] = compare_block(*make, args.seed)
                 total = summarise(blocks)
                 out.with_suffix(".part").write_text(
                     json.dumps({"about": about, "total": total, "blocks": blocks}, indent=1)
@@ -247,7 +258,7 @@ def main():
                 out.with_suffix(".part").replace(out)
                 r = blocks[key]
                 print(
-                    f"{key}: {r['pairs']} pairs, verdicts differ {r['verdict_differs']}, RMS "
+                    f"{key}: {r['pairs']} pairs, matches differ {r['match_differs']}, RMS "
                     f"{r['rms_differs']}, {r['seconds_pymatgen'] / r['seconds_ours']:.0f} times",
                     flush=True,
                 )

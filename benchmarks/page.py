@@ -140,7 +140,7 @@ def results_page(folder="results") -> str:  # markdown
             "# Results",
             "> Every figure of this project, from the files that its commands made",
             "",
-            "`DIR` holds the stand-in splits (chapter `data/09_datasets`). Rates come with Wilson's "
+            "`DIR` holds the stand-in splits (chapter `data/10_datasets`). Rates come with Wilson's "
             "interval, "
             "means with a bootstrap interval, both of 95 %. The comparisons of the labs stand in "
             "`nbs/labs`.",

@@ -1,7 +1,7 @@
-"""A PNG for every plotly figure of a notebook, because a page on GitHub shows only that: `make pictures`
+"""A PNG for every plotly figure of a notebook, since GitHub shows only that: `make pictures`
 
 The stored figure is drawn by plotly's own JavaScript in Chromium, reduced to a palette, and put into the same
-output. It carries the digest of its figure: one that stayed is not drawn again, and a test finds stale ones."""
+output. It carries its figure's digest: one that stayed is not drawn again, and a test finds stale ones."""
 
 import argparse
 import base64

@@ -42,14 +42,28 @@ def wandering(num_atoms: int = 24, num_frames: int = 1000, seed: int = 0) -> Tra
     )
 
 
-DRAG = """async (changes) => { const v = document.querySelector('.dpv').player, slider = v.controls.slider, out = [];
-  for (let i = 1; i <= changes; i++) { const began = performance.now(); slider.value = (37 * i) % (+slider.max + 1); slider.dispatchEvent(new Event('input', { bubbles: true }));
-    if ((await v.next()).frame !== +slider.value) throw new Error('the picture is not the one that the slider asks for');
-    v.context.getImageData(2, 2, 1, 1); out.push(performance.now() - began); }
-  return out; }"""  # reading a pixel waits for the picture
-PLAY = """async (seconds) => { const v = document.querySelector('.dpv').player, end = performance.now() + 1000 * seconds; let n = 0;
-  for (v.controls.slider.value = 0, v.controls.slider.dispatchEvent(new Event('input')), v.controls.play.click(); performance.now() < end; n++) await v.next();
-  return n / seconds; }"""
+DRAG = """async (changes) => {
+  const v = document.querySelector('.dpv').player, slider = v.controls.slider, out = [];
+  for (let i = 1; i <= changes; i++) {
+    const began = performance.now();
+    slider.value = (37 * i) % (+slider.max + 1);
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+    if ((await v.next()).frame !== +slider.value) throw new Error('the slider asks for another picture');
+    v.context.getImageData(2, 2, 1, 1);
+    out.push(performance.now() - began);
+  }
+  return out;
+}"""  # reading a pixel waits for the picture
+PLAY = """async (seconds) => {
+  const v = document.querySelector('.dpv').player, { slider, play } = v.controls;
+  const end = performance.now() + 1000 * seconds;
+  slider.value = 0;
+  slider.dispatchEvent(new Event('input'));
+  play.click();
+  let n = 0;
+  for (; performance.now() < end; n++) await v.next();
+  return n / seconds;
+}"""
 
 
 def slider_latency(page, path, changes: int = 100) -> list[float]:  # ms, in order of size
@@ -66,7 +80,10 @@ from benchmarks.player import wandering
 from dpcdvae.viz.player import FilmPlayer
 used = lambda: psutil.Process().memory_info().rss / 1e6
 FilmPlayer(wandering(2, 2)).get_state()      # what is loaded once is not the film's
-before = used(); player = FilmPlayer(wandering(*map(int, sys.argv[1:]))); player.get_state(); print(used() - before)"""
+before = used()
+player = FilmPlayer(wandering(*map(int, sys.argv[1:])))
+player.get_state()
+print(used() - before)"""
 
 
 def player_memory(num_atoms: int = 24, num_frames: int = 1000, seed: int = 0) -> float:  # MB

@@ -31,14 +31,16 @@ def bench_table(result: dict) -> str:  # markdown
             f"new one."
         )
     R, rows, none = RELEASED, [f"**{result['warning']}**\n"] if result["warning"] else [], "– | –"
+    rate = lambda m, released, known: (
+        _against(m["crystals_per_s"], R[released], "crystals/s") if known else none
+    )
     rows += ["| | here | released | ratio |", "|---|---|---|---|"]
     for name, s in result["sets"].items():
         known = s["mean_atoms"] == 5  # the release was measured on perovskites
         for size, m in s["training"].items():
             rows.append(
                 f"| training, {name}, batch {size} | {m['crystals_per_s']:.0f} crystals/s | "
-                f"{_against(m['crystals_per_s'], R['training_64'], 'crystals/s') if known and size == '64' else none} "
-                f"|"
+                f"{rate(m, 'training_64', known and size == '64')} |"
             )
         for key, what in (
             ("compiled", "networks compiled (`--compile`, {start:.0f} s at the start)"),
@@ -47,17 +49,14 @@ def bench_table(result: dict) -> str:  # markdown
             if (p := result.get(key, {})).get("data") == name:
                 rows.append(
                     f"| training, {name}, batch {p['batch']}, {what.format_map(p)} | "
-                    f"{p['crystals_per_s']:.0f} crystals/s | "
-                    f"{_against(p['crystals_per_s'], R['training_64'], 'crystals/s') if known else none} "
-                    f"|"
+                    f"{p['crystals_per_s']:.0f} crystals/s | {rate(p, 'training_64', known)} |"
                 )
+        less = lambda value, released, unit: _against(value, R[released], unit, more_is_better=False)
+        memory = less(s["peak_gib"], "peak_gib_512", "GiB") if known and s["largest_batch"] == 512 else none
+        step = less(s["reverse_step_64_ms"], "reverse_step_64_ms", "ms") if known else none
         rows += [
-            f"| peak memory, {name}, batch {s['largest_batch']} | {s['peak_gib']:.2f} GiB | "
-            f"{_against(s['peak_gib'], R['peak_gib_512'], 'GiB', False) if known and s['largest_batch'] == 512 else none} "
-            f"|",
-            f"| one reverse step of 64, {name} | {s['reverse_step_64_ms']:.0f} ms | "
-            f"{_against(s['reverse_step_64_ms'], R['reverse_step_64_ms'], 'ms', False) if known else none} "
-            f"|",
+            f"| peak memory, {name}, batch {s['largest_batch']} | {s['peak_gib']:.2f} GiB | {memory} |",
+            f"| one reverse step of 64, {name} | {s['reverse_step_64_ms']:.0f} ms | {step} |",
             f"| neighbours of 512, {name} | {s['neighbors_512_ms']:.1f} ms | {none} |",
         ]
     if said := result.get("compiled", {}).get("missing"):
@@ -65,8 +64,7 @@ def bench_table(result: dict) -> str:  # markdown
     for name, m in result["reading"].items():
         rows.append(
             f"| reading and checking, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | "
-            f"{_against(m['crystals_per_s'], R['reading_per_s'], 'crystals/s') if result['sets'][name]['mean_atoms'] == 5 else none} "
-            f"|"
+            f"{rate(m, 'reading_per_s', result['sets'][name]['mean_atoms'] == 5)} |"
         )
     for name, m in result["matching"].items():
         rows.append(f"| matching, one process, {name} | {m['crystals_per_s']:.0f} crystals/s | {none} |")
@@ -125,9 +123,10 @@ def sampling_table(result: dict) -> str:  # markdown
 
 
 def _made_on(r) -> str:
+    unit = f" with bf16 in {r['bf16_unit']}" if r.get("bf16_unit") else ""
+    gpu = f", {r['gpu']}" if r["gpu"] else ""
     return (
-        f"{r['threads']} thread(s) of "
-        f"{r['processor']}{' with bf16 in ' + r['bf16_unit'] if r.get('bf16_unit') else ''}{', ' + r['gpu'] if r['gpu'] else ''}; "
+        f"{r['threads']} thread(s) of {r['processor']}{unit}{gpu}; "
         f"torch {r['torch']}, Python {r['python']}; preset {r['preset']}, "
         f"{'bf16' if r['bf16'] else 'float32'}; medians of {r['repeats']}; load {r['load']:.2f} before; "
         f"{r['date']}; {r['seconds']:.0f} s in all."

@@ -105,7 +105,7 @@ def stability_study(
     workers: int | None = None,
     symmetry: str = "free",  # draw: a space group and Wyckoff positions for each generated crystal
 ) -> dict:
-    "Make crystals, relax and judge them; call it again to go on where it stopped."
+    "Make crystals, relax and evaluate them; call it again to go on where it stopped."
     arm = source if symmetry == "free" else f"{source}-{symmetry}"
     folder = Path(runs) / f"{arm}-{num}-{seed}"
     if source in ("test", "exchange", "random"):
@@ -132,7 +132,7 @@ def stability_study(
 
 
 def main(argv=None) -> None:
-    "Judge the stability of one source of crystals."
+    "Evaluate the stability of one source of crystals."
     p = argparse.ArgumentParser("python -m benchmarks.stability", description=main.__doc__)
     p.add_argument("source", help="a pretrained model, or test, exchange, random")
     p.add_argument("--data", type=Path, default=Path("../shared/data/mp_20"))
@@ -142,7 +142,7 @@ def main(argv=None) -> None:
     p.add_argument("--num", type=int, default=100)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument(
-        "--steps", type=int, help="calls of the network a crystal; the model's choice if not given"
+        "--steps", type=int, help="function evaluations a crystal (NFE); the model's choice if not given"
     )
     p.add_argument("--workers", type=int)
     p.add_argument("--symmetry", choices=["free", "draw"], default="free", help="of generated crystals")

@@ -15,7 +15,7 @@ from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 
 SETS = {"perov-5": ("perov_5", 512), "mp-20": ("mp_20", 256), "carbon-24": ("carbon_24", 128)}
-KEPT = ("strict_", "match_", "fit_", "rms", "metre", "crmse", "composition_exact", "num_atoms_exact")
+KEPT = ("strict_", "match_", "fit_", "rms", "METRe", "crmse", "composition_exact", "num_atoms_exact")
 
 
 def rates(

@@ -13,6 +13,7 @@ from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 from dpcdvae.diffusion.samplers import SAMPLERS
+from dpcdvae.evaluation.compare import STOLS
 from dpcdvae.model.dpcdvae import make_prior
 from dpcdvae.model.prior import PRIORS
 
@@ -24,6 +25,8 @@ READINGS = {
 }
 KEEP = (
     "match_rate",
+    "strict_rate",
+    "match_chance",
     "match_rate_valid",
     "match_rate_anonymous",
     "rms",
@@ -43,8 +46,16 @@ KEEP = (
 )
 
 
+STRICT = f"fit_{STOLS[-1]:g}"  # column of the rows that says whether a crystal matches strictly
+
+
+def bits(rows: list, key: str) -> str:  # 1 or 0 a crystal, in order
+    "Write down which crystals have a property: what tests of the same crystals compare."
+    return "".join(str(int(bool(r.get(key)))) for r in rows)
+
+
 def graph_for(model) -> str:
-    return "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
+    return "crystalnn" if model.config.encoder.graph == "crystalnn" else "none"
 
 
 def some(crystals: CrystalBatch, num: int, seed: int = 0) -> CrystalBatch:
@@ -112,9 +123,12 @@ def study(
         start = time.time()
         films = model.reconstruct(test, films=0, seed=seed, **{"steps": steps, **options})
         seconds = time.time() - start
-        _, summary = evaluate_reconstruction(films.crystals, test, reference=sets["train"], **how)
+        rows, summary = evaluate_reconstruction(films.crystals, test, reference=sets["train"], **how)
         result["reconstruction"][label] = dict(
-            pick(summary["metrics"]), seconds_per_crystal=round(seconds / len(test), 4)
+            pick(summary["metrics"]),
+            seconds_per_crystal=round(seconds / len(test), 4),
+            matched=bits(rows, "matched"),
+            strict=bits(rows, STRICT),
         )
         print(
             name,
@@ -467,8 +481,8 @@ def calls_plot(result: dict):  # -> a plotly figure
     "Draw function evaluations (NFE) against match rate and RMS, with 95 % intervals."
     from plotly.subplots import make_subplots
 
+    from dpcdvae.viz.atoms import paper
     from dpcdvae.viz.curves import COLORS
-    from dpcdvae.viz.plot import paper
 
     fig = make_subplots(1, 2, subplot_titles=["match rate (%)", "RMS of the matches"])
     for way, color in zip(dict.fromkeys((w["sampler"], w["spacing"]) for w in result["ways"]), COLORS * 3):

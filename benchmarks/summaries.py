@@ -24,7 +24,7 @@ def matching_table(r: dict) -> str:
             name.replace("_", " ").replace("/", ", "),
             t["pairs"],
             t["matched"],
-            t["verdict_differs"],
+            t["match_differs"],
             t["rms_differs"],
             f"{t['ms_a_pair']['pymatgen']:.2f}",
             f"{t['ms_a_pair']['ours']:.2f}",
@@ -106,7 +106,7 @@ def strict_table(r: dict) -> str:
     for name, model in r["models"].items():
         m = model["metrics"]
         rates = [f"{show(m[k])} (chance {show(m[c])})" for k, c in keys.items()]
-        rows.append([name, model["num"], *rates, show(m["metre"])])
+        rows.append([name, model["num"], *rates, show(m["METRe"])])
     return (
         f"{_table([*head, 'METRe'], rows)}\n\nOne candidate each, decoded freely, seed {r['seed']}. The "
         f"field's rate bounds the root mean square displacement by stol 0.5, `fit` the largest one. Chance: "

@@ -29,7 +29,7 @@ def structures(folder: Path) -> list:  # pymatgen structures, None where none wa
     return [structure_of(e) if e.source else None for e in read_crystals(folder)]
 
 
-def judge(made: list, test: list | None) -> dict:  # counts and distances
+def evaluate(made: list, test: list | None) -> dict:  # counts and distances
     "Count what is valid and what is unique, and measure distances to the test set's distributions."
     from dpcdvae.evaluation.validity import composition_validity, min_distance, structure_validity
 
@@ -123,7 +123,7 @@ def measure(
     steps: int = 30,
     calculator: str = "chgnet",
 ) -> dict:
-    "Make, judge and relax each arm, and write what was found."
+    "Make, evaluate and relax each arm, and write what was found."
     made_on, net = circumstances(), load_model(model)
     truth = load_crystals(test, split="test").to_structures() if test else None
     record = dict(name="symmetry", run=model, num=num, seed=seed, made_on=made_on, arms={})
@@ -131,7 +131,7 @@ def measure(
         place = folder / name
         seconds = make(net, place, num, seed, constraints)
         made = structures(place)
-        arm = dict(seconds=seconds, p1=share_p1(made), metrics=judge(made, truth))
+        arm = dict(seconds=seconds, p1=share_p1(made), metrics=evaluate(made, truth))
         if relax:
             arm["relaxed"] = relaxed(place, relax, steps, calculator)
         record["arms"][name] = arm

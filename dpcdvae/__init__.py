@@ -17,8 +17,8 @@ __all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name):
-    if name == "Film":
-        return _aliases.find("film", name)
+    if name in _aliases.TOP:
+        return _aliases.find(_aliases.TOP[name], name)
     if name not in _HOME:
         raise AttributeError(f"module 'dpcdvae' has no attribute {name!r}")
     from importlib import import_module

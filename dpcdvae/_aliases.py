@@ -1,8 +1,8 @@
 """Names of version 0.1, before the package had folders, go on working for one release.
 
 `dpcdvae.train.train` is `dpcdvae.model.training.train`. `old_names.json` holds
-old module -> old name -> new module[:new name]. An old module is made when it is imported; a name read from it,
-or from a folder that has an old module's name, warns and comes from its new module."""
+old module -> old name -> new module[:new name]. An old module is made when it is imported; a name read from
+it, or from a folder that has an old module's name, warns and comes from its new module."""
 
 import json
 import sys
@@ -12,6 +12,8 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+
+TOP = dict(Film="film")  # old name of the package itself -> the old module that has it
 
 
 @lru_cache

@@ -207,7 +207,11 @@ class Lab:
     def ask(self, page, expression):
         "What the kernel of the open notebook says an expression is; only values that JSON knows."
         reply = page.evaluate(
-            """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code: "", silent: true, user_expressions: {answer: code}}).done.then(r => r.content.user_expressions.answer)""",
+            """code => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const asked = { code: "", silent: true, user_expressions: { answer: code } };
+              return kernel.requestExecute(asked).done.then(r => r.content.user_expressions.answer);
+            }""",
             f"__import__('json').dumps({expression})",
         )
         assert reply["status"] == "ok", reply

@@ -56,8 +56,16 @@ def drag(page, to, root=".dpv", slider=".dpv-slider", steps=6):
 
 def colours(page, root=".dpv"):
     "How many colours the canvas shows, and which share of it is not background."
-    return page.evaluate(f"""(() => {{ const c = {player(root)}.canvas, d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, seen = new Set(); let full = 0;
-      for (let i = 0; i < d.length; i += 4) {{ if (d[i+3] > 200) full++; seen.add((d[i] >> 4) << 8 | (d[i+1] >> 4) << 4 | d[i+2] >> 4); }} return [seen.size, full / (d.length / 4)]; }})()""")
+    return page.evaluate(f"""(() => {{
+      const c = {player(root)}.canvas, d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+      const seen = new Set();
+      let full = 0;
+      for (let i = 0; i < d.length; i += 4) {{
+        if (d[i + 3] > 200) full++;
+        seen.add((d[i] >> 4) << 8 | (d[i + 1] >> 4) << 4 | d[i + 2] >> 4);
+      }}
+      return [seen.size, full / (d.length / 4)];
+    }})()""")
 
 
 def pixels(page, selector):
@@ -118,12 +126,27 @@ def kernel(folder, what, timeout=40):
     raise AssertionError(f"the kernel still says {held}")
 
 
-CROWDED = """root => { const box = root.getBoundingClientRect(), wrong = [], name = e => e.getAttribute('aria-label') || e.textContent.trim().slice(0, 20) || e.className;
-  const parts = [...root.querySelectorAll('button, select, .dpv-slider, .dpv-read, .dpv-count, .dpv-ticks span, .dpv-title, .dpv-plotlegend span, .dpv-help div, .dpv-choice > span')].filter(e => e.checkVisibility()).map(e => [e, e.getBoundingClientRect()]);
-  for (const [e, r] of parts) { if (r.left < box.left - .5 || r.right > box.right + .5) wrong.push(name(e) + ' is cut off'); if (e.scrollWidth > e.clientWidth + 1 && !['SELECT', 'INPUT'].includes(e.tagName) && getComputedStyle(e).display !== 'inline') wrong.push(name(e) + ' is clipped'); }
-  for (let i = 0; i < parts.length; i++) for (let j = 0; j < i; j++) { const [e, a] = parts[i], [f, b] = parts[j]; if (e.contains(f) || f.contains(e)) continue;
-    if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1) wrong.push(name(e) + ' lies on ' + name(f)); }
-  return wrong; }"""
+CROWDED = """root => {
+  const box = root.getBoundingClientRect(), wrong = [];
+  const name = e => e.getAttribute('aria-label') || e.textContent.trim().slice(0, 20) || e.className;
+  const selector = 'button, select, .dpv-slider, .dpv-read, .dpv-count, .dpv-ticks span, .dpv-title, '
+    + '.dpv-plotlegend span, .dpv-help div, .dpv-choice > span';
+  const seen = [...root.querySelectorAll(selector)].filter(e => e.checkVisibility());
+  const parts = seen.map(e => [e, e.getBoundingClientRect()]);
+  const canScroll = e => ['SELECT', 'INPUT'].includes(e.tagName) || getComputedStyle(e).display === 'inline';
+  for (const [e, r] of parts) {
+    if (r.left < box.left - .5 || r.right > box.right + .5) wrong.push(name(e) + ' is cut off');
+    if (e.scrollWidth > e.clientWidth + 1 && !canScroll(e)) wrong.push(name(e) + ' is clipped');
+  }
+  const overlap = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low]) > 1;
+  for (let i = 0; i < parts.length; i++) for (let j = 0; j < i; j++) {
+    const [e, a] = parts[i], [f, b] = parts[j];
+    if (e.contains(f) || f.contains(e)) continue;
+    if (overlap(a, b, 'left', 'right') && overlap(a, b, 'top', 'bottom'))
+      wrong.push(name(e) + ' lies on ' + name(f));
+  }
+  return wrong;
+}"""
 
 
 def crowded(page, root=".dpv"):

@@ -1,4 +1,4 @@
-"""Losses, gradients and crystals of fixed seeds, to see that a change of the code's form leaves the numbers alone.
+"""Losses, gradients and crystals of fixed seeds: a change of the code's form must leave them alone.
 
 `python tests/reference_numbers.py FILE` writes them; `tests/test_reference_numbers.py` compares.
 The crystals are stored as tensors, so that no reader has a say."""

@@ -1,5 +1,7 @@
-"""Take a picture of every explorer, in a JupyterLab that runs the tour, and of a film's page: `make screenshots`.
-They go to runs/screenshots; small copies of those that README shows go to nbs/images."""
+"""Take a picture of every explorer, in a JupyterLab that runs the tour, and of a film's page.
+
+`make screenshots` runs it. They go to runs/screenshots; small copies of those that README shows go to
+nbs/images."""
 
 import json
 import tempfile
@@ -46,8 +48,14 @@ class TrajectoryRecorder:
 
     def at(self, code: str) -> str:
         found = self.page.evaluate(
-            """code => { const all = window.jupyterapp.shell.currentWidget.content.widgets, i = all.findIndex(w => w.model.type === 'code' && w.model.sharedModel.source.includes(code));
-          all[i].node.dataset.shot = i; all[i].node.scrollIntoView({block: 'center'}); return i; }""",
+            """code => {
+              const all = window.jupyterapp.shell.currentWidget.content.widgets;
+              const holds = ({ type, sharedModel }) => type === 'code' && sharedModel.source.includes(code);
+              const i = all.findIndex(w => holds(w.model));
+              all[i].node.dataset.shot = i;
+              all[i].node.scrollIntoView({ block: 'center' });
+              return i;
+            }""",
             code,
         )
         self.page.wait_for_timeout(300)

@@ -39,12 +39,12 @@ def model():
     return m
 
 
-def judged(made):
+def evaluated(made):
     return evaluate_reconstruction(made, TOYS, progress=False, workers=1)[0]
 
 
 def test_every_failure_has_its_letter():
-    "Crystals that differ from the truth in one thing each."
+    "Crystals that differ from their target in one thing each."
     STO, CsCl = TOYS[0], TOYS[2]
     swapped = STO.atomic_numbers.clone()
     swapped[[0, 1]] = swapped[[1, 0]]

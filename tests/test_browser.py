@@ -203,7 +203,7 @@ def test_playing_moves_smoothly_and_stops_at_the_end(page, tmp_path):
         f"v.picture.draw = function (...a) {{ n++; return draw.apply(this, a); }}; setTimeout(() => "
         f"{{ v.picture.draw = draw; done(n); }}, 1200); }})"
     )
-    assert calls <= 1  # at rest, no drawing but one smoothing
+    assert calls <= 1  # when nothing moves, no drawing but one smoothing
     page.click("button[aria-label=Loop]")
     page.click("button[aria-label=Play]")
     page.wait_for_timeout(900)
@@ -349,13 +349,30 @@ EDGES = dict(
 )
 
 
+CHANGE_EVERYTHING = """session => {
+  const switches = ['wrapped', 'ghosts', 'bonds', 'arrows', 'trails', 'target', 'axes', 'loop', 'playing'];
+  for (let i = 0; i < 10; i++) {
+    for (const k of [...switches, 'curves']) session.toggle(k);
+    session.set({
+      frame: 7 * i,
+      supercell: 1 + i % 3,
+      projection: i % 2 ? 'perspective' : 'orthographic',
+      theme: ['auto', 'light', 'dark'][i % 3],
+      palette: i % 2 ? 'safe' : 'jmol',
+      height: 300 + 20 * i,
+      picked: { index: i },
+      speed: i,
+    });
+  }
+}"""
+
+
 @pytest.mark.parametrize("kind", EDGES)
 def test_edge_films_and_ten_quick_changes_of_everything(page, tmp_path, kind):
     film = EDGES[kind]()
     page.goto(film.to_html(tmp_path / "film.html").as_uri())
     until(page, f"{PLAYER}?.session.drawn.frame === 0")
-    page.evaluate(f"""(() => {{ const s = {PLAYER}.session; for (let i = 0; i < 10; i++) {{ for (const k of ['wrapped', 'ghosts', 'bonds', 'arrows', 'trails', 'target', 'axes', 'loop', 'playing', 'curves']) s.toggle(k);
-      s.set({{frame: 7 * i, supercell: 1 + i % 3, projection: i % 2 ? 'perspective' : 'orthographic', theme: ['auto', 'light', 'dark'][i % 3], palette: i % 2 ? 'safe' : 'jmol', height: 300 + 20 * i, picked: {{index: i}}, speed: i}}); }} }})()""")
+    page.evaluate(f"({CHANGE_EVERYTHING})({PLAYER}.session)")
     page.set_viewport_size(dict(width=500, height=700))
     page.wait_for_timeout(150)
     page.set_viewport_size(dict(width=1000, height=900))
@@ -505,10 +522,16 @@ from dpcdvae.viz.player import FilmPlayer
 c, F = toy("SrTiO3"), 41
 s = torch.linspace(.9, 0, F)
 eps = torch.randn(c.frac_coords.shape, generator=torch.Generator().manual_seed(0))
-film = Trajectory(t=torch.arange(F - 1, -1, -1), noise=s, alpha_bar=1 - torch.linspace(1, 0, F)**2, frac_unwrapped=c.frac_coords + s[:,None,None] * eps, atomic_numbers=c.atomic_numbers.expand(F, -1),
-            x0=c.frac_coords.expand(F, -1, -1), lengths=c.lengths[0], angles=c.angles[0], target=c)
+film = Trajectory(
+    t=torch.arange(F - 1, -1, -1), noise=s, alpha_bar=1 - torch.linspace(1, 0, F)**2,
+    frac_unwrapped=c.frac_coords + s[:,None,None] * eps, atomic_numbers=c.atomic_numbers.expand(F, -1),
+    x0=c.frac_coords.expand(F, -1, -1), lengths=c.lengths[0], angles=c.angles[0], target=c)
 player = film.scrub()
-def tell(_=None): Path("state.json.tmp").write_text(json.dumps(dict(frame=player.frame, drawn=player.drawn, playing=player.playing, wrapped=player.wrapped, picked=player.picked, png=len(player.png), num=player.num_frames))); Path("state.json.tmp").rename("state.json")
+def tell(_=None):
+    state = {k: getattr(player, k) for k in ("frame", "drawn", "playing", "wrapped", "picked")}
+    state |= dict(png=len(player.png), num=player.num_frames)
+    Path("state.json.tmp").write_text(json.dumps(state))
+    Path("state.json.tmp").rename("state.json")
 player.observe(tell)
 player""",
     "player.frame = 7; player.bonds = True; player.snapshot('shot.png')",

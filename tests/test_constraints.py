@@ -165,12 +165,8 @@ def test_refused_in_one_sentence(model, ask, said):
 
 def test_the_prior_adds_up(model):
     "Orbits that are drawn hold the formula exactly, and a position without free coordinate once."
-    from dpcdvae.model.symmetry_prior import (
-        draw_groups,
-        draw_sites,
-        group_sites,
-        load_symmetry_prior,
-    )
+    from dpcdvae.model.symmetry_prior import draw_groups, draw_sites, load_symmetry_prior
+    from dpcdvae.model.wyckoff_labels import group_sites
 
     prior = load_symmetry_prior(model)
     formulas = ("SrTiO3", "NaCl", "Ca2(FeO2)3", "Si8", "LiFePO4", "Mg2Al4O8")

@@ -257,6 +257,39 @@ def test_table_that_breaks_off(tmp_path):
     )
 
 
+@pytest.mark.parametrize("sep", [",", ";"])
+@pytest.mark.parametrize("part", ["id", "before", "within", "after", "number"])
+def test_a_stray_quote_loses_one_row(tmp_path, sep, part):
+    from pymatgen.core import Structure
+
+    cifs = [Structure(6 * np.eye(3), ["Na"], [[0, 0, 0]]).to(fmt="cif") for _ in range(6)]
+    rows = [[f"row{k}", f'"{c}"', f"{k}.5"] for k, c in enumerate(cifs)]
+    assert "'x, y, z'" in cifs[0]  # a line that looks like three values of a table
+    at = {"id": (0, 0), "before": (1, 0), "within": (1, 40), "after": (1, len(rows[2][1])), "number": (2, 1)}
+    column, place = at[part]
+    rows[2][column] = rows[2][column][:place] + '"' + rows[2][column][place:]
+    src = tmp_path / "x.csv"
+    src.write_text(sep.join(("material_id", "cif", "gap")) + "\n" + "\n".join(map(sep.join, rows)) + "\n")
+    batch, rejected = read_source(src, cache=False)
+    whole = [f"row{k}" for k in range(6) if k != 2]
+    if part == "number":  # within a value that is not quoted a quote is a sign like any other
+        assert batch.ids == tuple(sorted([*whole, "row2"])) and not rejected
+    else:
+        assert batch.ids == tuple(whole) and [(r.row, r.field) for r in rejected] == [(2, "row")]
+        assert batch.properties["gap"].tolist() == [0.5, 1.5, 3.5, 4.5, 5.5]
+
+
+def test_broken_rows_that_follow_each_other_keep_their_places(tmp_path):
+    src = table(tmp_path / "x.csv", [(f"row{k}", p1()) for k in range(7)])
+    text = src.read_text()
+    for k in (2, 3, 5):
+        text = text.replace(f"row{k}", f'"row{k}')
+    src.write_text(text)
+    batch, rejected = read_source(src, cache=False)
+    assert batch.ids == ("row0", "row1", "row4", "row6") and [r.row for r in rejected] == [2, 3, 5]
+    assert "no border between them" in rejected[1].reason
+
+
 def test_crooked_line(tmp_path):
     src = table(tmp_path / "x.csv", [("a", p1()), ("b", p1(), "one too many"), ("c", p1())])
     batch, rejected = read_source(src, cache=False)

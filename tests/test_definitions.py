@@ -217,7 +217,7 @@ def test_only_a_match_that_is_valid_in_both_counts_in_the_fields_rate(kind):
 
 
 def test_a_valid_prediction_matches_an_invalid_truth():
-    "The truth is not filtered: its atoms are 0.49 Å apart, the prediction's 0.51 Å."
+    "The target is not filtered: its atoms are 0.49 Å apart, the prediction's 0.51 Å."
     truth, pred = (
         Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0, 0, d / 4]]) for d in (0.49, 0.51)
     )
@@ -571,7 +571,7 @@ def test_metre_takes_the_best_of_all_predictions_known_or_not():
     assert [line.index(min(line)) for line in table] == [0, 1] and rows[0]["rms"] == pytest.approx(
         table[0][0][0]
     )
-    assert summary["metrics"]["metre"]["count"] == 2 and summary["metrics"]["crmse"][
+    assert summary["metrics"]["METRe"]["count"] == 2 and summary["metrics"]["crmse"][
         "value"
     ] == pytest.approx((sum(best) + 0.5) / 3, rel=1e-4)
     swapped = J.evaluate_reconstruction(preds[1::-1], truths[:2], **quiet)[1]["metrics"]
@@ -599,7 +599,7 @@ def test_novelty_asks_the_training_set_and_distances_the_test_set():
         [perovskite(length=3.9), perovskite("Ba", length=4.0)], reference=train, test=test, **quiet
     )
     m = summary["metrics"]
-    assert [r["novel"] for r in rows] == [True, False] and (m["metre"]["count"], m["metre"]["total"]) == (
+    assert [r["novel"] for r in rows] == [True, False] and (m["METRe"]["count"], m["METRe"]["total"]) == (
         1,
         2,
     )
@@ -617,7 +617,7 @@ def test_metre_of_a_generation_counts_the_reference():
         [perovskite(), perovskite("Ba")], reference=[perovskite(), cscl(), perovskite("Ca")], **quiet
     )
     m = summary["metrics"]
-    assert (m["metre"]["count"], m["metre"]["total"]) == (1, 3) and m["crmse"]["value"] == pytest.approx(
+    assert (m["METRe"]["count"], m["METRe"]["total"]) == (1, 3) and m["crmse"]["value"] == pytest.approx(
         (0 + 0.5 + 0.5) / 3, abs=1e-4
     )
 
@@ -756,7 +756,7 @@ def test_diversity_is_euclidean_over_pairs_of_two():
 
 
 @pytest.fixture()
-def judged(monkeypatch, tmp_path):
+def evaluated(monkeypatch, tmp_path):
     """Four generated crystals (the second has no fingerprint, the third is no valid composition) and three
     known ones, with fingerprints drawn at random."""
     monkeypatch.setenv("DPCDVAE_CACHE", str(tmp_path))
@@ -781,8 +781,8 @@ def judged(monkeypatch, tmp_path):
     return made, true, rows, summary["metrics"]
 
 
-def test_coverage_of_a_judgement_is_of_all_samples_against_the_reference(judged):
-    made, true, rows, m = judged
+def test_coverage_of_an_evaluation_is_of_all_samples_against_the_reference(evaluated):
+    made, true, rows, m = evaluated
     have = [f for f in made if f["structure"]]
     scale = lambda fs: (np.array([f["composition"] for f in fs]) - F.SCALE[0]) / F.SCALE[1]
     s, c = (
@@ -799,11 +799,11 @@ def test_coverage_of_a_judgement_is_of_all_samples_against_the_reference(judged)
     ] == pytest.approx([s.min(0).mean(), s.min(1).mean(), c.min(0).mean(), c.min(1).mean()])
 
 
-def test_diversity_and_property_of_a_judgement_are_of_the_valid(judged):
+def test_diversity_and_property_of_an_evaluation_are_of_the_valid(evaluated):
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import KFold, cross_val_predict
 
-    made, true, rows, m = judged
+    made, true, rows, m = evaluated
     assert [r["valid"] for r in rows] == [True, False, False, True] and rows[1][
         "fingerprint_reason"
     ] == "no fingerprint: odd"

@@ -18,7 +18,7 @@ from dpcdvae.cli.app import main
 from dpcdvae.energy import descent
 from dpcdvae.energy.calculators import ASEPotential
 from dpcdvae.energy.hull import make_hull, read_hull
-from dpcdvae.energy.stability import add_stability, place, stability, verdicts
+from dpcdvae.energy.stability import add_stability, place, stability, stability_levels
 from dpcdvae.evaluation.compare import space_group
 from dpcdvae.evaluation.validity import MetricsError
 
@@ -130,7 +130,7 @@ def test_chgnet_is_the_default_and_named_with_its_weights():
     ) and "weights" in E.calculator_version("chgnet")
 
 
-def test_a_cell_that_runs_away_is_told(monkeypatch):
+def test_a_cell_that_runs_away_is_reported(monkeypatch):
     monkeypatch.setattr(descent, "RUNAWAY", 1.01)
     monkeypatch.setattr(descent, "ROOMY", 1.0)
     row = E.relax(copper(-0.05), "emt")
@@ -139,7 +139,7 @@ def test_a_cell_that_runs_away_is_told(monkeypatch):
     )
 
 
-def test_no_finite_energy_is_told():
+def test_no_finite_energy_is_reported():
     class Blind(EMT):
         def get_potential_energy(self, *a, **k):
             return float("nan")
@@ -201,11 +201,11 @@ def test_what_is_done_is_read_back_and_not_done_again(tmp_path, monkeypatch):
     rows, said = E.energies(made, made, "emt", **quiet)
     monkeypatch.setattr(E, "relax_entries", lambda task: pytest.fail("relaxed again"))
     again, heard = E.energies(made, made, "emt", **quiet)
-    told = lambda rows: [{k: v for k, v in r.items() if v not in ("", None)} for r in rows]
+    filled = lambda rows: [{k: v for k, v in r.items() if v not in ("", None)} for r in rows]
     assert (
         heard == said
         and said["reasons"]
-        and told(again) == told(rows)
+        and filled(again) == filled(rows)
         and not (made / ".relaxing.jsonl").exists()
     )
     monkeypatch.undo()
@@ -237,11 +237,11 @@ def test_another_calculator_starts_anew(tmp_path, monkeypatch):
 def test_commands(tmp_path, capsys):
     made = folder(tmp_path, [copper(0.02, 0.02), copper()])
     assert main(["relax", str(made), "--calculator", "emt", "--workers", "1", "--fixed-cell"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     kept = json.loads((made / "energies.json").read_text())
     assert (
-        "2 of 2 converged, 2 of them to a plausible crystal; emt, ase " in told
-        and "meV/atom" in told
+        "2 of 2 converged, 2 of them to a plausible crystal; emt, ase " in printed
+        and "meV/atom" in printed
         and kept["settings"]["cell"] is False
         and kept["calculator"].startswith("emt, ase ")
     )
@@ -479,7 +479,7 @@ def test_a_collapsed_cell_is_implausible_even_when_forces_vanish():
 @pytest.mark.parametrize(
     "share, ok", [(0.59, False), (0.61, True)], ids=["closer than any known pair", "as close as known pairs"]
 )
-def test_closest_pair_is_judged_by_covalent_radii(share, ok):
+def test_closest_pair_is_decided_by_covalent_radii(share, ok):
     a, far = share * 2 * 1.32, 3.2
     pair = Structure(Lattice.from_parameters(a, far * 1.2, far * 1.2, 90, 90, 90), ["Cu"], [[0, 0, 0]])
     assert (E.plausible(pair) == "") is ok
@@ -636,7 +636,7 @@ def test_hull_is_pymatgens():
 def test_sun_by_hand():
     new = dict(relaxed_unique=True, relaxed_novel=True)
     above = [-0.2, 0.0, 0.005, 0.08, 0.0801, 0.1, 0.1001, None]
-    found = [verdicts(new | dict(energy_above_hull=a)) for a in above]
+    found = [stability_levels(new | dict(energy_above_hull=a)) for a in above]
     assert [f["sun"] for f in found] == [f["stable"] for f in found] == [True] * 2 + [False] * 6
     assert [f["msun_08"] for f in found] == [True] * 4 + [False] * 4 and [f["msun"] for f in found] == [
         True
@@ -645,8 +645,10 @@ def test_sun_by_hand():
         dict(relaxed_unique=False, relaxed_novel=True),
         dict(relaxed_unique=True, relaxed_novel=False),
     ):
-        assert not any(verdicts(old | dict(energy_above_hull=-1.0))[k] for k in ("sun", "msun", "msun_08"))
-    assert "sun" not in verdicts(dict(relaxed_unique=True, energy_above_hull=-1.0)), (
+        assert not any(
+            stability_levels(old | dict(energy_above_hull=-1.0))[k] for k in ("sun", "msun", "msun_08")
+        )
+    assert "sun" not in stability_levels(dict(relaxed_unique=True, energy_above_hull=-1.0)), (
         "without a reference nothing is novel"
     )
 
@@ -686,9 +688,12 @@ def test_hull_commands(tmp_path, capsys):
     (tmp_path / "entries.csv").write_text("formula,formation_energy_per_atom\nCu,0\nAu,0\nCuAu,-0.1\n")
     (tmp_path / "elements.csv").write_text("element,energy_per_atom\nCu,-0.007\nAu,0.0\n")
     assert main(["hull", str(tmp_path), "--at", "CuAu=-0.05", "CuAu3=-0.2", "NaCl=-2"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        "3 phases" in told and "CuAu: +0.0500" in told and "CuAu3: -0.1500" in told and "no mixture" in told
+        "3 phases" in printed
+        and "CuAu: +0.0500" in printed
+        and "CuAu3: -0.1500" in printed
+        and "no mixture" in printed
     )
     new = tmp_path / "new"
     new.mkdir()
@@ -696,7 +701,7 @@ def test_hull_commands(tmp_path, capsys):
     known = tmp_path / "known"
     known.mkdir()
     folder(known, [copper()])
-    told = main(
+    code = main(
         [
             "evaluate",
             str(new),
@@ -714,7 +719,7 @@ def test_hull_commands(tmp_path, capsys):
         ]
     )
     text = capsys.readouterr().out
-    assert told == 0 and "S.U.N." in text and "beside: the test set" in text
+    assert code == 0 and "S.U.N." in text and "in the second column the test set" in text
     kept = json.loads(next(tmp_path.rglob("metrics.json")).read_text())
     assert kept["metrics"]["metastable"]["count"] == 2 and kept["metrics"]["sun"]["count"] == 0
     assert (

@@ -1,5 +1,5 @@
 """Explorers: every trait does what its slider does, linked traits agree, plots hold the numbers, a run stops
-when told, and nothing breaks under haste."""
+on request, and nothing breaks under haste."""
 
 import asyncio
 import base64
@@ -174,7 +174,7 @@ def test_scrubber_is_linked_both_ways_and_its_cursor_follows():
 
 
 def test_what_a_page_that_is_opened_later_gets_is_complete(model, toys):
-    """A figure's first state is what Voila, or a page loaded again, is told.
+    """A figure's first state is what Voila, or a page loaded again, receives.
 
     Later changes are messages to whoever listens."""
     first = lambda f: (f._widget_layout, f._widget_data)
@@ -714,7 +714,7 @@ def test_slope_of_holes_and_constants():
     assert float(flat(x[:1])) == 5 and math.isnan(flat.r2) and flat.direction.norm() == 0
 
 
-def test_latent_explorer_goes_where_it_is_told(model, toys):
+def test_latent_explorer_goes_where_it_is_sent(model, toys):
     e = W.LatentExplorer(model, toys, "share of O", steps=3)
     e.first, e.second = 0, 3
     for u in (0.0, 0.5, 1.0):

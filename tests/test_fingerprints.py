@@ -1,4 +1,4 @@
-"""Fingerprints, coverage and the whole judgement of a set.
+"""Fingerprints, coverage and the whole evaluation of a set.
 
 Against matminer, scipy and hand-made cases; interrupted, continued, and on a Dask cluster."""
 
@@ -144,7 +144,7 @@ def test_what_has_no_fingerprint_has_a_reason(source):
 
 def test_slow_fingerprint_ends_at_its_limit(monkeypatch):
     monkeypatch.setattr(F, "structure_fingerprint", lambda s: time.sleep(30))
-    assert "no verdict within 0.2 s" in F.fingerprint((M.Entry(0, "x", nacl()), 0.2))["reason"]
+    assert "no result within 0.2 s" in F.fingerprint((M.Entry(0, "x", nacl()), 0.2))["reason"]
 
 
 # ---- coverage ----
@@ -280,7 +280,7 @@ def test_folder_of_cifs_gets_every_metric(tmp_path):
         "valid composition_valid structure_valid unique novel valid_unique_novel symmetric wdist_density "
         "wdist_num_elements wdist_property cov_recall cov_precision cov_recall_same cov_precision_same "
         "amsd_recall amsd_precision amcd_recall amcd_precision structure_diversity composition_diversity "
-        "metre crmse min_dist"
+        "METRe crmse min_dist"
     ).split()
     assert not [k for k in want if k not in kept["metrics"]]
     assert all(kept["metrics"][k]["definition"] and kept["metrics"][k]["label"] for k in want) and kept[
@@ -297,7 +297,7 @@ def test_folder_of_cifs_gets_every_metric(tmp_path):
     rows = pd.read_csv(next_to(folder) / "per_crystal.csv")
     assert (
         rows.predicted_property.notna().sum() == kept["metrics"]["valid"]["count"]
-        and not (folder / ".judging.jsonl").exists()
+        and not (folder / ".evaluating.jsonl").exists()
     )
     page = (next_to(folder) / "report.html").read_text()
     assert "COV-R" in page and "AMCD" in page and got["metrics"]["cov_recall"]["total"] == 12
@@ -367,7 +367,7 @@ PROGRAM = (
 )
 
 
-def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+def test_killed_evaluation_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     made, reference = some(24), write_csv(tmp_path / "ref.csv", some(4))
     cut, whole = (write_folder(tmp_path / n, made) for n in ("cut", "whole"))
     process = subprocess.Popen(
@@ -375,7 +375,7 @@ def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):
         env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"),
         stderr=subprocess.PIPE,
     )
-    journal, begin = next_to(cut) / ".judging.jsonl", time.monotonic()
+    journal, begin = next_to(cut) / ".evaluating.jsonl", time.monotonic()
     while not (journal.exists() and '["fingerprints"' in journal.read_text()):
         assert process.poll() is None and time.monotonic() - begin < 120, process.stderr.read()[-1500:]
         time.sleep(0.02)
@@ -404,7 +404,7 @@ def test_killed_judgement_goes_on_and_ends_the_same(tmp_path, monkeypatch):
 
 def test_journal_of_other_crystals_is_not_used(tmp_path):
     folder = write_folder(tmp_path / "made", some(2))
-    (folder / ".judging.jsonl").write_text(
+    (folder / ".evaluating.jsonl").write_text(
         "another input\n"
         + json.dumps(["validity", 0, dict(index=0, valid=False, reason="from elsewhere")])
         + "\n"

@@ -52,7 +52,7 @@ def test_a_wrong_number_is_seen(few):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
-    "changes", [dict(), dict(surroundings_kinds=True, arrange=16)], ids=["atoms stay", "atoms exchanged"]
+    "changes", [dict(), dict(surroundings_kinds=True, arrange=16)], ids=["species stay", "species swapped"]
 )
 def test_crystals_are_the_same_for_the_same_seed(few, device, changes):
     "Alone, or in a batch, and on the card nearly those of the processor."

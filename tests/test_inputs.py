@@ -271,6 +271,34 @@ def test_the_origin_that_the_file_agrees_with(more):
     assert "atoms" in reason(first.replace("F d -3 m", "F d -3 m :2")) or "density" in more
 
 
+@pytest.mark.parametrize(
+    "symbol,usual,rare,place",
+    [
+        ("C m m e", "C m m a", "C m m b", (0, 0.25, 0.25)),
+        ("A e m m", "A b m m", "A c m m", (0.25, 0, 0.25)),
+        ("B m e m", "B m c m", "B m a m", (0.25, 0.25, 0)),
+        ("C 2/m 2/m 2/e", "C m m a", "C m m b", (0, 0.25, 0.25)),
+        ("C c c e :2", "C c c a", "C c c b", (0, 0.25, 0.25)),
+        ("A e a a :2", "A b a a", "A c a a", (0.25, 0, 0.25)),
+        ("B b e b :2", "B b c b", "B b a b", (0.25, 0.25, 0)),
+    ],
+)
+def test_a_glide_e_stands_for_two_settings(symbol, usual, rare, place):
+    def text(more, name=symbol):
+        more = f"_space_group_name_H-M_alt '{name}'\n_chemical_formula_sum Na\n" + more
+        return cif((f"Na1 Na {x} {y} {z}",), cell=(5, 6, 7, 90, 90, 90), more=more, ops=())
+
+    x, y, z = place
+    origin = symbol[7:] if ":" in symbol else ""
+    asked = {s: len(read_cif(text("", s + origin))) for s in (usual, rare)}
+    assert set(asked.values()) == {4, 8}  # the place is special in one of the settings only
+    for spelling, atoms in asked.items():
+        crystal = cif_crystals(text(f"_cell_formula_units_Z {atoms}"))[0][0][1]
+        assert len(crystal.numbers) == atoms and f"as {spelling}" in crystal.notes[-1]
+    crystal = cif_crystals(text(""))[0][0][1]  # nothing decides: the standard setting, and it is said
+    assert len(crystal.numbers) == asked[usual] and "standard setting" in crystal.notes[-1]
+
+
 OCC = "label type_symbol fract_x fract_y fract_z occupancy"
 
 

@@ -40,9 +40,9 @@ def pair(a, b, tolerances=m.FIELD, **kw):
 
 
 def theirs(a, b, tolerances=m.FIELD):
-    judge = StructureMatcher(ltol=tolerances.ltol, stol=tolerances.stol, angle_tol=tolerances.angle_tol)
-    found = judge.get_rms_dist(a, b)
-    return (math.inf if found is None else found[0]), judge.fit(a, b)
+    matcher = StructureMatcher(ltol=tolerances.ltol, stol=tolerances.stol, angle_tol=tolerances.angle_tol)
+    found = matcher.get_rms_dist(a, b)
+    return (math.inf if found is None else found[0]), matcher.fit(a, b)
 
 
 # -- the same crystal in other words
@@ -180,7 +180,7 @@ def test_assignment_is_the_cheapest():
     np.testing.assert_allclose(cost[np.arange(5)[:, None], choice, np.arange(40)].sum(0), best, rtol=1e-6)
 
 
-# -- pymatgen's verdicts
+# -- matches as pymatgen finds them
 # ----------------------------------------------------------------------------------------------
 def cases(num=60):
     rng, out = np.random.default_rng(3), []
@@ -219,11 +219,11 @@ def test_smaller_tolerances_are_read_from_one_matching():
 @pytest.mark.parametrize("size", [(2, 1, 1), (1, 2, 2), (3, 1, 1)])
 def test_primitive_cells_are_pymatgens(by, size):
     cell = pushed(perovskite() * size, 3, by)
-    judge = StructureMatcher._get_reduced_structure(cell)
+    reduced = StructureMatcher._get_reduced_structure(cell)
     ours = m.reduce_crystals([cell])
-    assert ours.num_atoms[0] == len(judge)
-    np.testing.assert_allclose(np.linalg.norm(ours.lattice[0], axis=-1), judge.lattice.abc, atol=1e-6)
-    assert pair(cell, judge).rms[0] < 1e-6
+    assert ours.num_atoms[0] == len(reduced)
+    np.testing.assert_allclose(np.linalg.norm(ours.lattice[0], axis=-1), reduced.lattice.abc, atol=1e-6)
+    assert pair(cell, reduced).rms[0] < 1e-6
 
 
 def test_equal_places_of_different_species_are_no_period():

@@ -1,5 +1,4 @@
-"""The judge, judged: against pymatgen and SMACT called directly, by hand-built crystals, and on folders that
-are wrong."""
+"""Metrics against pymatgen and SMACT called directly, by hand-built crystals, and on folders of odd files."""
 
 import json
 import math
@@ -17,12 +16,12 @@ from modules import Modules, group
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 
-judgement = group("summaries")
+summaries = group("summaries")
 metrics = group("measures")
 from dpcdvae.data.files import DataError, atomic_write
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 
-M = Modules(*(m.__name__ for m in (*metrics.modules, *judgement.modules)))
+M = Modules(*(m.__name__ for m in (*metrics.modules, *summaries.modules)))
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(
@@ -371,7 +370,7 @@ def test_rows_are_paired_by_index(tmp_path):
 
 
 @needs_data
-def test_workers_do_not_change_the_verdict(perov):
+def test_workers_do_not_change_the_result(perov):
     cifs, structures = perov
     preds = [noisy(s, 0.3, i) for i, s in enumerate(structures)]
     (one, a), (two, b) = (
@@ -453,12 +452,12 @@ def test_metre_is_the_brute_force_one():
     preds = [noisy(truths[i], 0.3, 9 + i) for i in (2, 3, 0, 1)] + [nacl()]
     _, s = M.evaluate_reconstruction(preds, truths, **quiet)
     best = [min((r for p in preds if (r := M.match(p, t)) is not None), default=None) for t in truths]
-    assert s["metrics"]["metre"]["count"] == sum(b is not None for b in best)
+    assert s["metrics"]["METRe"]["count"] == sum(b is not None for b in best)
     assert s["metrics"]["crmse"]["value"] == pytest.approx(np.mean([0.5 if b is None else b for b in best]))
 
 
 def test_metre_has_no_limit_on_pairs():
-    m = M.metre([nacl()] * 201, [nacl(), None] * 100, progress=False)["metre"]
+    m = M.match_everyone([nacl()] * 201, [nacl(), None] * 100, progress=False)["METRe"]
     assert (m["count"], m["total"], m["pairs"]) == (201, 201, 20_100)
 
 
@@ -584,7 +583,7 @@ def test_errors_name_the_file(tmp_path, make, says):
         M.evaluate(tmp_path, **quiet)
 
 
-def test_a_torn_row_is_judged_not_dropped(tmp_path):
+def test_a_torn_row_is_counted_not_dropped(tmp_path):
     table(tmp_path / "crystals.csv", [nacl()])
     with open(tmp_path / "crystals.csv", "a") as f:
         f.write('7,,"data_torn\n')
@@ -592,7 +591,7 @@ def test_a_torn_row_is_judged_not_dropped(tmp_path):
     assert (
         result["num_crystals"] == 2
         and result["metrics"]["valid"]["count"] == 1
-        and result["reasons"]["judgement"] == {"no crystal was made": 1}
+        and result["reasons"]["evaluation"] == {"no crystal was made": 1}
     )
     assert "breaks off" in pd.read_csv(next_to(tmp_path) / "per_crystal.csv")["detail"][1]
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from modules import Modules
 
-plot = Modules("dpcdvae.viz.plot", "dpcdvae.viz.animation", "dpcdvae.viz.page", "dpcdvae.viz.curves")
+plot = Modules("dpcdvae.viz.atoms", "dpcdvae.viz.animation", "dpcdvae.viz.page", "dpcdvae.viz.curves")
 from dpcdvae.crystal.batch import toy
 from dpcdvae.diffusion.trajectory import Trajectory
 
@@ -208,7 +208,7 @@ def test_losses_and_metrics_say_what_is_wrong(tmp_path):
 
 def test_import_is_light():
     heavy = ("pymatgen", "ase", "plotly", "pandas", "lightning")
-    code = f"import sys, dpcdvae.viz.plot; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, dpcdvae.viz.atoms; print([m for m in {heavy} if m in sys.modules])"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

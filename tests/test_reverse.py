@@ -72,7 +72,7 @@ def ideal(process, truth, gauge=None):
 
 
 def wavy(x, t, z):
-    "A periodic denoiser that is far from the truth: what came before is not forgotten."
+    "A periodic denoiser that is far from the target: what came before is not forgotten."
     types = torch.nn.functional.one_hot((z + t) % 100, 100).to(REAL)
     return Prediction(
         0.7 * torch.sin(2 * math.pi * x)
@@ -480,24 +480,40 @@ def test_boundary_says_who_sees_what(process):
     assert same == isinstance(process, WrappedNormal)  # wrapping before scaling is another process
 
 
+@pytest.mark.parametrize("process", [GaussianVP(), WrappedNormal()], ids=["gaussian", "torus"])
+def test_boundary_every_few_steps(process):
+    inside = lambda x: bool((x >= 0).all() and (x < 1).all())
+    far = lambda x, t, z: Prediction(wavy(x, t, z).coords * 0 + 3.0)  # drives every state out of the cell
+    frames = path(far, process, TOYS, "ddim", steps=9, boundary=3)
+    assert [inside(f.x) for f in frames] == [i % 3 == 0 for i in range(10)]
+    one, every = (run(wavy, process, steps=7, boundary=b)[0] for b in (1, "every"))
+    assert torch.equal(one, every)
+    late, network = (run(wavy, process, steps=7, boundary=b)[0] for b in (100, "network"))
+    moved = float(minimum_image(late - network).abs().max())  # both wrap the start, or what is seen of it
+    assert (moved < 1e-6) == isinstance(process, WrappedNormal)
+    for bad in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="or a number of steps"):
+            run(wavy, process, boundary=bad)
+
+
 # ---- types, last step ----
 
 
-def test_argmax_types_are_told_to_the_next_call_and_fixed_ones_stay():
-    told = []
+def test_argmax_types_reach_the_next_call_and_fixed_ones_stay():
+    given = []
 
     def denoiser(x, t, z):
-        told.append(z)
+        given.append(z)
         return Prediction(
             0 * x, torch.nn.functional.one_hot(z % 100, 100).to(REAL)
         )  # each type becomes the next one
 
     _, z = run(denoiser, GaussianVP(), steps=3, types="argmax")
-    assert all(torch.equal(a, TOYS.atomic_numbers + i) for i, a in enumerate(told)) and torch.equal(
+    assert all(torch.equal(a, TOYS.atomic_numbers + i) for i, a in enumerate(given)) and torch.equal(
         z, TOYS.atomic_numbers + 3
     )
     _, z = run(denoiser, GaussianVP(), steps=3, types="fixed")
-    assert torch.equal(z, TOYS.atomic_numbers) and all(torch.equal(a, z) for a in told[3:])
+    assert torch.equal(z, TOYS.atomic_numbers) and all(torch.equal(a, z) for a in given[3:])
 
 
 @pytest.mark.parametrize("sampler", STEPS)
@@ -591,7 +607,7 @@ def test_langevin_steps_written_out():
 
 
 def test_langevin_with_the_true_score_ends_beside_the_crystal():
-    "A walker that jumps to the truth each time keeps sqrt(2) of the smallest level: 0.014 Å."
+    "A walker that jumps to the target each time keeps sqrt(2) of the smallest level: 0.014 Å."
     many = CrystalBatch.cat([TOYS] * 30)
 
     def denoiser(x, t, z):

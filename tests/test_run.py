@@ -85,7 +85,8 @@ class CheckpointCallback(T.CheckpointCallback):
         super().on_train_epoch_end(trainer, module)
         if trainer.current_epoch == {die}: os.kill(os.getpid(), signal.SIGKILL)
 T.CheckpointCallback = CheckpointCallback
-T.train(dict(train=toys(4), val=toys(1)), {out!r}, "tiny", max_epochs=6, seed=3, resume={resume}, bf16=False, quiet=True, **SMALL)
+data, options = dict(train=toys(4), val=toys(1)), dict(seed=3, bf16=False, quiet=True)
+T.train(data, {out!r}, "tiny", max_epochs=6, resume={resume}, **options, **SMALL)
 """
 
 
@@ -380,7 +381,7 @@ def test_novelty_and_distributions_ask_their_own_split(model_folder, tmp_path, c
     assert [Path(found["settings"][k]).name.split(".")[0] for k in ("reference", "test")] == [
         "train",
         "test",
-    ] and found["metrics"]["metre"]["total"] == len(
+    ] and found["metrics"]["METRe"]["total"] == len(
         data.load_crystals("perov_mini", split="test", progress=False)
     )
     one_sentence(cli(capsys, "evaluate", tmp_path, "--cutoffs", "perv-5"), "no cut-offs", "perov-5")

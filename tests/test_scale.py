@@ -186,7 +186,7 @@ def test_a_job_changes_hands(model, tmp_path):
 
 
 def test_torchrun_shares_a_job(model, tmp_path):
-    "Two processes at the same time, told apart as torchrun and --share tell them."
+    "Two processes at the same time, numbered as torchrun and --share tell them."
     model.save(tmp_path / "model")
     words = ("generate", "--model", tmp_path / "model", "--num", 600, "--steps", 1, "--threads", 1)
     end(begin(*words, "--out", tmp_path / "one"))

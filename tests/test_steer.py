@@ -7,7 +7,7 @@ import pytest
 import torch
 from modules import Modules, group
 
-judgement = group("summaries")
+summaries = group("summaries")
 steer = Modules("dpcdvae.generation.optimize")
 from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
@@ -142,8 +142,8 @@ def test_the_search_decodes_with_the_models_own_sampler(model, crystals, tmp_pat
     said = json.loads((tmp_path / "run.json").read_text())
     assert (said["sampler"], said["steps"]) == (
         model.config.sampling.sampler,
-        steer.CALLS,
-    ) and steer.CALLS <= model.config.diffusion.num_steps
+        steer.DECODE_STEPS,
+    ) and steer.DECODE_STEPS <= model.config.diffusion.num_steps
 
 
 def test_support_leaves_each_crystal_out():
@@ -189,7 +189,7 @@ def test_success_needs_the_property_that_was_optimised(tmp_path):
     src = load_crystals("perov_mini", split="val", progress=False)
     (tmp_path / "crystals.csv").write_text("index,material_id,cif,error\n0,a,,nothing found\n")
     with pytest.raises(MetricsError, match="heat was optimised, not energy_per_atom"):
-        judgement.evaluate(
+        summaries.evaluate(
             tmp_path, test=src, property="energy_per_atom", fingerprints=True, workers=1, progress=False
         )
 

@@ -39,7 +39,7 @@ def environment():
 
 
 def start(*command):
-    "Start a command that hears Ctrl-C even where this process was told not to."
+    "Start a command that hears Ctrl-C even where this process ignores it."
     hear = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         [str(c) for c in command],
@@ -131,7 +131,8 @@ from test_run import SMALL, toys
 class CheckpointCallback(T.CheckpointCallback):
     def __init__(self, *args, **options): super().__init__(*args, **options | dict(every=0.))
 T.CheckpointCallback = CheckpointCallback
-T.train(dict(train=toys(4), val=toys(1)), sys.argv[1], "tiny", max_time="00:00:08", seed=3, resume=True, bf16=False, quiet=True, **SMALL)
+data, options = dict(train=toys(4), val=toys(1)), dict(seed=3, bf16=False, quiet=True)
+T.train(data, sys.argv[1], "tiny", max_time="00:00:08", resume=True, **options, **SMALL)
 """
 
 

@@ -53,8 +53,13 @@ def unharmed(lab, page):
 def cell(page, code, part=".dpv-stage"):
     "Bring a part of the output of the cell that holds some code into view; return a selector of the cell."
     found = page.evaluate(
-        """code => { const all = window.jupyterapp.shell.currentWidget.content.widgets, i = all.findIndex(w => w.model.type === 'code' && w.model.sharedModel.source.includes(code));
-      if (i >= 0) all[i].node.dataset.tour = i; return i; }""",
+        """code => {
+          const all = window.jupyterapp.shell.currentWidget.content.widgets;
+          const holds = ({ type, sharedModel }) => type === 'code' && sharedModel.source.includes(code);
+          const i = all.findIndex(w => holds(w.model));
+          if (i >= 0) all[i].node.dataset.tour = i;
+          return i;
+        }""",
         code,
     )
     assert found >= 0, f"no cell of the tour holds {code}"
@@ -232,18 +237,36 @@ CONTROLS = {
     "scrubber = ": "button select time",
     "LatentExplorer(model": "button select time slider number",
 }
-HASTE = """at => { const done = {}, note = k => { done[k] = (done[k] ?? 0) + 1; }, tell = (e, ...kinds) => kinds.forEach(k => e.dispatchEvent(new Event(k, { bubbles: true })));
-  const outputs = document.querySelector(at).querySelector('.jp-OutputArea'), leave = e => ['Save a picture', 'Full screen'].includes(e.getAttribute('aria-label')) || e.closest('.modebar');
+HASTE = """at => {
+  const done = {}, outputs = document.querySelector(at).querySelector('.jp-OutputArea');
+  const fire = (e, ...kinds) => kinds.forEach(k => e.dispatchEvent(new Event(k, { bubbles: true })));
+  const isLeft = e => ['Save a picture', 'Full screen'].includes(e.getAttribute('aria-label'))
+    || e.closest('.modebar') || e.disabled || !e.isConnected;
+  const change = (kind, selector, act) => {
+    for (const e of outputs.querySelectorAll(selector)) {
+      if (kind === 'button' ? isLeft(e) : e.disabled) continue;
+      act(e);
+      done[kind] = (done[kind] ?? 0) + 1;
+    }
+  };
+  const slide = (e, part) => {
+    const { min, max } = e.noUiSlider.options.range, [low] = [].concat(min), [high] = [].concat(max);
+    e.noUiSlider.set(low + (high - low) * part, true);
+  };
+  const enter = (e, value, ...kinds) => { e.value = value; fire(e, ...kinds); };
   for (let i = 0; i < 10; i++) {
-    for (const e of outputs.querySelectorAll('button')) if (!leave(e) && !e.disabled && e.isConnected) { e.click(); note('button'); }
-    for (const e of outputs.querySelectorAll('input[type=checkbox]')) { e.click(); note('checkbox'); }
-    for (const e of outputs.querySelectorAll('select')) if (!e.disabled) { e.selectedIndex = i % e.options.length; tell(e, 'change'); note('select'); }
-    for (const e of outputs.querySelectorAll('.dpv-slider')) { e.value = +e.min + (e.max - e.min) * (7 * i % 10) / 9; tell(e, 'input', 'change'); note('time'); }
-    for (const e of outputs.querySelectorAll('.noUi-target')) { const { min, max } = e.noUiSlider.options.range, [low] = [].concat(min), [high] = [].concat(max); e.noUiSlider.set(low + (high - low) * (3 * i % 10) / 9, true); note('slider'); }
-    for (const e of outputs.querySelectorAll('input[type=number]')) if (!e.disabled) { e.value = 1 + 3 * i; tell(e, 'input', 'change'); note('number'); }
-    for (const e of outputs.querySelectorAll('input[type=text]')) if (!e.disabled) { e.value = ['Ti', 'SrTiO3', '', 'zzz'][i % 4]; tell(e, 'input', 'change', 'blur'); note('text'); }
+    const word = ['Ti', 'SrTiO3', '', 'zzz'][i % 4];
+    change('button', 'button', e => e.click());
+    change('checkbox', 'input[type=checkbox]', e => e.click());
+    change('select', 'select', e => { e.selectedIndex = i % e.options.length; fire(e, 'change'); });
+    const time = e => +e.min + (e.max - e.min) * (7 * i % 10) / 9;
+    change('time', '.dpv-slider', e => enter(e, time(e), 'input', 'change'));
+    change('slider', '.noUi-target', e => slide(e, (3 * i % 10) / 9));
+    change('number', 'input[type=number]', e => enter(e, 1 + 3 * i, 'input', 'change'));
+    change('text', 'input[type=text]', e => enter(e, word, 'input', 'change', 'blur'));
   }
-  return done; }"""
+  return done;
+}"""
 
 
 @pytest.mark.parametrize("code", CONTROLS)
@@ -306,9 +329,16 @@ NO_MODEL = "error r.setData is not a function"
 TELL = """import json
 scrubber.film.save("film.safetensors")
 def tell(_=None):
-    Path("state.json.tmp").write_text(json.dumps(dict(frame=scrubber.player.frame, drawn=scrubber.player.drawn, wrapped=scrubber.player.wrapped, state=sampler.state, rows=len(sampler.rows), made=len(sampler.film) if sampler.film else 0))); Path("state.json.tmp").rename("state.json")
-scrubber.add_class("the-scrubber"); sampler.add_class("the-sampler"); forward.add_class("the-forward"); playground.add_class("the-playground")
-scrubber.player.observe(tell); sampler.player.observe(tell); sampler.observe(tell); tell()"""
+    player = scrubber.player
+    state = dict(frame=player.frame, drawn=player.drawn, wrapped=player.wrapped, state=sampler.state)
+    state |= dict(rows=len(sampler.rows), made=len(sampler.film) if sampler.film else 0)
+    Path("state.json.tmp").write_text(json.dumps(state))
+    Path("state.json.tmp").rename("state.json")
+for name in ("scrubber", "sampler", "forward", "playground"):
+    globals()[name].add_class(f"the-{name}")
+for widget in (scrubber.player, sampler.player, sampler):
+    widget.observe(tell)
+tell()"""
 
 
 def drawn_plot(root):

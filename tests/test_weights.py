@@ -1,4 +1,4 @@
-"""The models in the box.
+"""The pretrained models.
 
 They load by name, say what is wrong in one sentence, unpickle nothing, carry their cards, and are
 installed."""
@@ -59,10 +59,10 @@ def packed(packed_once, tmp_path):
     return Path(shutil.copytree(packed_once, tmp_path / "moment"))
 
 
-# ---- in the box ----
+# ---- what comes with the package ----
 
 
-def test_the_box_holds_what_is_promised():
+def test_the_package_holds_what_is_promised():
     assert set(list_pretrained()) == BOX
 
 

@@ -1,4 +1,4 @@
-"The player's Python half: films as bytes, traits, films that grow, and the bundle that is shipped."
+"The player's Python half: films as bytes, traits, films that grow, and the JavaScript of the package."
 
 import hashlib
 import json

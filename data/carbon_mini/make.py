@@ -1,9 +1,10 @@
-"""Make the embedded data set `carbon_mini`: carbon crystals found by random structure search and relaxed with CHGNet.
+"""Make the embedded data set `carbon_mini`: carbon from random structure search, relaxed with CHGNet.
 
     python data/carbon_mini/make.py --out data/carbon_mini --keep 200 --seed 0
 
-Needs `chgnet`; runs on CPU without a network. A try is decided by the seed and its number alone; tries go on, a block at a time, until
-enough is kept. Finished relaxations stay in WORK and the same command goes on from there. What is tried and not kept is listed with its reason in `rejected.csv`.
+Needs `chgnet`; runs on CPU without a network. A candidate is decided by the seed and its number alone;
+candidates are made, a block at a time, until enough is kept. Finished relaxations stay in WORK, and the same
+command goes on from there. What is made and not kept is listed with its reason in `rejected.csv`.
 """
 
 import argparse
@@ -186,11 +187,12 @@ def main():
         f"({', '.join(f'{k} {len(v)}' for k, v in out.items())}); rejected: "
         f"{dict(Counter(r[2] for r in rejected).most_common())}"
     )
+    lines = [line for split in out.values() for line in split]
+    quartiles = np.quantile([line[2] - lowest for line in lines], [0, 0.25, 0.5, 0.75, 1])
     print(
-        f"energies above the best ({lowest:.4f} eV/atom): quartiles "
-        f"{np.round(np.quantile([l[2] - lowest for v in out.values() for l in v], [0, 0.25, 0.5, 0.75, 1]), 3).tolist()} "
-        f"eV/atom; "
-        f"space groups {dict(Counter(l[3] for v in out.values() for l in v).most_common(8))}; "
+        f"energies above the best ({lowest:.4f} eV/atom): "
+        f"quartiles {np.round(quartiles, 3).tolist()} eV/atom; "
+        f"space groups {dict(Counter(line[3] for line in lines).most_common(8))}; "
         f"{summary['calculator']}; pymatgen {version('pymatgen')}; {time.time() - start:.0f} s"
     )
 

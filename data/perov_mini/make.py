@@ -2,9 +2,10 @@
 
     python data/perov_mini/make.py --out data/perov_mini --workers 1 --limit 1200
 
-Needs `chgnet` and `pymatgen`; runs on CPU without a network. Candidates come from charge balance and Shannon radii alone, in an
-order fixed by the seed, and are relaxed in chunks of fixed content, so that neither the number of workers nor an interruption
-changes the result. Finished chunks are appended to `WORK/relaxed.jsonl`; the same command goes on from there.
+Needs `chgnet` and `pymatgen`; runs on CPU without a network. Candidates come from charge balance and Shannon
+radii alone, in an order fixed by the seed, and are relaxed in chunks of fixed content, so that neither the
+number of workers nor an interruption changes the result. Finished chunks are appended to
+`WORK/relaxed.jsonl`; the same command goes on from there.
 """
 
 import argparse
@@ -529,7 +530,8 @@ def reason_of(row):
 
 README = """# perov_mini
 
-{num_good} relaxed ABX3 crystals of five atoms, small enough to ship with the code: the set that examples, tests and the demo run on.
+{num_good} relaxed ABX3 crystals of five atoms, small enough to ship with the code: the set that examples,
+tests and the demo run on.
 
 | file | crystals |
 |---|---|
@@ -538,21 +540,31 @@ README = """# perov_mini
 | `test.csv.gz` | {test} |
 | `rejected.csv` | {num_bad} compositions that were tried and not kept, each with its reason |
 
-Columns of the splits: `material_id`, `cif` (P1, the A atom at the origin), `formula` (A, B, X in that order), `energy_per_atom` (eV, CHGNet), `spacegroup` (number; spglib, tolerance 0.1 Å).
+Columns of the splits: `material_id`, `cif` (P1, the A atom at the origin), `formula` (A, B, X in that
+order), `energy_per_atom` (eV, CHGNet), `spacegroup` (number; spglib, tolerance 0.1 Å).
 
 ## Where it comes from
 Everything is computed; nothing is copied from a database. `make.py` in this folder made it:
 
     python data/perov_mini/make.py --out data/perov_mini --limit {limit} --seed {seed}
 
-It took {minutes:.0f} minutes on one core, goes on where it was stopped (`--work` names the folder of its cache), and stops early where the candidates run out before the limit.
+It took {minutes:.0f} minutes on one core, goes on where it was stopped (`--work` names the folder of its
+cache), and stops early where the candidates run out before the limit.
 
-1. **Compositions.** A, B and X with balanced charges (X3 being {anion_list}), oxidation states and Shannon ionic radii from pymatgen {pymatgen}; the radius of A is twelve-fold (extrapolated from eight-fold or higher where
-   Shannon lists none), of B six-fold, high spin where there is a choice. Kept: Goldschmidt tolerance factor {t0} to {t1}, octahedral factor {m0} to {m1}. The {num_candidates} candidates are ordered by a hash of the seed and the composition, the anions interleaved.
-2. **Start.** The ideal cubic cell of the radii, with a random symmetric strain (standard deviation {strain}) and random displacements ({shift} Å), seeded by the composition.
-3. **Relaxation.** Atoms and cell under CHGNet {chgnet} (model {model}, weights in its wheel), BFGS, until no force exceeds {fmax} eV/Å and no stress component {stress} GPa; at most {max_steps} steps.
-4. **Selection.** Rejected: not converged in that number of steps; volume outside {v0} to {v1} of the ideal cell; axes in a ratio above {aspect_max}; cell angles outside {a0:.0f} to {a1:.0f} degrees; ions too close; B without six X in reach (within {bond} of its shortest bond).
-5. **Splits.** By a hash of the seed and the *unordered* composition, 80/5/15 in expectation: a crystal and its twin with A and B swapped would always be in the same split. No composition occurs twice{twins}.
+1. **Compositions.** A, B and X with balanced charges (X3 being {anion_list}), oxidation states and Shannon
+   ionic radii from pymatgen {pymatgen}; the radius of A is twelve-fold (extrapolated from eight-fold or
+   higher where Shannon lists none), of B six-fold, high spin where there is a choice. Kept: Goldschmidt
+   tolerance factor {t0} to {t1}, octahedral factor {m0} to {m1}. The {num_candidates} candidates are ordered
+   by a hash of the seed and the composition, the anions interleaved.
+2. **Start.** The ideal cubic cell of the radii, with a random symmetric strain (standard deviation
+   {strain}) and random displacements ({shift} Å), seeded by the composition.
+3. **Relaxation.** Atoms and cell under CHGNet {chgnet} (model {model}, weights in its wheel), BFGS, until
+   no force exceeds {fmax} eV/Å and no stress component {stress} GPa; at most {max_steps} steps.
+4. **Selection.** Rejected: not converged in that number of steps; volume outside {v0} to {v1} of the ideal
+   cell; axes in a ratio above {aspect_max}; cell angles outside {a0:.0f} to {a1:.0f} degrees; ions too
+   close; B without six X in reach (within {bond} of its shortest bond).
+5. **Splits.** By a hash of the seed and the *unordered* composition, 80/5/15 in expectation: a crystal and
+   its twin with A and B swapped would always be in the same split. No composition occurs twice{twins}.
 
 Tried {num_tried}, kept {num_good}. Rejections: {reasons}.
 
@@ -572,13 +584,22 @@ Minimum / quartiles / maximum over all three splits:
 | space group | {groups} |
 
 ## Limits
-- Energies and shapes are those of a surrogate. CHGNet's authors report some 0.03 eV/atom against DFT on their own test data; nothing here was checked against DFT, and many of these compounds have never been made.
-- A cell of five atoms cannot hold tilted octahedra (they need a doubled cell), and tilts are what most real perovskites below a tolerance factor of 0.95 do. Such crystals appear here cubic, sheared or polar instead.
-- One start a composition: the minimum that was found need not be the lowest, and its symmetry is what the relaxation left, nothing was symmetrised. No comparison with competing phases was made: the energies are not energies above a hull.
-- A different processor or torch version may change last digits (single precision); the files here are the record.
+- Energies and shapes are those of a surrogate. CHGNet's authors report some 0.03 eV/atom against DFT on
+  their own test data; nothing here was checked against DFT, and many of these compounds have never been
+  made.
+- A cell of five atoms cannot hold tilted octahedra (they need a doubled cell), and tilts are what most real
+  perovskites below a tolerance factor of 0.95 do. Such crystals appear here cubic, sheared or polar
+  instead.
+- One start a composition: the minimum that was found need not be the lowest, and its symmetry is what the
+  relaxation left, nothing was symmetrised. No comparison with competing phases was made: the energies are
+  not energies above a hull.
+- A different processor or torch version may change last digits (single precision); the files here are the
+  record.
 
 ## Licence
-The data are dedicated to the public domain under CC0 1.0. They were computed with CHGNet, whose code and weights are under a modified BSD licence (Deng et al., Nature Machine Intelligence 5, 1031, 2023); none of its code or weights is here.
+The data are dedicated to the public domain under CC0 1.0. They were computed with CHGNet, whose code and
+weights are under a modified BSD licence (Deng et al., Nature Machine Intelligence 5, 1031, 2023); none of
+its code or weights is here.
 """
 
 

@@ -35,6 +35,7 @@ def run_command(a) -> None:
 def prepare(a) -> None:
     "Silence warnings of libraries that users cannot act on; limit threads."
     warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
+    warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # a crystal without symmetry is no news
     if getattr(a, "threads", None):
         import torch
@@ -52,7 +53,7 @@ def complete(p) -> None:
 # %% ../../nbs/cli/05_app.ipynb #25f28b51
 def stopped(a) -> str:
     "Tell how to go on after a stop."
-    flag = " with --resume" if a.command == "train" else ""
+    flag = " with --resume" if a.command in ("train", "finetune") else ""
     return f"\nstopped; call the same command again{flag} to go on"
 
 # %% ../../nbs/cli/05_app.ipynb #8acbb20f

@@ -228,11 +228,19 @@ TRAIN = [
         help="change a field of the preset; may be repeated",
     ),
 ]
+FINETUNE = [
+    MODEL,
+    *(o for o in TRAIN if o[0][0] not in ("--preset", "--devices", "--num-nodes", "--no-bf16", "--compile")),
+    opt("--max-atoms", type=whole(1), metavar="N", help="of a cell, where more than the model's are needed"),
+]
 RECONSTRUCT = [
     MODEL,
     DATA,
     OUT,
-    opt("--split", help="test by default, where there are splits"),
+    opt(
+        "--split",
+        help="train, val, test or all; test by default, where there are splits or the model has kept some",
+    ),
     opt("--limit", type=whole(1), metavar="N", help="the first N crystals"),
     opt(
         "--z", default="mean", choices=["mean", "sampled"], help="latent vector: the encoder's mean, or drawn"
@@ -385,6 +393,11 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         "Train a model.",
         "dpcdvae train --data perov_mini --out runs/first --max-time 00:04:00",
         TRAIN,
+    ),
+    finetune=(
+        "Train a pretrained model further on crystals of its own.",
+        "dpcdvae finetune --model perov_mini --data my_cifs --out runs/mine --max-epochs 60",
+        FINETUNE,
     ),
     reconstruct=(
         "Encode crystals and decode them again.",

@@ -92,8 +92,8 @@ class CounterRNG:
     def normal(
         self,
         rows: int,  # N for atoms, B for crystals
-        width: int,
-    ) -> Tensor:  # (rows,width) float64, standard normal
+        width: int,  # W
+    ) -> Tensor:  # (N,W) or (B,W) float64, standard normal
         "Draw normal numbers for every atom, or for every crystal."
         crystal, atom = self._counters(rows)
         return counter_normal(self.seed, crystal, atom, self.count, width)
@@ -112,9 +112,9 @@ RandomSource = CounterRNG | torch.Generator | None  # None: torch's global gener
 
 # %% ../../nbs/crystal/05_rng.ipynb #f83a0a53
 def normal_like(
-    x: Tensor,  # (rows,width): its shape, dtype and device are taken
+    x: Tensor,  # (N,W) or (B,W): its shape, dtype and device are taken
     source: RandomSource = None,
-) -> Tensor:  # (rows,width) standard normal
+) -> Tensor:  # (N,W) or (B,W) standard normal
     "Draw a standard normal tensor of the shape, dtype and device of x."
     if isinstance(source, CounterRNG):
         return source.normal(*x.shape).to(x.dtype)
@@ -137,6 +137,6 @@ def uniform_times(
     num_steps: int,  # T
     device: torch.device | str,
     source: RandomSource = None,
-) -> Tensor:  # (num,) whole numbers, 1..T
+) -> Tensor:  # (B,) whole numbers, 1..T
     "Draw diffusion times, all equally likely."
     return (uniform(num, device, source) * num_steps).long() + 1

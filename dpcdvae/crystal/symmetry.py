@@ -175,7 +175,7 @@ def symmetry_of(
     R: Tensor,  # (G,3,3) whole numbers
     t: Tensor,  # (G,3)
     x: Tensor,  # (n,3) fractional, symmetric within tol
-    kinds: Tensor,  # (n,) atoms are exchanged within a kind only
+    kinds: Tensor,  # (n,) an operation maps atoms onto those of the same kind only
     tol: float = 1e-3,
 ) -> Symmetry:  # of one crystal
     "Find which atom each operation carries onto which."
@@ -239,7 +239,7 @@ def place_orbits(
     number: int,  # space group
     sites: list[tuple[str, int]],  # Wyckoff letter and Z of each orbit
     choice: int = 0,  # which of `cell_choices`
-) -> tuple[Symmetry, Tensor]:  # of one crystal, and (n,) Z
+) -> tuple[Symmetry, Tensor]:  # of one crystal, (N,) Z
     "Put one orbit on each position that is named."
     group = space_group(number)
     M, R, t = (x[choice] for x in cell_choices(number))

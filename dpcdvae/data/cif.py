@@ -159,28 +159,25 @@ def built(tags: dict, sites: Sites, ops, lattice: np.ndarray) -> tuple:
     return sites.numbers[where], frac, notes, where
 
 
-def best_origin(tags: dict, sites: Sites, choices: list, lattice: np.ndarray) -> tuple:
-    "Take the choice of origin that the file does not contradict; where two remain, it must say more."
+def best_setting(tags: dict, sites: Sites, settings: list, lattice: np.ndarray) -> tuple:
+    "Take the setting that the file does not contradict; where two origins remain, it must say more."
     good, first_error = [], None
-    for name, ops in choices:
+    for setting in settings:
         try:
-            good.append((name, built(tags, sites, ops, lattice)))
+            good.append((setting, built(tags, sites, setting.ops, lattice)))
         except RowError as e:
             first_error = first_error or e
     if not good:
         raise first_error
+    good = [g for g in good if agrees(sites, g[1][3])] or good
+    left_open = {g[0].usual for g in good} == {True, False}
+    good = [g for g in good if g[0].usual] or good
     if len(good) > 1:
-        matching = [g for g in good if agrees(sites, g[1][3])]
-        good = matching or good
-    if len(good) > 1:
-        numbers = " and ".join(f"{n} gives {len(b[0])} atoms" for n, b in good)
+        numbers = " and ".join(f"{s.name} gives {len(b[0])} atoms" for s, b in good)
         raise RowError("symmetry", f"the origin is left open: {numbers}; list the operations or add :1 or :2")
-    name, (numbers, frac, notes, _) = good[0]
-    return (
-        numbers,
-        frac,
-        notes + ([f"read with {name}, which the rest of the file agrees with"] if len(choices) > 1 else []),
-    )
+    setting, (numbers, frac, notes, _) = good[0]
+    reason = "the standard setting of this symbol" if left_open else "which the rest of the file agrees with"
+    return numbers, frac, notes + [f"read with {setting.name}, {reason}"]
 
 
 def agrees(sites: Sites, where: np.ndarray) -> bool:
@@ -201,11 +198,11 @@ def crystal_of(name: str, tags: dict) -> RawCrystal:
     lattice = lattice_matrix(cell)
     check_volume(tags, lattice[0, 0] * lattice[1, 1] * lattice[2, 2])
     sites, notes = read_sites(tags)
-    choices, more = stated_symmetry(tags, lattice)
-    if len(choices) == 1:
-        numbers, frac, merged, _ = built(tags, sites, choices[0][1], lattice)
+    settings, more = stated_symmetry(tags, lattice)
+    if len(settings) == 1:
+        numbers, frac, merged, _ = built(tags, sites, settings[0].ops, lattice)
     else:
-        numbers, frac, merged = best_origin(tags, sites, choices, lattice)
+        numbers, frac, merged = best_setting(tags, sites, settings, lattice)
     return RawCrystal(numbers, frac, lattice, name, {}, tuple(notes + more + merged))
 
 # %% ../../nbs/data/04_cif.ipynb #2b8375b3

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/data/03_cif_symmetry.ipynb #27ddf4f9
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
@@ -17,6 +18,14 @@ from .files import RowError
 
 # %% ../../nbs/data/03_cif_symmetry.ipynb #3f88cf1e
 IDENTITY = (np.eye(3)[None], np.zeros((1, 3)))
+
+
+class Setting(NamedTuple):
+    "One reading of what a file states of its symmetry."
+
+    name: str  # what was read, as the file spells it
+    ops: tuple  # rotations (n,3,3) and translations (n,3)
+    usual: bool = True  # False: the rarer reading of a symbol with two meanings
 
 
 def op_arrays(ops) -> tuple[np.ndarray, np.ndarray]:
@@ -148,18 +157,15 @@ def choose_settings(entries: list, choice: str, lattice: np.ndarray, name: str) 
         )
     best = fitting[0]
     if best[0][1] not in ("1", "2"):
-        return [(name, best[1])]
-    return list(
-        {
-            e[1]: (f"{name}, origin choice {e[1]}", ops) for e, ops in fitting[::-1] if e[1] in ("1", "2")
-        }.values()
-    )
+        return [Setting(name, best[1])]
+    origins = {e[1]: ops for e, ops in fitting[::-1] if e[1] in ("1", "2")}
+    return [Setting(f"{name}, origin choice {k}", ops) for k, ops in origins.items()]
 
 # %% ../../nbs/data/03_cif_symmetry.ipynb #da6524e1
 def stated_symmetry(tags: dict, lattice: np.ndarray) -> tuple[list, list[str]]:
     """Find the operations by what the file states.
 
-    [(name, operations)], more than one where it leaves the origin open; notes."""
+    More than one where it leaves the origin or the setting open; and notes."""
     for tag in ("space_group_symop_operation_xyz", "symmetry_equiv_pos_as_xyz"):
         triplets = [t for t in tags.get(tag, ()) if t]
         if triplets:
@@ -168,7 +174,7 @@ def stated_symmetry(tags: dict, lattice: np.ndarray) -> tuple[list, list[str]]:
                 raise RowError(
                     "symmetry", f"the cell contradicts operation {triplets[clash[0]]!r}: {clash[1]}"
                 )
-            return [("the listed operations", ops)], []
+            return [Setting("the listed operations", ops)], []
     if "space_group_symop_magn_operation_xyz" in tags:
         raise RowError(
             "symmetry", "only magnetic operations are listed; write the crystal without its magnetism"
@@ -177,8 +183,31 @@ def stated_symmetry(tags: dict, lattice: np.ndarray) -> tuple[list, list[str]]:
     if hall and (ops := hall_operations(hall)) is not None:
         if clash := fits_cell(ops, lattice):
             raise RowError("symmetry", f"the cell contradicts the Hall symbol {hall}: {clash[1]}")
-        return [(f"Hall symbol {hall}", ops)], []
+        return [Setting(f"Hall symbol {hall}", ops)], []
     return named_symmetry(tags, lattice)
+
+
+# since 1992 one symbol with e stands for two settings: the glides a and b of one plane (de Wolff et al.,
+# Acta Cryst. A48, 727). The standard one and its cyclic permutations stand first.
+E_GLIDES = {
+    "cmme": ("C m m a", "C m m b"),
+    "aemm": ("A b m m", "A c m m"),
+    "bmem": ("B m c m", "B m a m"),
+    "ccce": ("C c c a", "C c c b"),
+    "aeaa": ("A b a a", "A c a a"),
+    "bbeb": ("B b c b", "B b a b"),
+}
+
+
+def glide_settings(older: tuple, choice: str, lattice: np.ndarray, name: str) -> list:
+    "List both settings that a symbol with e may mean."
+    settings = []
+    for k, spelling in enumerate(older):
+        entries, _ = settings_of(spelling, spelling, "")
+        found = choose_settings(entries, choice, lattice, f"{name} as {spelling}")
+        known = [s.ops for s in settings]
+        settings += [s._replace(usual=k == 0) for s in found if not any(s.ops is ops for ops in known)]
+    return settings
 
 
 def settings_of(name: str, base: str, choice: str) -> tuple[list, str]:
@@ -220,9 +249,11 @@ def named_symmetry(tags: dict, lattice: np.ndarray) -> tuple[list, list[str]]:
             raise RowError(
                 "symmetry", f"the space group {name} has number {entries[0][0]}, but the file says {num}"
             )
+        if older := E_GLIDES.get(plain_symbol(base).replace("2/", "")):
+            return glide_settings(older, choice, lattice, name), []
         return choose_settings(entries, choice, lattice, name), []
     if num:
         return choose_settings(by_number[num], "", lattice, f"number {num}"), []
     if names:
         raise RowError("symmetry", f"the space group {names[0]!r} is not known; list the operations")
-    return [("P 1", IDENTITY)], ["no symmetry is stated: read as P 1"]
+    return [Setting("P 1", IDENTITY)], ["no symmetry is stated: read as P 1"]

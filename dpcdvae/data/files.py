@@ -200,7 +200,10 @@ def refuse_code(path) -> None:
         )
 
 # %% ../../nbs/data/00_files.ipynb #fdc419b9
-EXTENSIONS = r"(\.(csv|tsv|cif|mcif|extxyz|xyz|parquet|pq|safetensors|json|jsonl|ndjson|traj|db|vasp|poscar|zip|tar|tgz))?(\.(gz|bz2|xz))?$"
+FILE_ENDINGS = (
+    "csv tsv cif mcif extxyz xyz parquet pq safetensors json jsonl ndjson traj db vasp poscar zip tar tgz"
+)
+EXTENSIONS = rf"(\.({FILE_ENDINGS.replace(' ', '|')}))?(\.(gz|bz2|xz))?$"
 
 
 def stem(path) -> str:  # name without .csv, .csv.gz, .cif, ...

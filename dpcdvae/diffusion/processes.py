@@ -109,7 +109,7 @@ class GaussianVP(Process):
 
 # %% ../../nbs/diffusion/01_processes.ipynb #da324470
 def wrapped_eps(
-    d: Tensor,  # displacement x_t - x_0, any image, fractional
+    d: Tensor,  # (N,3) or any shape: displacement x_t - x_0, any image, fractional
     sigma: Tensor,  # noise level, broadcastable to d
     images: int = 5,  # periodic images on each side
 ) -> Tensor:  # like d: minus sigma times the score, the expected noise

@@ -93,7 +93,7 @@ class NoiseSchedule(nn.Module):
     def beta(self) -> Tensor:  # (T+1,) beta[0] = 0
         return torch.cat([self.scale[:1] * 0, 1 - self.alpha_bar[1:] / self.alpha_bar[:-1]])
 
-    def posterior_sigma(self, t: int, s: int) -> Tensor:  # () for s < t
+    def posterior_sigma(self, t: int, s: int) -> Tensor:  # scalar, for s < t
         "Compute the standard deviation of q(x_s | x_t, x_0): Ho 2020 eq. 7, for any pair of times."
         ratio = self.scale[t] / self.scale[s]
         added = (self.sigma[t] ** 2 - (ratio * self.sigma[s]) ** 2).clamp_min(0).sqrt()

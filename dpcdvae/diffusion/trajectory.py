@@ -91,7 +91,7 @@ class Trajectory:
             )
 
     @property
-    def tensors(self) -> dict[str, Tensor]:  # the eight tensors by name
+    def tensors(self) -> dict[str, Tensor]:  # name in FIELDS -> (F,n,3) or as listed there
         return {name: getattr(self, name) for name in FIELDS}
 
     def __len__(self) -> int:  # F
@@ -247,7 +247,7 @@ def _cell(self: Trajectory) -> Tensor:  # (3,3) float64, rows a, b, c in Å
 
 
 @patch
-def place_target(self: Trajectory) -> tuple[Tensor, Tensor]:  # (n,3) fractional float64, (n,) Z
+def place_target(self: Trajectory) -> tuple[Tensor, Tensor]:  # (N,3) fractional float64, (N,) 1-based Z
     "Place the target over the last frame: origin, order of equal atoms, hand and axes are free."
     self._check_target()
     last, z, lattice = self.frac_unwrapped[-1].cpu().double(), self.atomic_numbers[-1].cpu(), self._cell()

@@ -88,7 +88,12 @@ class ASEPotential:
         known = getattr(calculator, "implemented_properties", ("stress",))
         self.has_stress = "stress" in known
 
-    def trouble(self, numbers: Tensor, frac: Tensor, lattice: Tensor) -> str:
+    def trouble(
+        self,
+        numbers: Tensor,  # (N,) Z
+        frac: Tensor,  # (N,3) fractional
+        lattice: Tensor,  # (3,3) Å
+    ) -> str:
         "Say why one crystal cannot be computed: an ASE calculator says so itself, when called."
         return ""
 

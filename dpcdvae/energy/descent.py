@@ -72,7 +72,12 @@ class Point:
     residual: Tensor  # (B,) eV/Å, the same with the forces on the cell: what must fall below fmax
 
 
-def evaluate_at(potential, state: dict, x: Tensor, cell: bool) -> Point:
+def evaluate_at(
+    potential,
+    state: dict,
+    x: Tensor,  # (B,n+3,3) Å, atoms in the undeformed cell, then the deformation times `scale`
+    cell: bool,  # whether the cell moves
+) -> Point:
     "Compute energy and gradient of a batch."
     frac, lattice = crystals_at(state, x)
     mask, counts, F = state["mask"], state["mask"].sum(1), deformation(state, x)
@@ -148,7 +153,12 @@ def falls(energy: Tensor, before: Tensor, slope: Tensor, num_atoms: Tensor) -> T
     return energy.isfinite() & (energy <= before + ARMIJO * slope + NOISE * num_atoms)
 
 
-def remember(state: dict, step: Tensor, change: Tensor, ok: Tensor) -> None:
+def remember(
+    state: dict,  # changed in place
+    step: Tensor,  # (B,D) of the D coordinates of the search
+    change: Tensor,  # (B,D) of the gradient
+    ok: Tensor,  # (B,) bool, crystals that took the step
+) -> None:
     "Put a step and its change of the gradient in front of the memory."
     product = (step * change).sum(1)
     use = ok & (product > 1e-10)

@@ -27,9 +27,21 @@ s = json.loads(sys.argv[1])
 for line in sys.stdin:
     try:
         atoms = ase.Atoms(**json.loads(line), pbc=True)
-        atoms.calc = gpaw.GPAW(mode=gpaw.PW(s["ecut"]), xc=s["xc"], kpts=dict(density=s["kdensity"], gamma=True), occupations=gpaw.FermiDirac(s["width"]), convergence=dict(energy=s["energy"]), txt=None)
-        answer = dict(energy=atoms.get_potential_energy(), forces=atoms.get_forces().tolist(), stress=atoms.get_stress().tolist())
-    except Exception as e: answer = dict(error=f"{type(e).__name__}: {e}".strip())
+        atoms.calc = gpaw.GPAW(
+            mode=gpaw.PW(s["ecut"]),
+            xc=s["xc"],
+            kpts=dict(density=s["kdensity"], gamma=True),
+            occupations=gpaw.FermiDirac(s["width"]),
+            convergence=dict(energy=s["energy"]),
+            txt=None,
+        )
+        answer = dict(
+            energy=atoms.get_potential_energy(),
+            forces=atoms.get_forces().tolist(),
+            stress=atoms.get_stress().tolist(),
+        )
+    except Exception as e:
+        answer = dict(error=f"{type(e).__name__}: {e}".strip())
     print(json.dumps(answer), file=answers, flush=True)
 """
 
@@ -49,11 +61,9 @@ class GPAW(Calculator):
         python: str = "/usr/bin/python3",
     ):  # an interpreter that has GPAW
         super().__init__()
-        self.settings, self.python, self.program = (
-            dict(xc=xc, ecut=ecut, kdensity=kdensity, width=width, energy=energy),
-            python,
-            None,
-        )
+        self.settings = dict(xc=xc, ecut=ecut, kdensity=kdensity, width=width, energy=energy)
+        self.python = python
+        self.program = None
         self.start()
 
     def start(self) -> None:
@@ -98,20 +108,14 @@ class GPAW(Calculator):
         super().calculate(atoms, properties, system_changes)
         if not self.program:
             self.start()  # after an interruption
+        asked = dict(
+            numbers=atoms.numbers.tolist(),
+            positions=atoms.positions.tolist(),
+            cell=atoms.cell.tolist(),
+        )
         try:
-            (
-                self.program.stdin.write(
-                    json.dumps(
-                        dict(
-                            numbers=atoms.numbers.tolist(),
-                            positions=atoms.positions.tolist(),
-                            cell=atoms.cell.tolist(),
-                        )
-                    )
-                    + "\n"
-                ),
-                self.program.stdin.flush(),
-            )
+            self.program.stdin.write(json.dumps(asked) + "\n")
+            self.program.stdin.flush()
             answer = self.program.stdout.readline()
         except BaseException:  # a timeout, a stop by hand: what it is doing is of no use to anybody
             self.stop()

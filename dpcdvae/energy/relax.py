@@ -285,6 +285,7 @@ def summarise_energies(rows: list, seed: int = 0) -> dict:  # name -> value, low
 
 # %% ../../nbs/energy/03_relax.ipynb #e501eba0
 TEXTS = ("material_id", "formula", "reason", "detail", "cif")
+INFO = ("index", "relaxed_energy", "to_relaxed", "displacement", "converged", "plausible")  # of a frame
 
 
 def _value(text: str):
@@ -329,11 +330,8 @@ def extxyz_text(rows: list) -> str:
     for row in rows:
         if row.get("cif"):
             atoms = AseAtomsAdaptor.get_atoms(read_cif(row["cif"]), msonable=False)
-            told = {
-                k: row[k]
-                for k in ("index", "relaxed_energy", "to_relaxed", "displacement", "converged", "plausible")
-            }
-            atoms.info = told | dict(material_id=f"id {row['material_id']}".removeprefix("id ") or "none")
+            atoms.info = {k: row[k] for k in INFO}
+            atoms.info["material_id"] = f"id {row['material_id']}".removeprefix("id ") or "none"
             images.append(atoms)
     text = io.StringIO()
     if images:

@@ -47,10 +47,10 @@ LEVELS = dict(stable=STABLE, metastable=METASTABLE, metastable_08=METASTABLE_08)
 SUN = dict(sun="stable", msun="metastable", msun_08="metastable_08")
 
 
-def verdicts(
+def stability_levels(
     row: dict,
 ) -> dict:  # stable, metastable, metastable_08; with unique and novel: sun, msun, msun_08
-    "Judge one placed crystal."
+    "Compare one placed crystal with the limits."
     above = row.get("energy_above_hull")
     out = {k: above is not None and above <= limit + 1e-9 for k, limit in LEVELS.items()}
     out["stable_unique"] = out["stable"] and bool(row.get("relaxed_unique"))
@@ -73,8 +73,14 @@ def _compare(rows: list, reference, **how) -> None:
             row["relaxed_novel"] = bool(f.get("novel"))
 
 
+def _name(reference) -> str | None:
+    if reference is None:
+        return None
+    return str(reference) if isinstance(reference, (str, Path)) else "the list of crystals"
+
+
 def summarise_stability(rows: list, seed: int = 0) -> dict:  # metric name -> value, low, high, count, total
-    "Summarise verdicts over all rows, and distances over those that have them."
+    "Summarise levels over all rows, and distances over those that have them."
     out = {k: rate(rows, k) for k in RATES if any(k in r for r in rows)}
     out["relaxed"] = rate([dict(hit=r.get("converged") and r.get("plausible")) for r in rows], "hit")
     column = lambda key: [
@@ -110,14 +116,14 @@ def stability(
     if not known.elements:
         raise MetricsError(
             "this hull holds no energies of the elements: "
-            "put elements.csv (element, energy_per_atom) beside it."
+            "put elements.csv (element, energy_per_atom) next to it."
         )
     how = dict(workers=workers, progress=progress, scheduler=scheduler)
     rows, relaxed = energies(src, out, calculator, fmax, max_steps, timeout=timeout, seed=seed, **how)
     _compare(rows, reference, **how)
     for row in rows:
         row |= place(row, known)
-        row |= verdicts(row)
+        row |= stability_levels(row)
     summary = dict(
         kind="stability",
         num_crystals=len(rows),
@@ -125,11 +131,7 @@ def stability(
         reasons=reasons(rows),
         not_placed=reasons(rows, "hull_reason"),
         hull=known.about,
-        reference=None
-        if reference is None
-        else str(reference)
-        if isinstance(reference, (str, Path))
-        else "the list of crystals",
+        reference=_name(reference),
         **{k: relaxed[k] for k in ("calculator", "relaxation", "settings", "seconds")},
     )
     if out:
@@ -168,7 +170,7 @@ def add_stability(
     found: tuple,  # of `stability`, for the same crystals
     known: tuple | None = None,  # of `stability`, for crystals of the test set
 ) -> dict:  # summary with the metrics and how they were made
-    "Put stability beside the other figures of a set."
+    "Put stability next to the other figures of a set."
     if len(found[0]) != len(rows):
         raise MetricsError(
             f"{len(found[0])} crystals were relaxed and {len(rows)} evaluated: they must be the same."
@@ -184,18 +186,18 @@ def add_stability(
 
 
 def stability_text(summary: dict, known: dict | None = None) -> str:  # of `stability`, and of the test set
-    "Write stability as lines of text, with the ceiling beside."
+    "Write stability as lines of text, with the test set as a ceiling."
     percent = lambda m: "–" if m["value"] is None else f"{100 * m['value']:.1f} %"
     hull = summary["hull"]
     head = (
         f"{summary['num_crystals']} crystals; hull: {hull.get('source')}, {hull.get('num_phases')} phases; "
     )
     head += summary["calculator"]
-    lines = [head + ("; beside: the test set" if known else "")]
+    lines = [head + ("; in the second column the test set" if known else "")]
     for k in (*RATES, "relaxed", "p1_before", "p1_after"):
         if k in summary["metrics"]:
-            beside = f"  {percent(known['metrics'][k]):>8}" if known and k in known["metrics"] else ""
-            lines.append(f"{k:14}{percent(summary['metrics'][k]):>8}{beside}")
+            second = f"  {percent(known['metrics'][k]):>8}" if known and k in known["metrics"] else ""
+            lines.append(f"{k:14}{percent(summary['metrics'][k]):>8}{second}")
     for k, unit in dict(above_hull="eV/atom", to_relaxed="meV/atom", rmsd_relaxed="Å").items():
         if (m := summary["metrics"][k])["count"]:
             lines.append(

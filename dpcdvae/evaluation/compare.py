@@ -24,12 +24,8 @@ from .validity import SETTINGS, composition_validity, min_distance, structure_va
 
 # %% ../../nbs/evaluation/08_compare.ipynb #135064fa
 STOL, LTOL, ANGLE_TOL = FIELD  # site tolerance in units of (V/n)^(1/3), relative, degrees
-STOLS = (
-    0.5,
-    0.3,
-    0.2,
-    0.1,
-)  # tolerances at which the largest displacement is looked at; the last is the strict one
+# tolerances at which the largest displacement is looked at; the last is the strict one
+STOLS = (0.5, 0.3, 0.2, 0.1)
 
 
 @lru_cache(maxsize=8)
@@ -37,7 +33,7 @@ def matcher(
     stol: float = STOL,  # site tolerance, in units of (V/n)^(1/3)
     angle_tol: float = ANGLE_TOL,  # degrees
     ltol: float = LTOL,  # relative
-) -> "StructureMatcher":
+) -> "StructureMatcher":  # noqa: F821, imported where it is used
     "Make the field's matcher; other tolerances on request."
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
@@ -177,7 +173,7 @@ def _number(x: float) -> float | None:
 
 
 def _write_matches(rows: list, found: RowMatches, prefix: str = "") -> None:
-    "Write the distances and verdicts of matched pairs into their rows."
+    "Write the distances and results of matched pairs into their rows."
     for row, rms, dist in zip(rows, found.field_rms, found.matches.max_dist):
         row.update({f"{prefix}rms": _number(rms), f"{prefix}max_dist": _number(dist)})
         row[f"{prefix}matched"] = bool(rms < STOL)
@@ -227,7 +223,7 @@ def evaluate_crystal(
     task,  # (Entry, true Entry or None, seconds allowed)
     matching: bool = True,  # False: leave the matching to `match_crystals`
 ) -> dict:  # row
-    "Judge one crystal; whatever goes wrong becomes the row's reason."
+    "Evaluate one crystal; whatever goes wrong becomes the row's reason."
     pred, truth, seconds = task
     row, start = (
         dict(index=pred.index, material_id=pred.material_id or (truth.material_id if truth else "")),
@@ -253,12 +249,12 @@ def evaluate_crystal(
     except TimeoutError as e:
         row.update(reason="timeout", detail=str(e))
     except Exception as e:
-        row.update(reason="failed while judged", detail=plain_error(e))  # counted, never dropped
+        row.update(reason="failed while evaluated", detail=plain_error(e))  # counted, never dropped
     return row | dict(seconds=round(time.perf_counter() - start, 4))
 
 
 def evaluate_unmatched(task) -> dict:
-    "Judge one crystal in everything but its match."
+    "Evaluate one crystal in everything but its match."
     return evaluate_crystal(task, matching=False)
 
 

@@ -27,7 +27,7 @@ class Entries(list):
 
 
 class Entry(NamedTuple):
-    "One crystal to judge: its place, its name, and what can be read as a crystal."
+    "One crystal to evaluate: its place, its name, and what can be read as a crystal."
 
     index: int  # place in the input
     material_id: str  # name
@@ -100,7 +100,7 @@ def read_crystals(
         return batch_entries(src)
     entries = [s if isinstance(s, Entry) else Entry(i, "", s) for i, s in enumerate(src)]
     if not entries:
-        raise MetricsError("There are no crystals to judge: the list is empty.")
+        raise MetricsError("There are no crystals to evaluate: the list is empty.")
     return entries
 
 # %% ../../nbs/evaluation/06_entries.ipynb #a394a97e

@@ -8,6 +8,7 @@ __all__ = ['evaluate_generation']
 # %% ../../nbs/evaluation/14_generation.ipynb #e9f63674
 import math
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from .entries import read_crystals, structure_of
 from .fingerprints import complete, fingerprint
 from .matching import first_matches
 from .parallel import Journal, _died, connect, entries_digest, parallel_map, time_limit
-from .reconstruction import _name, metre
+from .reconstruction import _name, match_everyone
 from .reduction import PYMATGEN, reduce_crystals
 from .statistics import mean, rate, wasserstein
 from .summary import _finish, count_space_groups
@@ -208,81 +209,6 @@ def _compare_property(rows, made, refs, true, name, seed) -> dict:
         r["predicted_property"] = float(p)
     return found
 
-# %% ../../nbs/evaluation/14_generation.ipynb #cf20fe44
-def evaluate_generation(
-    pred,  # generated crystals: any source of `read_crystals`
-    reference=None,  # known crystals, for novelty: the training set
-    test=None,  # crystals whose distribution is wanted, for distances, coverage and METRe: the test set; None: the reference
-    workers: int | None = None,  # processes
-    progress: bool = True,  # show a bar
-    timeout: float = 60.0,  # seconds a crystal
-    scheduler: str | None = None,  # address of a Dask scheduler
-    seed: int = 0,  # of the bootstrap
-    fingerprints: bool = False,  # coverage, diversity and property need them, half a second a crystal
-    cutoffs=None,  # of coverage: a data set's name, or (structure, composition); None: by the test set's name, MP-20's where it says nothing
-    property: str | None = None,  # column of the test set whose distribution to compare
-    journal=None,  # file that lets an interrupted judgement go on
-) -> tuple:  # (rows, summary)
-    "Judge generated crystals by themselves and against a reference."
-    start, entries, refs, goal = (
-        time.perf_counter(),
-        read_crystals(pred),
-        None if reference is None else read_crystals(reference),
-        reference if test is None else test,
-    )
-    tests = refs if test is None else read_crystals(test)
-    _check_property(property, fingerprints, tests)
-    limits = cutoffs_for(_name(goal), CUTOFFS["mp-20"]) if cutoffs is None else cutoffs_for(cutoffs)
-    log = journal and Journal(journal, entries_digest(entries, refs, tests, timeout=timeout))
-    kw = dict(workers=workers, progress=progress, journal=log)
-    go = lambda fn, tasks, desc, crashed: parallel_map(
-        fn, tasks, desc=desc, crashed=crashed, executor=connect(scheduler), **kw
-    )
-    rows = go(evaluate_crystal, [(e, None, timeout) for e in entries], "validity", _died)
-    cells = go(_measured, [(e, timeout, None) for e in entries], "cells", _died_none)
-    _mark(rows, repeats(cells), "unique", "repeats", [r["index"] for r in rows])
-    aim, everyone, extra, formulas = None, {}, {}, {c[0] for c in cells if c}
-    if refs is not None:
-        aim = known = go(_measured, [(e, timeout, formulas) for e in refs], "reference", _died_none)
-        _mark(rows, repeats(cells, known), "novel", "known_as", [e.material_id or str(e.index) for e in refs])
-    if tests is not None:
-        if tests is not refs:
-            aim = go(_measured, [(e, timeout, formulas) for e in tests], "test set", _died_none)
-        everyone = metre([c and c[3] for c in aim], [c and c[3] for c in cells], progress=progress, seed=seed)
-    if fingerprints:
-        made = go(fingerprint, [(e, timeout) for e in entries], "fingerprints", _died_none)
-        for r, f in zip(rows, made):  # no fingerprint, not valid: the field's definition
-            if not (f and f["structure"]):
-                r.update(
-                    valid=False, fingerprint_reason=f["reason"] if f else "the process computing it ended"
-                )
-        everyone |= diversity([f for r, f in zip(rows, made) if r.get("valid")])
-        if tests is not None:
-            true, extra["cutoffs"] = (
-                reference_fingerprints(tests, timeout, workers, progress, connect(scheduler)),
-                limits,
-            )
-            everyone |= coverage(made, true, limits, seed)
-            if property:
-                everyone["wdist_property"] = _compare_property(rows, made, tests, true, property, seed)
-            symmetry = count_space_groups(
-                [s for s in go(symmetries, [(e, timeout) for e in tests], "space groups", _died_none) if s]
-            )
-    if log:
-        log.close()
-    rows, summary = _finish(
-        "generate",
-        rows,
-        summarise_generation(rows, refs is not None, aim, seed) | everyone,
-        start,
-        timeout=timeout,
-        reference=None if reference is None else _name(reference),
-        test=None if goal is None else _name(goal),
-        property=property,
-        **extra,
-    )
-    return rows, summary | (dict(space_groups_test=symmetry) if fingerprints and tests is not None else {})
-
 # %% ../../nbs/evaluation/14_generation.ipynb #c8af5063
 def _mark(rows, found, flag, link, names) -> None:
     """Write into each row whether it repeats another crystal, and which.
@@ -291,3 +217,110 @@ def _mark(rows, found, flag, link, names) -> None:
     for i, row in enumerate(rows):
         row[flag] = found.get(i, -1) is None
         row[link] = None if found.get(i) is None else names[found[i]]
+
+# %% ../../nbs/evaluation/14_generation.ipynb #f9eca6d4
+@dataclass(frozen=True)
+class _Work:
+    "How the crystals of one evaluation are worked on."
+
+    timeout: float  # seconds a crystal
+    workers: int | None
+    progress: bool
+    scheduler: str | None
+    journal: Journal | None
+    seed: int
+
+    def map(self, function, tasks: list, desc: str, crashed=_died_none) -> list:
+        "Run a function over tasks, in processes."
+        how = dict(workers=self.workers, progress=self.progress, journal=self.journal)
+        return parallel_map(
+            function, tasks, desc=desc, crashed=crashed, executor=connect(self.scheduler), **how
+        )
+
+    def cells(self, entries: list, desc: str, formulas=None) -> list:
+        "Reduce the cells of crystals, or of those with one of some formulas."
+        return self.map(_measured, [(e, self.timeout, formulas) for e in entries], desc)
+
+    def each(self, function, entries: list, desc: str) -> list:
+        "Run a function over crystals."
+        return self.map(function, [(e, self.timeout) for e in entries], desc)
+
+
+def _compare_cells(rows, entries, refs, tests, work) -> tuple:  # (cells of the test set or None, METRe)
+    "Mark what is repeated and what is known; match the test set with the generated crystals."
+    cells, aim = work.cells(entries, "cells"), None
+    _mark(rows, repeats(cells), "unique", "repeats", [r["index"] for r in rows])
+    formulas = {c[0] for c in cells if c}
+    if refs is not None:
+        aim = work.cells(refs, "reference", formulas)
+        _mark(rows, repeats(cells, aim), "novel", "known_as", [e.material_id or str(e.index) for e in refs])
+    if tests is None:
+        return None, {}
+    if tests is not refs:
+        aim = work.cells(tests, "test set", formulas)
+    pick = lambda many: [c and c[3] for c in many]
+    return aim, match_everyone(pick(aim), pick(cells), progress=work.progress, seed=work.seed)
+
+
+def _compare_fingerprints(rows, entries, tests, limits, property, work) -> tuple:  # (metrics, space groups)
+    "Compare the distribution of generated crystals with that of the test set."
+    made = work.each(fingerprint, entries, "fingerprints")
+    for r, f in zip(rows, made):  # no fingerprint, not valid: the field's definition
+        if not (f and f["structure"]):
+            why = f["reason"] if f else "the process computing it ended"
+            r.update(valid=False, fingerprint_reason=why)
+    found = diversity([f for r, f in zip(rows, made) if r.get("valid")])
+    if tests is None:
+        return found, {}
+    true = reference_fingerprints(tests, work.timeout, work.workers, work.progress, connect(work.scheduler))
+    found |= coverage(made, true, limits, work.seed)
+    if property:
+        found["wdist_property"] = _compare_property(rows, made, tests, true, property, work.seed)
+    groups = [s for s in work.each(symmetries, tests, "space groups") if s]
+    return found, dict(space_groups_test=count_space_groups(groups))
+
+# %% ../../nbs/evaluation/14_generation.ipynb #cf20fe44
+def evaluate_generation(
+    pred,  # generated crystals: any source of `read_crystals`
+    reference=None,  # known crystals, for novelty: the training set
+    test=None,  # the test set, for distances, coverage and METRe; None: the reference
+    workers: int | None = None,  # processes
+    progress: bool = True,  # show a bar
+    timeout: float = 60.0,  # seconds a crystal
+    scheduler: str | None = None,  # address of a Dask scheduler
+    seed: int = 0,  # of the bootstrap
+    fingerprints: bool = False,  # coverage, diversity and property need them, half a second a crystal
+    cutoffs=None,  # of coverage: a data set's name, or (structure, composition); None: see below
+    property: str | None = None,  # column of the test set whose distribution to compare
+    journal=None,  # file that lets an interrupted evaluation go on
+) -> tuple:  # (rows, summary)
+    """Evaluate generated crystals by themselves and against a reference.
+
+    Without `cutoffs`, coverage takes those of the data set that the test set is named after, or MP-20's."""
+    start, entries = time.perf_counter(), read_crystals(pred)
+    refs = None if reference is None else read_crystals(reference)
+    tests = refs if test is None else read_crystals(test)
+    goal = reference if test is None else test
+    _check_property(property, fingerprints, tests)
+    limits = cutoffs_for(_name(goal), CUTOFFS["mp-20"]) if cutoffs is None else cutoffs_for(cutoffs)
+    log = journal and Journal(journal, entries_digest(entries, refs, tests, timeout=timeout))
+    work = _Work(timeout, workers, progress, scheduler, log, seed)
+    rows = work.map(evaluate_crystal, [(e, None, timeout) for e in entries], "validity", _died)
+    aim, metrics = _compare_cells(rows, entries, refs, tests, work)
+    found, groups = {}, {}
+    if fingerprints:
+        found, groups = _compare_fingerprints(rows, entries, tests, limits, property, work)
+    if log:
+        log.close()
+    rows, summary = _finish(
+        "generate",
+        rows,
+        summarise_generation(rows, refs is not None, aim, seed) | metrics | found,
+        start,
+        timeout=timeout,
+        reference=None if reference is None else _name(reference),
+        test=None if goal is None else _name(goal),
+        property=property,
+        **(dict(cutoffs=limits) if fingerprints and tests is not None else {}),
+    )
+    return rows, summary | groups

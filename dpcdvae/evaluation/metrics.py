@@ -28,7 +28,7 @@ METRICS = dict(
     strict_rate=Metric(
         "strict match rate",
         "%",
-        "Share of all crystals that map onto the truth with NO atom further off than 0.1 (V/n)^⅓ "
+        "Share of all crystals that map onto the target with NO atom further off than 0.1 (V/n)^⅓ "
         "(StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the given cells "
         "where reduction splits them, valid or not.",
         "Volumes are scaled before the comparison, so a wrong density does not show; a match may be "
@@ -50,7 +50,7 @@ METRICS = dict(
     match_rate_valid=Metric(
         "match rate, valid only",
         "%",
-        "Share of all crystals that match the truth AND are valid in composition and structure: the "
+        "Share of all crystals that match the target AND are valid in composition and structure: the "
         "field's number (CDVAE).",
         "True crystals fail SMACT too, so 100 % cannot be reached; a generous tolerance counts loose "
         "copies; the field also asks for a fingerprint of the structure, which is not computed here.",
@@ -84,7 +84,7 @@ METRICS = dict(
             f"fit_rate_{s:g}": Metric(
                 f"fit, {s:g}",
                 "%",
-                f"Share of all crystals whose LARGEST displacement from the truth is below {s:g} "
+                f"Share of all crystals whose LARGEST displacement from the target is below {s:g} "
                 f"(V/n)^⅓ (StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the "
                 f"given cells where reduction splits them.",
                 "Volumes are scaled before the comparison, so a wrong density does not show.",
@@ -153,7 +153,7 @@ METRICS = dict(
         "Share with the true number of atoms.",
         "Trivial where all crystals have the same number.",
     ),
-    metre=Metric(
+    METRe=Metric(
         "METRe",
         "%",
         "Share of the true (or test) crystals that ANY crystal of the same composition matches by "
@@ -256,7 +256,7 @@ METRICS = dict(
         "truth valid",
         "%",
         "Share of the TRUE crystals that pass the same validity test: the ceiling of the field's match rate.",
-        "Of the truth, not of the model.",
+        "Of the target, not of the model.",
         "none",
     ),
     unique=Metric(
@@ -328,7 +328,7 @@ METRICS = dict(
         "Earth mover's distance between the property predicted for the valid crystals and for the "
         "test set (each fifth of it by the other four), by a regressor trained on the test set "
         "(gradient-boosted trees on the fingerprints).",
-        "Means nothing below the regressor's own error, which stands beside it; predictions far from "
+        "Means nothing below the regressor's own error, which stands next to it; predictions far from "
         "the reference are guesses.",
         "lower",
     ),
@@ -416,7 +416,7 @@ METRICS = dict(
 # %% ../../nbs/evaluation/11_metrics.ipynb #ca74f497
 _relaxed = "Of all crystals, relaxed first; what cannot be read, relaxed or placed counts as a failure."
 _hull = (
-    "Depends on hull, calculator and relaxation, which stand beside it; phases missing from the hull "
+    "Depends on hull, calculator and relaxation, which stand next to it; phases missing from the hull "
     "flatter it: see the test set's own figure."
 )
 METRICS |= dict(

@@ -34,7 +34,7 @@ def time_limit(seconds: float | None):  # None or 0: no limit
         return
 
     def stop(*_):
-        raise TimeoutError(f"no verdict within {seconds:g} s")
+        raise TimeoutError(f"no result within {seconds:g} s")
 
     old = signal.signal(signal.SIGALRM, stop)
     try:  # the alarm may ring before the first line is reached
@@ -129,7 +129,7 @@ def entries_digest(
     *lists,  # lists of entries
     **settings,
 ) -> str:
-    "Fingerprint the input of a judgement."
+    "Fingerprint the input of an evaluation."
     import numpy as np
 
     h = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
@@ -185,7 +185,7 @@ def _died(task) -> dict:
         index=task[0].index,
         material_id=task[0].material_id,
         reason="worker process died",
-        detail="the process judging it ended; out of memory?",
+        detail="the process evaluating it ended; out of memory?",
     )
 
 

@@ -52,6 +52,7 @@ COLUMNS = [
     "length_error",
     "angle_error",
     "truth_valid",
+    "seen",
     "twin",
     *(f"space_group_{t:g}" for t in SYMPRECS),
     "unique",
@@ -93,19 +94,57 @@ def rows_to_csv(rows: list) -> str:
 
 # %% ../../nbs/evaluation/15_report.ipynb #0d9bd81b
 _css = """
-:root{--bg:#f7f8fa;--card:#fff;--ink:#1b2330;--soft:#667085;--line:#e4e7ec;--a:#2f6fed;--a2:#9dbdf9;--bad:#d9654a;--track:#eef1f5}
-@media(prefers-color-scheme:dark){:root{--bg:#10141b;--card:#181e27;--ink:#e6eaf0;--soft:#98a2b3;--line:#2a323e;--a:#6ea0ff;--a2:#34507f;--bad:#ee8a70;--track:#232b36}}
-*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:1080px;margin:0 auto;padding:32px 20px 56px}h1{font-size:27px;margin:0 0 2px;letter-spacing:-.02em}h2{font-size:17px;margin:36px 0 12px}
-h3{font-size:14px;margin:0 0 10px;font-weight:600}p{margin:0}.soft,small,th{color:var(--soft)}small{font-size:12.5px}
-.grid{display:grid;gap:14px;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr))}.cards{grid-template-columns:repeat(auto-fit,minmax(200px,1fr));margin-top:22px}
-.card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:16px 18px;min-width:0}.big{font-size:31px;font-weight:650;letter-spacing:-.03em;line-height:1.2}
-.big span{font-size:15px;font-weight:500;color:var(--soft);letter-spacing:0}.bar{display:grid;grid-template-columns:minmax(120px,30%) 1fr 88px;gap:12px;align-items:center;margin:7px 0;font-size:14px}
-.bar>:last-child{text-align:right;font-variant-numeric:tabular-nums}.track{position:relative;height:14px;background:var(--track);border-radius:4px}.fill{height:100%;background:var(--a);border-radius:4px;min-width:1px}
-.fill.bad{background:var(--bad)}.ci{position:absolute;top:2px;bottom:2px;border:solid var(--ink);border-width:0 1.5px;opacity:.75}.ci:after{content:"";position:absolute;left:0;right:0;top:4.25px;border-top:1.5px solid var(--ink)}
-.scroll{overflow-x:auto;padding:4px 18px}table{border-collapse:collapse;width:100%;font-size:13.5px}th{font-weight:500;text-align:left;font-size:12.5px}th,td{padding:7px 14px 7px 0;border-bottom:1px solid var(--line);vertical-align:top}
-tr:last-child td{border:0}sub,sup{line-height:0;font-size:.75em}.why{margin:9px 0;font-size:14px}.why div:first-child{display:flex;justify-content:space-between;gap:12px;margin-bottom:3px}.why .n{color:var(--soft)}.why .track,.why .fill{height:7px}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.name{font-weight:550;min-width:150px}svg{display:block;width:100%;height:auto}svg text{font-size:14px;fill:var(--soft)}
-svg .b{fill:var(--a)}svg .b2{fill:none;stroke:var(--bad);stroke-width:1.5}svg .x{stroke:var(--line)}svg .m{stroke:var(--ink);stroke-dasharray:3 3}.key{font-size:12.5px;color:var(--soft);margin-top:6px}
+:root{
+  --bg:#f7f8fa;--card:#fff;--ink:#1b2330;--soft:#667085;--line:#e4e7ec;--a:#2f6fed;--a2:#9dbdf9;
+  --bad:#d9654a;--track:#eef1f5}
+@media(prefers-color-scheme:dark){:root{
+  --bg:#10141b;--card:#181e27;--ink:#e6eaf0;--soft:#98a2b3;--line:#2a323e;--a:#6ea0ff;--a2:#34507f;
+  --bad:#ee8a70;--track:#232b36}}
+*{box-sizing:border-box}
+body{
+  margin:0;background:var(--bg);color:var(--ink);
+  font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
+main{max-width:1080px;margin:0 auto;padding:32px 20px 56px}
+h1{font-size:27px;margin:0 0 2px;letter-spacing:-.02em}
+h2{font-size:17px;margin:36px 0 12px}
+h3{font-size:14px;margin:0 0 10px;font-weight:600}
+p{margin:0}
+.soft,small,th{color:var(--soft)}
+small{font-size:12.5px}
+.grid{display:grid;gap:14px;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr))}
+.cards{grid-template-columns:repeat(auto-fit,minmax(200px,1fr));margin-top:22px}
+.card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:16px 18px;min-width:0}
+.big{font-size:31px;font-weight:650;letter-spacing:-.03em;line-height:1.2}
+.big span{font-size:15px;font-weight:500;color:var(--soft);letter-spacing:0}
+.bar{
+  display:grid;grid-template-columns:minmax(120px,30%) 1fr 88px;gap:12px;align-items:center;margin:7px 0;
+  font-size:14px}
+.bar>:last-child{text-align:right;font-variant-numeric:tabular-nums}
+.track{position:relative;height:14px;background:var(--track);border-radius:4px}
+.fill{height:100%;background:var(--a);border-radius:4px;min-width:1px}
+.fill.bad{background:var(--bad)}
+.ci{position:absolute;top:2px;bottom:2px;border:solid var(--ink);border-width:0 1.5px;opacity:.75}
+.ci:after{content:"";position:absolute;left:0;right:0;top:4.25px;border-top:1.5px solid var(--ink)}
+.scroll{overflow-x:auto;padding:4px 18px}
+table{border-collapse:collapse;width:100%;font-size:13.5px}
+th{font-weight:500;text-align:left;font-size:12.5px}
+th,td{padding:7px 14px 7px 0;border-bottom:1px solid var(--line);vertical-align:top}
+tr:last-child td{border:0}
+sub,sup{line-height:0;font-size:.75em}
+.why{margin:9px 0;font-size:14px}
+.why div:first-child{display:flex;justify-content:space-between;gap:12px;margin-bottom:3px}
+.why .n{color:var(--soft)}
+.why .track,.why .fill{height:7px}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.name{font-weight:550;min-width:150px}
+svg{display:block;width:100%;height:auto}
+svg text{font-size:14px;fill:var(--soft)}
+.note{margin-top:12px;padding:9px 14px;border-left:3px solid var(--bad);background:var(--card)}
+svg .b{fill:var(--a)}
+svg .b2{fill:none;stroke:var(--bad);stroke-width:1.5}
+svg .x{stroke:var(--line)}
+svg .m{stroke:var(--ink);stroke-dasharray:3 3}
+.key{font-size:12.5px;color:var(--soft);margin-top:6px}
 """
 
 # %% ../../nbs/evaluation/15_report.ipynb #02e77982
@@ -378,50 +417,82 @@ def _cards(metrics, kind) -> str:
     return f'<div class="grid cards">{"".join(card(k) for k in _headline[kind] if k in metrics)}</div>'
 
 # %% ../../nbs/evaluation/15_report.ipynb #511c40bf
-def report_html(
-    rows: list,  # one dict a crystal
-    summary: dict,  # of a judgement
-    title: str = "",  # name of what was judged
-) -> str:  # one self-contained page
-    "Lay out a judgement as a page."
-    kind, metrics, n = summary["kind"], summary["metrics"], summary["num_crystals"]
-    word = dict(reconstruct="Reconstruction", generate="Generation")[kind]
-    run = " · ".join(
-        f"{k} {v}"
-        for k, v in (summary.get("run") or {}).items()
-        if k in ("model", "data", "sampler", "steps", "seed")
-        and v is not None
-        or k in ("tries", "num_candidates")
-        and v > 1
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{word} {title}</title><style>{css}</style></head><body><main>
+<h1>{word}</h1><p class="soft">{title} · {head}</p>{notes}{cards}
+<h2>Rates</h2><div class="card">{rates}<p class="key">Of all {n} crystals (twin-free: of those whose formula
+the reference does not hold). Bracket: 95 % Wilson interval.</p></div>
+<h2>Distributions</h2><div class="grid">{drawings}</div><h2>Reasons</h2><div class="grid">{reasons}</div>
+<h2>All numbers</h2><div class="card scroll">{numbers}</div>{tables}
+<p style="margin-top:28px"><small>{made} · evaluated in {seconds} s ·
+every crystal's row: per_crystal.csv</small></p></main></body></html>"""
+REASONS = dict(
+    match="Why there is no match",
+    evaluation="What could not be evaluated",
+    composition="Why a composition is invalid",
+    structure="Why a structure is invalid",
+    fingerprint="Why there is no fingerprint",
+)
+
+
+def _run_line(run: dict) -> str:
+    "Write what identifies a run on one line."
+    always = {k for k in ("model", "data", "sampler", "steps", "seed") if run.get(k) is not None}
+    several = {k for k in ("tries", "num_candidates") if (run.get(k) or 1) > 1}
+    return " · ".join(f"{k} {v}" for k, v in run.items() if k in always | several)
+
+
+def _reason_cards(reasons: dict, n: int) -> str:
+    "Draw how often each reason was given, a card a kind."
+    return "".join(
+        f'<div class="card"><h3>{REASONS[k]}</h3>{count_bars(c, n)}</div>'
+        for k, c in reasons.items()
+        if c or k != "fingerprint"
     )
-    hists = "".join(
+
+
+def _drawings(rows: list, kind: str) -> str:
+    "Draw the distributions, a card each."
+    return "".join(
         f'<div class="card"><h3>{_e(t)}</h3>{svg}<p class="key">{_e(key)}</p></div>'
         for t, svg, key in histograms(rows, kind)
     )
-    titles = dict(
-        match="Why there is no match",
-        judgement="What could not be judged",
-        composition="Why a composition is invalid",
-        structure="Why a structure is invalid",
-        fingerprint="Why there is no fingerprint",
-    )
-    why = "".join(
-        f'<div class="card"><h3>{titles[k]}</h3>{count_bars(c, n)}</div>'
-        for k, c in summary["reasons"].items()
-        if c or k != "fingerprint"
-    )
-    tables = "".join(
+
+
+def _tables(rows: list, kind: str) -> str:
+    "Write the best and the worst crystals, a table each."
+    return "".join(
         f'<h2>{_e(t)}</h2><div class="card scroll">{row_table(rs, cols)}</div>'
         for t, rs, cols in notable(rows, kind)
         if rs
     )
-    made = " · ".join(
-        f"{k} {v}" for k, v in (summary["settings"] | summary["versions"]).items() if v is not None
+
+# %% ../../nbs/evaluation/15_report.ipynb #fe65aa68
+def report_html(
+    rows: list,  # one dict a crystal
+    summary: dict,  # of an evaluation
+    title: str = "",  # name of what was evaluated
+) -> str:  # one self-contained page
+    "Lay out an evaluation as a page."
+    kind, metrics, n = summary["kind"], summary["metrics"], summary["num_crystals"]
+    run = _run_line(summary.get("run") or {})
+    made = {k: v for k, v in (summary["settings"] | summary["versions"]).items() if v is not None}
+    return PAGE.format(
+        word=dict(reconstruct="Reconstruction", generate="Generation")[kind],
+        title=_e(title),
+        css=_css,
+        head=f"{n} crystals{' · ' + _e(run) if run else ''}",
+        notes="".join(f'<p class="note">{_e(note)}</p>' for note in summary.get("notes", ())),
+        cards=_sup(_cards(metrics, kind)),
+        rates=rate_bars(metrics, METRICS),
+        n=n,
+        drawings=_drawings(rows, kind),
+        reasons=_reason_cards(summary["reasons"], n),
+        numbers=_sup(metric_table(metrics)),
+        tables=_tables(rows, kind),
+        made=_e(" · ".join(f"{k} {v}" for k, v in made.items())),
+        seconds=summary["seconds"],
     )
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">
-<title>{_e(word)} {_e(title)}</title><style>{_css}</style></head><body><main>
-<h1>{word}</h1><p class="soft">{_e(title)} · {n} crystals{" · " + _e(run) if run else ""}</p>{_sup(_cards(metrics, kind))}
-<h2>Rates</h2><div class="card">{rate_bars(metrics, METRICS)}<p class="key">Of all {n} crystals (twin-free: of those whose formula the reference does not hold). Bracket: 95 % Wilson interval.</p></div>
-<h2>Distributions</h2><div class="grid">{hists}</div><h2>Reasons</h2><div class="grid">{why}</div>
-<h2>All numbers</h2><div class="card scroll">{_sup(metric_table(metrics))}</div>{tables}
-<p style="margin-top:28px"><small>{_e(made)} · judged in {summary["seconds"]} s · every crystal's row: per_crystal.csv</small></p></main></body></html>"""

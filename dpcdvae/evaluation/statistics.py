@@ -43,7 +43,7 @@ def rate(
     key: str,  # column of true, false or nothing (counts as false)
     total: int | None = None,  # trials; None: all rows
 ) -> dict:  # value, low, high (fractions), count, total
-    "Summarise a column of verdicts."
+    "Summarise a column that is true or false."
     count, total = sum(bool(r.get(key)) for r in rows), len(rows) if total is None else total
     low, high = wilson(count, total)
     return dict(value=count / total if total else None, low=low, high=high, count=count, total=total)

@@ -94,7 +94,7 @@ def count_space_groups(rows) -> dict:  # tolerance in Å -> {number: crystals}, 
 
 # %% ../../nbs/evaluation/12_summary.ipynb #1dbe619a
 class Summary(dict):
-    "The numbers of a judgement: a dictionary that a notebook shows as a table."
+    "The numbers of an evaluation: a dictionary that a notebook shows as a table."
 
     def __or__(self, other):
         return Summary(dict.__or__(self, other))
@@ -128,7 +128,7 @@ def _finish(kind, rows, metrics, start, **extra) -> tuple:
         structure=reasons(rows, "structure_kind"),
     )
     if kind == "generate":
-        why = dict(judgement=why.pop("match")) | why | dict(fingerprint=reasons(rows, "fingerprint_reason"))
+        why = dict(evaluation=why.pop("match")) | why | dict(fingerprint=reasons(rows, "fingerprint_reason"))
     metrics = {k: metrics[k] for k in METRICS if k in metrics}
     settings = dict(
         stol=STOL, angle_tol=ANGLE_TOL, ltol=LTOL, min_distance=MIN_DISTANCE, min_volume=MIN_VOLUME, **extra
@@ -169,7 +169,8 @@ def show(
 def text_table(summary: dict) -> str:
     "Write all metrics as lines of text."
     width = max(len(METRICS[k].label) for k in summary["metrics"])
-    return "\n".join(f"{METRICS[k].label:{width}}  {show(k, m)}" for k, m in summary["metrics"].items())
+    lines = [f"{METRICS[k].label:{width}}  {show(k, m)}" for k, m in summary["metrics"].items()]
+    return "\n".join([*lines, *summary.get("notes", ())])
 
 
 def _e(x) -> str:

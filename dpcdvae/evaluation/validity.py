@@ -14,12 +14,12 @@ from ..data.files import MIN_DISTANCE, MIN_VOLUME, DataError
 
 # %% ../../nbs/evaluation/05_validity.ipynb #c6c295f3
 class MetricsError(DataError):
-    "A folder or table that cannot be judged; the sentence names it and says what to do."
+    "A folder or table that cannot be evaluated; the sentence names it and says what to do."
 
 
 @dataclass(frozen=True)
 class Check:
-    "The verdict on one crystal and, when it fails, why."
+    "The result for one crystal and, when it fails, why."
 
     ok: bool  # passed?
     reason: str = ""  # one sentence, empty when passed
@@ -144,7 +144,7 @@ def allowed_states(
 
 @lru_cache(maxsize=1 << 16)
 def _smact(symbols, counts, setting="icsd24") -> Check:
-    "Judge one reduced composition, once."
+    "Check one reduced composition, once."
     import smact
 
     if len(symbols) == 1 or all(s in smact.metals for s in symbols):

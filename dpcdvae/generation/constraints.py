@@ -5,40 +5,26 @@
 # %% auto #0
 __all__ = ['Constraints', 'satisfied']
 
-# %% ../../nbs/generation/01_constraints.ipynb #1fb4476a
+# %% ../../nbs/generation/01_constraints.ipynb #261728bd
 import dataclasses
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..crystal.batch import SYMBOLS, ragged_index
-from ..crystal.lattice import lattice_from_parameters, minimum_image, wrap
-from ..crystal.rng import counter_normal, counter_uniform
-from ..crystal.symmetry import Symmetry, cell_choices, check_sites, metric_strain, place_orbits
-from ..crystal.wyckoff import invariant_metric, space_group
-from .decode import Sampling, formula_counts, latent_noise
-from ..model.dpcdvae import DPCDVAE, Stats
-from ..model.prior import choose
-from dpcdvae.model.symmetry_prior import (
-    LETTERS,
-    MOST,
-    SymmetryPrior,
-    draw_groups,
-    draw_sites,
-    fits,
-    load_symmetry_prior,
-    possible_mask,
-)
+from ..crystal.batch import SYMBOLS
+from ..crystal.lattice import lattice_from_parameters, minimum_image
+from ..crystal.symmetry import check_sites
+from ..crystal.wyckoff import space_group
+from .decode import formula_counts
 
-# %% ../../nbs/generation/01_constraints.ipynb #427385bc
+# %% ../../nbs/generation/01_constraints.ipynb #b13be44a
 SYMMETRIES = ("free", "draw", "given")
 
-# %% ../../nbs/generation/01_constraints.ipynb #f0209d4e
+# %% ../../nbs/generation/01_constraints.ipynb #0c9588cd
 @dataclass(frozen=True)
 class Constraints:
-    "What new crystals must be."
+    "What new crystals must be. Without `symmetry` it is given where there is a `space_group`, else free."
 
     required: tuple = ()  # elements that must be there: ("Li", "O")
     allowed: tuple = ()  # elements that may be there; empty: all
@@ -47,11 +33,7 @@ class Constraints:
     num_atoms: int | tuple | None = None  # atoms in the primitive cell, or the least and the most
     space_group: int | None = None  # 1 to 230
     wyckoff: tuple = ()  # an orbit each: ("a:Na", "b:Cl")
-    symmetry: str | None = (
-        # free: none is imposed; draw: a group for each crystal; given: `space_group`. None: given where a
-        # group is, else free
-        None
-    )
+    symmetry: str | None = None  # free: not imposed; draw: a group for each crystal; given: `space_group`
     fixed_sites: tuple = ()  # (element, x, y, z) in fractional coordinates
     cell: tuple | None = None  # a, b, c in Å, and angles in degrees
 
@@ -62,7 +44,9 @@ class Constraints:
             )
         if self.symmetry is None:
             object.__setattr__(self, "symmetry", "given" if self.space_group else "free")
-        _check_elements(self), _check_symmetry(self), _check_cell(self)
+        _check_elements(self)
+        _check_symmetry(self)
+        _check_cell(self)
 
     def __bool__(self):
         return self != Constraints()
@@ -72,13 +56,11 @@ class Constraints:
         "The least and the most atoms."
         if self.num_atoms is None:
             return 1, 10**9
-        return (
-            tuple(self.num_atoms)
-            if isinstance(self.num_atoms, (tuple, list))
-            else (self.num_atoms, self.num_atoms)
-        )
+        if isinstance(self.num_atoms, (tuple, list)):
+            return tuple(self.num_atoms)
+        return self.num_atoms, self.num_atoms
 
-# %% ../../nbs/generation/01_constraints.ipynb #b850862d
+# %% ../../nbs/generation/01_constraints.ipynb #8593e76b
 def element_number(symbol: str, where: str) -> int:  # Z
     "Look up an element."
     if symbol not in SYMBOLS[1:101]:
@@ -145,17 +127,11 @@ def _check_cell(c: Constraints) -> None:
         return
     if len(c.cell) != 6 or min(c.cell) <= 0:
         raise ValueError(f"cell is {c.cell}: give three lengths in Å and three angles in degrees")
-    if (
-        not float(
-            torch.linalg.det(
-                lattice_from_parameters(*torch.tensor([c.cell], dtype=torch.float64).split(3, 1))
-            )
-        )
-        > 1e-3
-    ):
+    lattice = lattice_from_parameters(*torch.tensor([c.cell], dtype=torch.float64).split(3, 1))
+    if not float(torch.linalg.det(lattice)) > 1e-3:
         raise ValueError(f"cell is {c.cell}: it has no volume")
 
-# %% ../../nbs/generation/01_constraints.ipynb #3b2818d9
+# %% ../../nbs/generation/01_constraints.ipynb #ae4ec4cb
 def merge_constraints(
     c: Constraints, words: dict
 ) -> tuple[Constraints, dict]:  # constraints, and the words that are none
@@ -166,439 +142,7 @@ def merge_constraints(
         raise ValueError(f"give constraints, or {', '.join(own)}, not both")
     return Constraints(**own) if own else c, {k: v for k, v in words.items() if k not in names}
 
-# %% ../../nbs/generation/01_constraints.ipynb #5a43a4d7
-@dataclass(frozen=True)
-class FormulaRules:
-    "Which formulas may be drawn."
-
-    least: dict  # Z -> atoms of it, at least
-    may: Tensor  # (100,) bool, elements that may be there
-    sizes: Tensor  # (max_atoms+1,) weight of each number of atoms
-
-
-def formula_rules(c: Constraints, formulas) -> FormulaRules:
-    "Read the rules of a formula from the constraints."
-    least = {element_number(s, "required"): 1 for s in c.required}
-    for site in c.fixed_sites:
-        z = element_number(site[0], "fixed_sites")
-        least[z] = max(least.get(z, 0), sum(element_number(t[0], "fixed_sites") == z for t in c.fixed_sites))
-    may = torch.zeros(100, dtype=torch.bool) if c.allowed else torch.ones(100, dtype=torch.bool)
-    may[[element_number(s, "allowed") - 1 for s in c.allowed]] = True
-    may[[element_number(s, "forbidden") - 1 for s in c.forbidden]] = False
-    low, high = c.size_range
-    n = torch.arange(len(formulas.sizes))
-    inside = (n >= max(low, sum(least.values()))) & (n <= high)
-    sizes = (
-        formulas.sizes.cpu() + 1e-3 * (n > 0)
-    ) * inside  # a size that was never seen is unlikely, not impossible
-    if not sizes.any():
-        raise ValueError(
-            f"no cell of {low} to {min(high, len(n) - 1)} atoms can hold what is asked for: the "
-            f"model knows cells up to {len(n) - 1} atoms"
-        )
-    return FormulaRules(least, may, sizes)
-
-
-@torch.no_grad()
-def draw_formulas(formulas, rules: FormulaRules, u: Tensor) -> Tensor:  # (B,1+2*max_atoms) uniform -> (B,100)
-    "Draw formulas that obey the rules."
-    size = choose(rules.sizes.to(u.device).expand(len(u), -1), u[:, 0])
-    done, must = torch.zeros(len(u), 100, dtype=torch.long, device=u.device), list(rules.least.items())
-    most = min(max(int(formulas.most), len(must)), int(rules.may.sum()))
-    for k in range(most):
-        open = (done.sum(-1) < size).nonzero().squeeze(-1)
-        if not len(open):
-            break
-        h, left = formulas.read(done[open], size[open])
-        e = (
-            torch.full_like(open, must[k][0] - 1)
-            if k < len(must)
-            else choose(formulas.elements(h, done[open]).exp() * rules.may.to(u.device), u[open, 1 + 2 * k])
-        )
-        keep, own = sum(n for _, n in must[k + 1 :]), must[k][1] if k < len(must) else 1
-        n = torch.arange(formulas.max_atoms + 1, device=u.device)
-        room = (n >= own) & (n <= left[:, None] - keep)
-        done[open, e] = choose(
-            formulas.numbers(h, e, left, last=k == most - 1).exp() * room + 1e-30 * room, u[open, 2 + 2 * k]
-        )
-    return done
-
-# %% ../../nbs/generation/01_constraints.ipynb #c68c59f6
-@torch.no_grad()
-def formula_units(
-    formulas, c: Constraints, number: int | None = None
-) -> tuple[Tensor, Tensor]:  # (M,100) formulas of one, two, ... units, (M,) their weights
-    "List the cells that a reduced formula can have."
-    counts = formula_counts(c.reduced_formula)
-    one = counts // math.gcd(*counts[counts > 0].tolist())
-    low, high = c.size_range
-    n = [m * int(one.sum()) for m in range(1, formulas.max_atoms // int(one.sum()) + 1)]
-    cells = [one * (k // int(one.sum())) for k in n if low <= k <= high]
-    if number:
-        cells = [x for x in cells if fits(number, 0, 0, 0, tuple(sorted(x[x > 0].tolist())))]
-    if not cells:
-        raise ValueError(
-            f"{c.reduced_formula}: no cell of up to {min(high, formulas.max_atoms)} atoms holds it"
-            + (f" in space group {number}" if number else "")
-        )
-    cells = torch.stack(cells)
-    draws = [formulas.nll(cells, torch.Generator().manual_seed(k)) for k in range(16)]
-    log_weight = (formulas.sizes[cells.sum(-1)] + 1e-3).log() - torch.stack(draws).mean(0)
-    return cells, log_weight.softmax(0)
-
-# %% ../../nbs/generation/01_constraints.ipynb #67e89dc7
-@dataclass(frozen=True, eq=False)
-class SiteConstraint:
-    "The atoms of a block of crystals, and what holds for their coordinates at every step."
-
-    atomic_numbers: Tensor  # (N,)
-    num_atoms: Tensor  # (B,)
-    symmetry: Symmetry | None = None
-    fixed: Tensor | None = None  # (N,) bool
-    coords: Tensor | None = None  # (N,3) fractional, of the fixed atoms
-
-    def __getitem__(self, idx: Tensor) -> "SiteConstraint":
-        "Take some crystals, by number."
-        atoms = ragged_index(self.num_atoms, idx)
-        part = lambda x: None if x is None else x[atoms]
-        return SiteConstraint(
-            self.atomic_numbers[atoms],
-            self.num_atoms[idx],
-            self.symmetry and self.symmetry[idx],
-            part(self.fixed),
-            part(self.coords),
-        )
-
-    def start(self, x: Tensor) -> Tensor:  # (N,3) uniform in the cell
-        "Where sampling starts."
-        return x if self.symmetry is None else self.symmetry.start(wrap(x))
-
-    def noise(self, eps: Tensor) -> Tensor:  # (N,3) unit normal
-        "The noise that a step may add."
-        return eps if self.symmetry is None else self.symmetry.project_noise(eps)
-
-    def prediction(self, x: Tensor, eps: Tensor, sigma: float) -> Tensor:  # (N,3) state, predicted noise
-        "What becomes of the predicted noise: x - sigma eps is the predicted clean crystal."
-        if self.symmetry is not None:
-            return self.symmetry.project_vectors(eps)
-        if self.fixed is None:
-            return eps
-        known = minimum_image(x - self.coords.to(x.dtype)) / sigma
-        batch = torch.repeat_interleave(torch.arange(len(self.num_atoms), device=x.device), self.num_atoms)
-        off, fixed = (known - eps) * self.fixed[:, None], self.fixed.to(x.dtype)
-        total = x.new_zeros(len(self.num_atoms), 3).index_add(0, batch, off)
-        count = x.new_zeros(len(self.num_atoms)).index_add(0, batch, fixed).clamp_min(1)
-        return torch.where(self.fixed[:, None], known, eps + (total / count[:, None])[batch])
-
-    def state(self, x: Tensor, time: int) -> Tensor:  # (N,3)
-        "What becomes of the state after a step to this time."
-        if self.symmetry is not None:
-            return self.symmetry.project_coords(x)
-        return (
-            x if self.fixed is None or time else torch.where(self.fixed[:, None], self.coords.to(x.dtype), x)
-        )
-
-# %% ../../nbs/generation/01_constraints.ipynb #35ff5f81
-CANDIDATES = 16  # latent vectors for each crystal of a given symmetry
-
-
-def nearest_choice(
-    lengths: Tensor, angles: Tensor, number: int
-) -> tuple[Tensor, Tensor]:  # (K,3) Å, (K,3) degrees -> (K,) of `cell_choices`, (K,) strain
-    "Find how a cell holds a group with the least strain."
-    L = lattice_from_parameters(lengths.double(), angles.double())
-    metric = (L @ L.transpose(1, 2))[:, None]
-    rotations = cell_choices(number)[1]
-    strain = metric_strain(metric, invariant_metric(metric, rotations))  # (K,C)
-    return strain.argmin(1), strain.amin(1)
-
-
-def symmetric_cells(
-    stats: Stats, number: Tensor
-) -> tuple[
-    Tensor, Tensor, Tensor
-]:  # stats of B*K candidates, (B,) groups -> (B,) best candidate, (B,) choice, (B,) strain
-    "Choose for each crystal the candidate whose cell is nearest to its group."
-    B = len(number)
-    lengths, angles = stats.lengths.view(B, -1, 3).cpu(), stats.angles.view(B, -1, 3).cpu()
-    best = [
-        (int(s.argmin()), int(c[s.argmin()]), float(s.min()))
-        for c, s in (nearest_choice(l, a, n) for l, a, n in zip(lengths, angles, number.tolist()))
-    ]
-    candidate, choice, strain = zip(*best)
-    return torch.tensor(candidate), torch.tensor(choice), torch.tensor(strain)
-
-# %% ../../nbs/generation/01_constraints.ipynb #77b62f37
-def uniform_rows(ids: Tensor, width: int, seed: int, key: int) -> Tensor:  # (B,width) float64 in (0,1)
-    "Draw uniform numbers that belong to each crystal's number."
-    return counter_uniform(
-        seed, ids[:, None], torch.arange(width, device=ids.device), torch.tensor(key, device=ids.device)
-    )
-
-
-def draw_counts(
-    model: DPCDVAE, prior: SymmetryPrior | None, ids: Tensor, s: Sampling, c: Constraints
-) -> Tensor:  # (B,100)
-    "Draw or read the formula of each crystal."
-    u, formulas = uniform_rows(ids, 1 + 2 * model.config.max_atoms, s.seed, -11), model.prior.formulas
-    if c.wyckoff:
-        return wyckoff_counts(c).expand(len(ids), -1)
-    if s.formula:
-        return formula_counts(s.formula).expand(len(ids), -1)
-    if c.reduced_formula:
-        cells, weight = formula_units(formulas, c, c.space_group)
-        if c.space_group and prior is not None:
-            weight = weight * group_probability(prior, cells, c.space_group)
-        return cells[choose(weight.expand(len(ids), -1), u[:, 0])]
-    rules = formula_rules(c, formulas)
-    if not (rules.least or c.allowed or c.forbidden or c.num_atoms or c.space_group):
-        return unconstrained_counts(model, ids, s)
-    if not c.space_group:
-        return draw_formulas(formulas, rules, u)
-    return draw_for_group(formulas, rules, prior, ids, s.seed, c.space_group)
-
-
-def unconstrained_counts(model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,100)
-    "Draw the formulas that the same seed has without constraints."
-    noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    return model.prior.formulas(torch.special.ndtr(noise[:, model.config.latent.dim :].double()))
-
-
-def wyckoff_counts(c: Constraints) -> Tensor:  # (100,)
-    counts, group = torch.zeros(100, dtype=torch.long), space_group(c.space_group)
-    for letter, z in map(orbit_of, c.wyckoff):
-        counts[z - 1] += group[letter].num_sites
-    return counts
-
-
-def group_probability(prior: SymmetryPrior, counts: Tensor, number: int) -> Tensor:  # (M,100) -> (M,)
-    "How likely a space group is for each formula; 0 where it cannot hold it."
-    possible = possible_mask(counts)
-    return torch.where(
-        possible[:, number],
-        prior.group_logits(counts, possible).exp()[:, number].nan_to_num(0.0) + 1e-12,
-        0.0,
-    ).detach()
-
-
-def draw_for_group(
-    formulas, rules: FormulaRules, prior: SymmetryPrior, ids: Tensor, seed: int, number: int, tries: int = 24
-) -> Tensor:  # (B,100)
-    "Draw formulas that suit a space group: of several, one in proportion to the group's probability."
-    width = 1 + 2 * formulas.max_atoms
-    drawn = torch.stack(
-        [draw_formulas(formulas, rules, uniform_rows(ids, width, seed, -1000 - k)) for k in range(tries)], 1
-    )
-    weight = group_probability(prior, drawn.flatten(0, 1), number).view(len(ids), tries)
-    if not (weight.sum(1) > 0).all():
-        raise ValueError(
-            f"space group {number} holds none of {tries} formulas that were drawn for a crystal: "
-            f"give reduced_formula, wyckoff or more room in num_atoms"
-        )
-    return drawn[torch.arange(len(ids)), choose(weight, uniform_rows(ids, 1, seed, -12)[:, 0])]
-
-# %% ../../nbs/generation/01_constraints.ipynb #823be1a6
-def draw_symbols(
-    prior: SymmetryPrior | None, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
-) -> tuple[Tensor, list]:  # (B,), orbits (Z, letter number) of each crystal
-    "Draw or read space group and Wyckoff positions."
-    if c.space_group:
-        number = torch.full((len(counts),), c.space_group)
-    else:
-        number = draw_groups(prior, counts, uniform_rows(ids, 1, s.seed, -13)[:, 0])
-    if c.wyckoff:
-        return number, [[(z, LETTERS.index(letter)) for letter, z in map(orbit_of, c.wyckoff)]] * len(counts)
-    for i in range(len(counts)):
-        check_fit(int(number[i]), counts[i])
-    return number, draw_sites(
-        prior, counts, number, uniform_rows(ids, int(counts.sum(-1).max()), s.seed, -14)
-    )
-
-
-def check_fit(number: int, counts: Tensor) -> None:
-    "Refuse a formula that a group's positions cannot hold."
-    n = tuple(sorted(counts[counts > 0].tolist()))
-    if not fits(number, 0, 0, 0, n):
-        raise ValueError(
-            f"the positions of space group {number} ({space_group(number).symbol}) cannot hold "
-            f"{' + '.join(map(str, n))} atoms in a primitive cell: give another formula or group"
-        )
-
-
-def letters_tensor(sites: list) -> Tensor:  # (B,27)
-    "Count the orbits on each position."
-    return torch.stack([torch.bincount(torch.tensor([l for _, l in s]), minlength=MOST) for s in sites])
-
-
-def draw_latents(
-    model: DPCDVAE,
-    prior: SymmetryPrior | None,
-    counts: Tensor,
-    number: Tensor,
-    letters: Tensor,
-    ids: Tensor,
-    s: Sampling,
-    num: int,
-) -> Tensor:  # (B*num,D)
-    "Draw latent vectors for formulas and their symmetry."
-    wide = lambda x: x.repeat_interleave(num, 0)
-    dim = model.config.latent.dim if prior is not None else model.prior.noise_dim
-    noise = torch.stack(
-        [counter_normal(s.seed, ids, torch.full_like(ids, k), -15, dim).float() for k in range(num)], 1
-    ).flatten(0, 1)
-    if prior is None:
-        return model.prior(noise, wide(counts))
-    return prior.latents(noise, wide(counts), wide(number), wide(letters))
-
-
-def symmetric_inputs(
-    model: DPCDVAE, prior: SymmetryPrior | None, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
-) -> tuple[Tensor, Stats]:  # (B,D)
-    "Draw everything that a symmetric crystal starts from."
-    number, sites = draw_symbols(prior, counts, ids, s, c)
-    z = draw_latents(model, prior, counts, number, letters_tensor(sites), ids, s, CANDIDATES)
-    size = counts.sum(-1)
-    stats = model.decode_stats(z, size.repeat_interleave(CANDIDATES))
-    if c.cell:
-        stats = _with_cell(stats, c.cell)
-    best, choice, strain = symmetric_cells(stats, number)
-    if c.cell and float(strain.max()) > 0.02:
-        raise ValueError(
-            f"cell is {c.cell}: it is strained by {float(strain.max()):.3f} from any that space "
-            f"group {int(number[strain.argmax()])} allows"
-        )
-    row = torch.arange(len(ids)) * CANDIDATES + best
-    made = [
-        place_orbits(int(n), [(LETTERS[l], z) for z, l in o], int(k))
-        for n, o, k in zip(number, sites, choice)
-    ]
-    symmetry, Z = Symmetry.cat(m[0] for m in made), torch.cat([m[1] for m in made])
-    lengths, angles = symmetry.project_lattice(stats.lengths[row].cpu(), stats.angles[row].cpu())
-    device = z.device
-    constraint = SiteConstraint(Z.to(device), size, symmetry.to(device))
-    return z[row], Stats(size, lengths.to(device), angles.to(device), counts / size[:, None], constraint)
-
-
-def _with_cell(stats: Stats, cell: tuple) -> Stats:
-    cell = torch.tensor([cell], dtype=stats.lengths.dtype, device=stats.lengths.device).expand(
-        len(stats.lengths), -1
-    )
-    return dataclasses.replace(stats, lengths=cell[:, :3], angles=cell[:, 3:])
-
-# %% ../../nbs/generation/01_constraints.ipynb #528c8cae
-def fix_sites(c: Constraints, atomic_numbers: Tensor, num_atoms: Tensor) -> SiteConstraint:
-    "Assign each fixed site to an atom of its element, the same way in every crystal."
-    batch = torch.repeat_interleave(torch.arange(len(num_atoms)), num_atoms.cpu())
-    fixed, coords = torch.zeros(len(batch), dtype=torch.bool), torch.zeros(len(batch), 3)
-    Z = atomic_numbers.cpu()
-    for symbol, *x in c.fixed_sites:
-        free = ((Z == element_number(symbol, "fixed_sites")) & ~fixed).nonzero().squeeze(1)
-        first = free[torch.searchsorted(batch[free], torch.arange(len(num_atoms)))]
-        fixed[first], coords[first] = True, torch.tensor(x, dtype=torch.float32) % 1
-    device = atomic_numbers.device
-    return SiteConstraint(atomic_numbers, num_atoms, None, fixed.to(device), coords.to(device))
-
-
-def free_inputs(
-    model: DPCDVAE, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
-) -> tuple[Tensor, Stats]:  # (B,D)
-    "Draw what a crystal without imposed symmetry starts from."
-    z = model.prior(latent_noise(ids, model.prior.noise_dim, s.seed), counts)
-    stats = dataclasses.replace(
-        model.decode_stats(z, counts.sum(-1)), composition=counts / counts.sum(-1, keepdim=True)
-    )
-    if c.cell:
-        stats = _with_cell(stats, c.cell)
-    if c.fixed_sites:
-        stats = dataclasses.replace(stats, constraint=fix_sites(c, stats.types(), stats.num_atoms))
-    return z, stats
-
-
-@torch.no_grad()
-def constrained_inputs(
-    model: DPCDVAE, ids: Tensor, s: Sampling, c: Constraints
-) -> tuple[Tensor, Stats]:  # (B,D)
-    "Draw latent vectors, what is decoded from them, and what the sampler obeys, under constraints."
-    prior = symmetry_prior_for(model, c)
-    counts = draw_counts(model, prior, ids, s, c)
-    if c.symmetry == "free":
-        return free_inputs(model, counts, ids, s, c)
-    return symmetric_inputs(model, prior, counts, ids, s, c)
-
-# %% ../../nbs/generation/01_constraints.ipynb #3fc917b1
-def symmetry_prior_for(model: DPCDVAE, c: Constraints) -> SymmetryPrior | None:
-    "Load the model's symmetry prior if these constraints need it."
-    if c.symmetry == "free":
-        return None
-    prior = load_symmetry_prior(model)
-    if prior is None and not c.wyckoff:
-        raise ValueError(
-            "this model has no symmetry prior, which draws groups and positions: fit one "
-            "(fit_symmetry_prior), or give space_group and wyckoff"
-        )
-    return prior
-
-
-def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling:  # what sampling becomes
-    "Refuse what this model cannot do, and turn off what would undo a constraint."
-    config = model.config
-    if config.latent.prior != "formula":
-        raise ValueError(
-            f"this model's prior ({config.latent.prior}) knows no formulas, which constraints are "
-            f"drawn by: train with latent.prior=formula"
-        )
-    if s.formula and (
-        c.reduced_formula or c.wyckoff or c.required or c.allowed or c.forbidden or c.num_atoms
-    ):
-        raise ValueError(
-            f"formula is {s.formula!r}, which says everything about the atoms: leave the other "
-            f"constraints on elements and numbers away"
-        )
-    if (c.symmetry != "free" or c.fixed_sites) and config.diffusion.process != "wrapped":
-        raise ValueError(
-            f"symmetry and fixed sites need the wrapped process, this model has {config.diffusion.process}"
-        )
-    if c.symmetry != "free" and s.boundary != "every":
-        raise ValueError(f"boundary is {s.boundary}: a symmetric crystal is sampled with boundary every")
-    if config.diffusion.types == "argmax" and (c.symmetry != "free" or c.fixed_sites):
-        raise ValueError(
-            "this model reads atom types off the network at every step: symmetry and fixed sites "
-            "need types that are fixed"
-        )
-    if (n := int(wyckoff_counts(c).sum()) if c.wyckoff else 0) > config.max_atoms:
-        raise ValueError(
-            f"wyckoff asks for {n} atoms in the primitive cell, the model holds {config.max_atoms}"
-        )
-    if s.formula and c.space_group:
-        check_fit(c.space_group, formula_counts(s.formula))
-    if c.wyckoff:
-        _check_wyckoff(c)
-    symmetry_prior_for(model, c)
-    if c.reduced_formula:
-        formula_units(model.prior.formulas, c, c.space_group), _check_reduced(c)
-    elif not (c.wyckoff or s.formula):
-        formula_rules(c, model.prior.formulas)
-    return dataclasses.replace(s, swap_species=0) if c.symmetry != "free" or c.fixed_sites else s
-
-
-def _check_wyckoff(c: Constraints) -> None:
-    low, high = c.size_range
-    n = int(wyckoff_counts(c).sum())
-    if not low <= n <= high:
-        raise ValueError(f"wyckoff asks for {n} atoms in the primitive cell, num_atoms for {c.num_atoms}")
-    there = {SYMBOLS[z] for _, z in map(orbit_of, c.wyckoff)}
-    if missing := set(c.required) - there:
-        raise ValueError(f"{', '.join(sorted(missing))} must be there and is on no position of wyckoff")
-
-
-def _check_reduced(c: Constraints) -> None:
-    there = {SYMBOLS[i + 1] for i in formula_counts(c.reduced_formula).nonzero().squeeze(1).tolist()}
-    if missing := (set(c.required) | {f[0] for f in c.fixed_sites}) - there:
-        raise ValueError(f"{', '.join(sorted(missing))} must be there and is not in {c.reduced_formula}")
-    if bad := there & set(c.forbidden) or (c.allowed and there - set(c.allowed)):
-        raise ValueError(f"{c.reduced_formula} has {', '.join(sorted(bad))}, which may not be there")
-
-# %% ../../nbs/generation/01_constraints.ipynb #dfbf66b6
+# %% ../../nbs/generation/01_constraints.ipynb #14e526f6
 def satisfied(crystals, c: Constraints, symprec: float = 0.01) -> Tensor:  # (B,) bool
     "Tell which crystals obey the constraints."
     return torch.tensor([_obeys(crystal, c, symprec) for crystal in crystals])
@@ -635,7 +179,7 @@ def _there(crystal, site: tuple) -> bool:
     )
     return bool((off < 1e-4).any())
 
-# %% ../../nbs/generation/01_constraints.ipynb #8719f90a
+# %% ../../nbs/generation/01_constraints.ipynb #56071b5b
 def has_group(crystal, number: int, symprec: float = 0.01) -> bool:
     """Tell whether a crystal's group is the one asked for or contains it (then it has as many operations or
     more)."""

@@ -19,8 +19,8 @@ from ..crystal.rng import counter_normal
 from ..data.composition import composition_fractions
 from ..data.results import Results
 from dpcdvae.diffusion.samplers import (
-    BOUNDARIES,
     SAMPLERS,
+    check_boundary,
     check_langevin_steps,
     get_sampler,
     langevin,
@@ -43,7 +43,7 @@ class Sampling:
     sampler: str | None = None
     steps: int | None = None  # NFE: evaluations of the network a crystal
     seed: int = 0
-    boundary: str | None = None  # every, network or never
+    boundary: str | int | None = None  # every, network or never; a number: after so many steps
     swap_species: int | None = None  # swaps of species proposed at each fifth of the steps; 0: none
     spacing: str = "uniform"  # of the timesteps: uniform, quadratic or logsnr
     z: str = "mean"  # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
@@ -102,8 +102,7 @@ class Sampling:
     def _check_choices(self, model: DPCDVAE) -> None:
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}: it must be from 0 to 2**63 - 1")
-        if self.boundary not in BOUNDARIES:
-            raise ValueError(f"no boundary {self.boundary!r}: choose one of {', '.join(BOUNDARIES)}")
+        check_boundary(self.boundary)
         if self.z not in ("mean", "sampled"):
             raise ValueError(f"z is {self.z!r}: choose mean or sampled")
         if bad := set(self.force) - set(KNOWN_STATS):
@@ -230,8 +229,12 @@ FIFTHS = 5  # parts of the sampling after which species may be swapped
 
 
 def make_swapper(
-    model: DPCDVAE, z: Tensor, start: CrystalBatch, ids: Tensor, s: Sampling
-):  # -> for `sample`: a function of types, or the configuration's word
+    model: DPCDVAE,
+    z: Tensor,  # (B,D)
+    start: CrystalBatch,  # B crystals
+    ids: Tensor,  # (B,) numbers of the crystals: they seed the swaps
+    s: Sampling,
+):  # for `sample`: a function of types, or the word of the configuration
     "Make a function that swaps species during sampling, towards the environments in z."
     if not s.swap_species:
         return model.config.diffusion.types
@@ -306,13 +309,13 @@ def denoise(
 # %% ../../nbs/generation/00_decode.ipynb #bb9ea895
 def by_size(
     model: DPCDVAE,
-    z: Tensor,
-    stats: Stats,
-    ids: Tensor,
+    z: Tensor,  # (B,D)
+    stats: Stats,  # of B crystals
+    ids: Tensor,  # (B,) numbers of the crystals: they seed the noise
     s: Sampling,
-    callback=None,
-    max_atoms: int = 640,
-    given: CrystalBatch | None = None,
+    callback=None,  # called with the numbers of a batch's crystals and a step
+    max_atoms: int = 640,  # of a batch
+    given: CrystalBatch | None = None,  # B crystals to start from
 ) -> CrystalBatch:
     "Denoise a block in batches of similar size; the order of the crystals is kept."
     tune_malloc()

@@ -10,6 +10,7 @@ import ctypes
 import dataclasses
 import functools
 import re
+import warnings
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -33,7 +34,7 @@ from ..nn.encoder import Encoder
 from ..nn.environment import LocalEnvironment
 from ..nn.heads import Heads, Latent, counts_to_types, sample_latent, whole_counts
 from ..nn.losses import composition_loss, coord_loss, kl_loss, lattice_loss, num_atoms_loss, type_loss
-from ..nn.upgrade import upgrade_hook
+from ..nn.upgrade import old_weights, upgrade_hook
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #d98a6a2b
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Losses:
         return {f.name: getattr(self, f.name).mean() for f in dataclasses.fields(self)}
 
     @property
-    def finite(self) -> Tensor:
-        return torch.isfinite(self.total)  # (B,)
+    def finite(self) -> Tensor:  # (B,) bool
+        return torch.isfinite(self.total)
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ class Stats:
     composition: Tensor  # (B,100) probabilities
     constraint: object | None = None  # of new crystals: the atoms, and what their coordinates obey
 
-    def types(self) -> Tensor:
+    def types(self) -> Tensor:  # (N,) Z
+        "Read whole numbers of atoms off the composition, or take the atoms of a constraint."
         if self.constraint is not None:
             return self.constraint.atomic_numbers
-        return counts_to_types(whole_counts(self.composition, self.num_atoms))  # (N,)
+        return counts_to_types(whole_counts(self.composition, self.num_atoms))
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #aeceb389
 def make_process(c: Config) -> nn.Module:
@@ -123,7 +125,7 @@ def skip_dims(c: Config) -> tuple[int, int]:  # of the cell, of the environment;
     latent = c.latent
     cell = (6 + c.max_atoms + 1) * latent.cell_skip
     rest = latent.dim - 100 * latent.composition_skip - cell
-    return cell, max(64, rest) * latent.environment_skip
+    return cell, (latent.environment_dim or max(64, rest)) * latent.environment_skip
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #22b9a345
 UPWARD = dict(
@@ -138,20 +140,9 @@ def _upward(name: str):
     return getattr(import_module(UPWARD[name]), name)
 
 
-OLD_WEIGHTS = {
-    r"^surroundings\.": "environment.",
-    r"^readback\.": "environment_probe.",
-    r"^prior\.line$": "prior.linear",
-    r"^(prior\..*\bblocks\.\d+)\.beside\.": r"\1.condition.",
-    r"^(prior\.\w+)\.enter\.": r"\1.proj_in.",
-    r"^prior\.flow\.leave\.": "prior.flow.proj_out.",
-    r"^prior\.formulas\.left\.": "prior.formulas.remaining.",
-}  # names of weights until version 0.1
-
-
 def present_name(key: str) -> str:
     "Translate the name of a weight of an older model."
-    for old, new in OLD_WEIGHTS.items():
+    for old, new in old_weights()["model"].items():
         key = re.sub(old, new, key)
     return key
 
@@ -221,7 +212,7 @@ class DPCDVAE(nn.Module):
         environment = self.environment(crystals) if self.environment else None
         return self.latent(fingerprint, composition_fractions(crystals), cell, environment)
 
-    def scaled_cell(self, crystals: CrystalBatch) -> Tensor:  # (B,6+max_atoms+1)
+    def scaled_cell(self, crystals: CrystalBatch) -> Tensor:  # (B,6+M+1), M largest number of atoms
         "Extension: lattice and number of atoms as the cell's skip connection takes them."
         scaled = self.scaler.transform(crystals.lengths, crystals.angles, crystals.num_atoms)
         size = nn.functional.one_hot(crystals.num_atoms, self.config.max_atoms + 1)
@@ -366,6 +357,22 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
             f"{crystals.name(first)} has {int(crystals.num_atoms[first])} atoms, the model holds "
             f"{model.config.max_atoms}: raise max_atoms"
         )
+
+
+def fitting(
+    crystals: CrystalBatch, max_atoms: int
+) -> tuple[CrystalBatch, list[tuple[str, str]]]:  # those that a model can hold; name and reason of others
+    "Leave out crystals that are larger than a model can hold, with a warning that names the first."
+    large = (crystals.num_atoms > max_atoms).nonzero().flatten().tolist()
+    if not large:
+        return crystals, []
+    why = lambda i: f"{int(crystals.num_atoms[i])} atoms, and the model holds at most {max_atoms}"
+    reasons = [(crystals.name(i), why(i)) for i in large]
+    which = f"{len(large)} of {len(crystals)} crystals: the first, {reasons[0][0]}, has {reasons[0][1]}"
+    if len(large) == len(crystals):
+        raise ValueError(f"no crystal is small enough ({which}): raise max_atoms")
+    warnings.warn(f"skipped {which}", stacklevel=2)
+    return crystals[crystals.num_atoms <= max_atoms], reasons
 
 
 def num_trained(model: DPCDVAE) -> int:

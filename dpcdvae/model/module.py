@@ -29,7 +29,7 @@ def ema_average(decay: float):
     return average
 
 
-def stratified_times(num: int, num_steps: int, seed: int = 0) -> Tensor:  # (num,)
+def stratified_times(num: int, num_steps: int, seed: int = 0) -> Tensor:  # (B,) whole numbers, 1..T
     "Spread times evenly over 1..T, in a fixed random order."
     t = ((torch.arange(num) + 0.5) * num_steps / num).long() + 1
     return t[torch.randperm(num, generator=torch.Generator().manual_seed(seed))]
@@ -120,7 +120,7 @@ class Training(L.LightningModule):
             return 0.0 * sum(p.sum() for p in self.model.parameters() if p.requires_grad)
         return None
 
-    def numbers(self, first: int, num: int) -> Tensor:  # (num,)
+    def numbers(self, first: int, num: int) -> Tensor:  # (B,) numbers of crystals
         "Number crystals of this process in the whole batch, which the processes share like a deck of cards."
         places = torch.arange(first, first + num, device=self.device)
         return places * self.trainer.world_size + self.global_rank
@@ -129,7 +129,7 @@ class Training(L.LightningModule):
         self,
         crystals: CrystalBatch,
         first: int,  # number of the first crystal among those of this process
-    ) -> Tensor | None:
+    ) -> Tensor | None:  # scalar
         "Compute the mean loss of the crystals that have a finite one; None if none has."
         numbers = self.numbers(first, len(crystals))
         losses = self.model.losses(crystals, CounterRNG(crystals, numbers, self.seed, self.global_step))

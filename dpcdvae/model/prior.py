@@ -26,14 +26,20 @@ class StandardPrior(nn.Module):
         super().__init__()
         self.noise_dim = dim
 
-    def fit(self, mean: Tensor, log_var: Tensor, counts: Tensor | None = None, **options) -> None:
-        "Do nothing."
+    def fit(
+        self,
+        mean: Tensor,  # (B,D) of q(z|x), crystal by crystal
+        log_var: Tensor,  # (B,D)
+        counts: Tensor | None = None,  # (B,100) atoms of each element
+        **options,
+    ) -> None:
+        "Do nothing: a standard normal has no parameters."
 
     def fit_seconds(self, num: int) -> float:
         return 0.0
 
-    def forward(self, noise: Tensor) -> Tensor:
-        return noise  # (B,D)
+    def forward(self, noise: Tensor) -> Tensor:  # (B,D) standard normal -> (B,D), the same
+        return noise
 
 
 class GaussianPrior(nn.Module):
@@ -48,9 +54,9 @@ class GaussianPrior(nn.Module):
 
     def fit(
         self,
-        mean: Tensor,  # (num,D) of q(z|x), crystal by crystal
-        log_var: Tensor,  # (num,D)
-        counts: Tensor | None = None,  # not looked at
+        mean: Tensor,  # (B,D) of q(z|x), crystal by crystal
+        log_var: Tensor,  # (B,D)
+        counts: Tensor | None = None,  # (B,100) atoms of each element: not looked at
         **options,
     ) -> None:
         "Take mean and covariance of the aggregate posterior."
@@ -90,7 +96,12 @@ def bounded_steps(steps: int, num: int, batch_size: int = 256, passes: int = 300
     return min(steps, max(100, -(-passes * num // batch_size)))
 
 
-def held_out_loss(net: nn.Module, loss, held: Tensor, draws: int = 8) -> float:
+def held_out_loss(
+    net: nn.Module,
+    loss,  # (net, numbers of examples, generator) -> scalar
+    held: Tensor,  # (B,) numbers of the held-out examples
+    draws: int = 8,
+) -> float:
     "Average the loss of held-out examples over fixed draws of noise."
     generator = lambda k: torch.Generator(held.device).manual_seed(k)
     with torch.no_grad():
@@ -213,7 +224,11 @@ class Formulas(nn.Module):
         return self.element(h).masked_fill(counts > 0, -torch.inf).log_softmax(-1)
 
     def numbers(
-        self, h: Tensor, element: Tensor, left: Tensor, last: bool = False
+        self,
+        h: Tensor,  # (B,H) what is known of the formula
+        element: Tensor,  # (B,) Z-1 of the next element
+        left: Tensor,  # (B,) atoms still to be placed
+        last: bool = False,  # whether it takes all of them
     ) -> Tensor:  # (B,max_atoms+1) log-probabilities of its number of atoms
         n = torch.arange(self.max_atoms + 1, device=h.device)
         allowed = (n == left[:, None]) if last else (n > 0) & (n <= left[:, None])
@@ -342,9 +357,9 @@ class FormulaPrior(nn.Module):
     @torch.no_grad()
     def fit(
         self,
-        mean: Tensor,  # (num,D) of q(z|x), crystal by crystal
-        log_var: Tensor,  # (num,D)
-        counts: Tensor,  # (num,100) atoms of each element
+        mean: Tensor,  # (B,D) of q(z|x), crystal by crystal
+        log_var: Tensor,  # (B,D)
+        counts: Tensor,  # (B,100) atoms of each element
         seed: int = 0,
         seconds: float | None = None,  # time limit
         progress: bool = False,  # show a bar

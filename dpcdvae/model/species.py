@@ -29,8 +29,8 @@ class LinearProbe(nn.Module):
     @torch.no_grad()
     def fit(
         self,
-        mean: Tensor,  # (num,D) of q(z|x), crystal by crystal
-        bound: Tensor,  # (num,dim) their environment
+        mean: Tensor,  # (B,D) of q(z|x), crystal by crystal
+        bound: Tensor,  # (B,F) their environment
         ridge: float = 1e-4,
     ) -> float:  # share of the variance that is explained
         x, y = self._with_one(mean).double(), bound.double()

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 # %% ../../nbs/nn/00_basis.ipynb #bf58e5ea
 def envelope(
-    x: Tensor,  # (...) distance over cutoff, not negative
+    x: Tensor,  # (...,) distance over cutoff, not negative
     p: int = 5,  # smallest power
-) -> Tensor:  # (...) 1 at 0, 0 from 1 on, with two vanishing derivatives there
+) -> Tensor:  # (...,) in [0,1]: 1 at 0, 0 from 1 on, with two vanishing derivatives there
     "Fade out smoothly at the cutoff: DimeNet, Gasteiger 2020 eq. 8."
     a, b, c = -(p + 1) * (p + 2) / 2, p * (p + 2), -p * (p + 1) / 2
     return torch.where(x < 1, 1 + x**p * (a + x * (b + x * c)), torch.zeros_like(x))

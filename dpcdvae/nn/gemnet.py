@@ -22,7 +22,7 @@ HALF = 0.5**0.5  # of a sum of two terms of equal variance
 class ScaledSiLU(nn.Module):
     "SiLU that keeps the variance near one: GemNet, section 5."
 
-    def forward(self, x: Tensor) -> Tensor:  # (...) -> (...)
+    def forward(self, x: Tensor) -> Tensor:  # (...,H) -> (...,H)
         "Apply silu(x) / 0.6."
         return nn.functional.silu(x).mul_(GAIN)
 

@@ -101,7 +101,7 @@ class Head(nn.Module):
             nn.init.zeros_(self.mlp[-1].weight)
             nn.init.zeros_(self.mlp[-1].bias)
 
-    def forward(self, z: Tensor) -> Tensor:  # (B,num_in) -> (B,num_out)
+    def forward(self, z: Tensor) -> Tensor:  # (B,D) -> (B,C), C logits or numbers
         "Read logits or numbers from z."
         return self.mlp(z) if self.linear_skip is None else self.mlp(z) + self.linear_skip(z)
 

@@ -6,34 +6,22 @@
 __all__ = ['upgrade_keys']
 
 # %% ../../nbs/nn/07_upgrade.ipynb #47d32862
+import functools
+import json
 import re
+from importlib.resources import files
 
 from torch import Tensor
 
 # %% ../../nbs/nn/07_upgrade.ipynb #31bb99ef
-RENAMED = {  # name before version 0.2 -> name since
-    "latent.elements.": "latent.composition_skip.",
-    "latent.cell.": "latent.cell_skip.",
-    "latent.bound.": "latent.environment_skip.",
-    "heads.num_atoms.line.": "heads.num_atoms.linear_skip.",
-    "heads.lattice.line.": "heads.lattice.linear_skip.",
-    "heads.composition.line.": "heads.composition.linear_skip.",
-    "surroundings.key.": "environment.element_key.",
-    "surroundings.spread.": "environment.radial_proj.",
-    "surroundings.kind.": "environment.neighbor_key.",
-    "surroundings.spread_kind.": "environment.pair_proj.",
-    "surroundings.near": "environment.pair_centers",
-    "surroundings.gain": "environment.pair_gain",
-    "denoiser.atoms.roles.line.": "denoiser.atoms.site_decoder.proj_in.",
-    "denoiser.atoms.roles.key.": "denoiser.atoms.site_decoder.element_key.",
-    "denoiser.atoms.roles.gather.": "denoiser.atoms.site_decoder.proj_out.",
-    "denoiser.atoms.play.": "denoiser.atoms.site_mlp.",
-    "denoiser.pairs.line.": "denoiser.pair_decoder.proj_in.",
-    "denoiser.pairs.key.": "denoiser.pair_decoder.element_key.",
-    "denoiser.pairs.kind.": "denoiser.pair_decoder.neighbor_key.",
-    "denoiser.pairs.gather.": "denoiser.pair_decoder.proj_out.",
-    "denoiser.pairs.centers": "denoiser.pair_decoder.centers",
-}
+@functools.cache
+def old_weights() -> dict[str, dict[str, str]]:  # networks, model -> name before -> name since
+    "Read how weights were named before version 0.2: `networks` by prefix, `model` by regular expression."
+    path = files("dpcdvae") / "static" / "old_weights.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+RENAMED = old_weights()["networks"]
 _OLD = re.compile(r"(?<![^.])(" + "|".join(map(re.escape, RENAMED)) + ")")
 
 # %% ../../nbs/nn/07_upgrade.ipynb #b5bec661

@@ -7,12 +7,13 @@ __all__ = ['film_strip', 'film_figure']
 
 # %% ../../nbs/viz/01_animation.ipynb #57f7e4b4
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..crystal.lattice import wrap
 from ..diffusion.trajectory import Trajectory, facts
-from dpcdvae.viz.plot import (
+from dpcdvae.viz.atoms import (
     PAPER,
     ZOOM,
     arrays,
@@ -30,6 +31,10 @@ from dpcdvae.viz.plot import (
     tones,
     view,
 )
+
+# %% ../../nbs/viz/01_animation.ipynb #cc613153
+if TYPE_CHECKING:
+    import plotly.graph_objects
 
 # %% ../../nbs/viz/01_animation.ipynb #db3c8f9d
 def aligned_target(
@@ -369,6 +374,76 @@ def player(
 
 PIXELS = 0.157 * ZOOM  # pixels of a plotly marker for a whole diagonal, relative to the height of the figure
 
+
+def pixels_per_angstrom(
+    lattice: np.ndarray,  # (3,3) Å
+    height: int,  # pixels of the figure
+) -> float:
+    "Measure how large an Å is drawn, for markers as large as their atoms."
+    ranges = [axis["range"] for k, axis in view(lattice).items() if k.endswith("axis")]
+    return PIXELS * height / np.linalg.norm([np.ptp(r) for r in ranges])
+
+
+def target_mark():
+    "List the target in the legend."
+    import plotly.graph_objects as go
+
+    marker = dict(symbol="circle-open", color="#868e96", size=12)
+    return go.Scatter3d(x=[None], y=[None], z=[None], mode="markers", marker=marker, name="target")
+
+
+def curve_dot(x: float, y: float):
+    "Mark a frame on the first curve."
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        x=[x],
+        y=[y],
+        mode="markers",
+        marker=dict(size=11, color="#4c6ef5", line=dict(color="white", width=2)),
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def film_frames(
+    film: Trajectory,  # as many frames as are shown
+    keys: list,  # (set, element) of each trace
+    start: int,  # number of the first trace that moves
+) -> list:  # one plotly frame each
+    "List what each frame changes: the atoms, and the dot on the first curve."
+    import plotly.graph_objects as go
+
+    sets, lattice, first = positions(film), arrays(film.crystal())[2], next(iter(curves(film).values()))
+    return [
+        go.Frame(
+            name=str(i),
+            traces=list(range(start, start + len(keys) + 1)),
+            data=[
+                *(go.Scatter3d(points(*sets[s][i], z, lattice)) for s, z in keys),
+                go.Scatter(x=[i], y=[first[i]]),
+            ],
+        )
+        for i in range(len(film))
+    ]
+
+
+def mode_buttons(
+    film: Trajectory,  # as many frames as are shown
+    keys: list,  # (set, element) of each trace
+    num_static: int,  # traces that are always seen
+) -> list[dict]:
+    "Make a button for each kind of positions; it shows its traces, and a scene that holds them."
+    lattice = arrays(film.crystal())[2]
+    edges = cell_edges(lattice)
+    far = np.concatenate([edges, *(x @ lattice for x, _ in positions(film)["path"])])
+    seen = lambda shown: [True] * num_static + [s in shown for s, _ in keys] + [True]
+    scene = lambda shown: {f"scene.{k}": v for k, v in box(far if "path" in shown else edges).items()}
+    return [
+        dict(label=name, method="update", args=[dict(visible=seen(shown)), scene(shown)])
+        for name, shown in MODES.items()
+    ]
+
 # %% ../../nbs/viz/01_animation.ipynb #42a13188
 def film_figure(
     film: Trajectory,  # any film
@@ -380,68 +455,15 @@ def film_figure(
 
     film = film.thin(max_frames)
     lattice = arrays(film.crystal())[2]
-    sets = positions(film)
-    pixels = (
-        PIXELS
-        * height
-        / np.linalg.norm([np.ptp(b["range"]) for k, b in view(lattice).items() if k.endswith("axis")])
-    )
-    atoms, keys = film_traces(film, pixels)
-    lines = [*curve_traces(film), *legend_marks(film.atomic_numbers.cpu().numpy())]
+    atoms, keys = film_traces(film, pixels_per_angstrom(lattice, height))
+    static = [*cell_lines(lattice), *hollow(film), *curve_traces(film)]
+    static += legend_marks(film.atomic_numbers.cpu().numpy())
     if film.target is not None:
-        lines.append(
-            go.Scatter3d(
-                x=[None],
-                y=[None],
-                z=[None],
-                mode="markers",
-                marker=dict(symbol="circle-open", color="#868e96", size=12),
-                name="target",
-            )
-        )
-    first = next(iter(curves(film).values()))
-    dot = lambda i: go.Scatter(
-        x=[i],
-        y=[first[i]],
-        mode="markers",
-        marker=dict(size=11, color="#4c6ef5", line=dict(color="white", width=2)),
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    still = [*cell_lines(lattice), *hollow(film)]
-    moving = list(range(len(still) + len(lines), len(still) + len(lines) + len(atoms) + 1))
-    frames = [
-        go.Frame(
-            name=str(i),
-            traces=moving,
-            data=[
-                *(go.Scatter3d(points(*sets[s][i], z, lattice)) for s, z in keys),
-                go.Scatter(x=[i], y=[first[i]]),
-            ],
-        )
-        for i in range(len(film))
-    ]
-    far = np.concatenate([x @ lattice for x, _ in sets["path"]])
-    modes = [
-        dict(
-            label=m,
-            method="update",
-            args=[
-                dict(visible=[True] * (len(still) + len(lines)) + [s in shown for s, _ in keys] + [True]),
-                {
-                    f"scene.{k}": b
-                    for k, b in box(
-                        np.concatenate([cell_edges(lattice), far if "path" in shown else np.zeros((0, 3))])
-                    ).items()
-                },
-            ],
-        )
-        for m, shown in MODES.items()
-    ]
+        static.append(target_mark())
     name, words = heading(film)
     return go.Figure(
-        [*still, *lines, *atoms, dot(0)],
-        frames=frames,
+        [*static, *atoms, curve_dot(0, next(iter(curves(film).values()))[0])],
+        frames=film_frames(film, keys, len(static)),
         layout=dict(
             title=dict(text=f"<b>{name}</b><br><sup>{words}</sup>", x=0.02),
             height=height,
@@ -454,6 +476,6 @@ def film_figure(
             yaxis2=dict(
                 overlaying="y", side="right", rangemode="tozero", showgrid=False, nticks=4, tickformat=".2f"
             ),
-            **player(film, modes),
+            **player(film, mode_buttons(film, keys, len(static))),
         ),
     )

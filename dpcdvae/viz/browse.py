@@ -16,8 +16,8 @@ import ipywidgets
 import traitlets
 
 from ..crystal.batch import SYMBOLS, CrystalBatch
+from .atoms import pretty
 from .explorer import Explorer, field, flow
-from .plot import pretty
 from .structure import stamp
 
 # %% ../../nbs/viz/14_browse.ipynb #622ccd73
@@ -63,23 +63,44 @@ class Gallery(anywidget.AnyWidget):
 
     _esm = """
     export default { render({ model, el }) {
-      const grid = document.createElement("div"); grid.className = "dpcdvae-gallery"; grid.setAttribute("role", "group"); el.append(grid);
-      const mark = () => { for (const card of grid.children) card.setAttribute("aria-pressed", String(Number(card.dataset.key) === model.get("chosen"))); };
+      const grid = document.createElement("div");
+      grid.className = "dpcdvae-gallery";
+      grid.setAttribute("role", "group");
+      el.append(grid);
+      const isChosen = card => String(Number(card.dataset.key) === model.get("chosen"));
+      const mark = () => {
+        for (const card of grid.children) card.setAttribute("aria-pressed", isChosen(card));
+      };
       const draw = () => {
         grid.setAttribute("aria-label", model.get("label"));
         grid.replaceChildren(...model.get("cards").map(({ key, html }) => {
-          const card = document.createElement("button"); card.type = "button"; card.dataset.key = key; card.innerHTML = html;
+          const card = document.createElement("button");
+          card.type = "button";
+          card.dataset.key = key;
+          card.innerHTML = html;
           card.addEventListener("click", () => { model.set("chosen", key); model.save_changes(); });
           return card; }));
         mark(); };
       model.on("change:cards", draw); model.on("change:chosen", mark); draw();
     } };"""
     _css = """
-    .dpcdvae-gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 8px; max-width: 980px; padding: 4px; }
-    .dpcdvae-gallery button { font: inherit; color: inherit; background: transparent; border: 1px solid rgba(134,142,150,.35); border-radius: 10px; padding: 6px 4px; cursor: pointer; line-height: 1.35; }
-    .dpcdvae-gallery button:hover { border-color: #4c6ef5; } .dpcdvae-gallery button:focus-visible { outline: 2px solid #4c6ef5; outline-offset: 1px; }
-    .dpcdvae-gallery button[aria-pressed=true] { border-color: #4c6ef5; box-shadow: inset 0 0 0 1px #4c6ef5; background: rgba(76,110,245,.08); }
-    .dpcdvae-gallery svg { display: block; margin: 0 auto 2px; } .dpcdvae-gallery small { opacity: .65; display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }"""
+    .dpcdvae-gallery {
+      display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 8px;
+      max-width: 980px; padding: 4px;
+    }
+    .dpcdvae-gallery button {
+      font: inherit; line-height: 1.35; color: inherit; background: transparent; cursor: pointer;
+      border: 1px solid rgba(134,142,150,.35); border-radius: 10px; padding: 6px 4px;
+    }
+    .dpcdvae-gallery button:hover { border-color: #4c6ef5; }
+    .dpcdvae-gallery button:focus-visible { outline: 2px solid #4c6ef5; outline-offset: 1px; }
+    .dpcdvae-gallery button[aria-pressed=true] {
+      border-color: #4c6ef5; box-shadow: inset 0 0 0 1px #4c6ef5; background: rgba(76,110,245,.08);
+    }
+    .dpcdvae-gallery svg { display: block; margin: 0 auto 2px; }
+    .dpcdvae-gallery small {
+      display: block; opacity: .65; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+    }"""
     cards, chosen, label = (
         traitlets.List().tag(sync=True),
         traitlets.Int(-1).tag(sync=True),
@@ -182,11 +203,10 @@ class CrystalPicker(Explorer):
 
     def card(self, i: int) -> str:  # HTML
         "Draw a crystal's card."
-        symbol, number = self.group(i)
-        return (
-            f"{stamp(self.crystals[i], 110)}<b>{pretty(self.crystals[i].formulas()[0])}</b><small>{escape(symbol)} "
-            f"({number})</small><small>{escape(self.crystals.name(i))}</small>"
-        )
+        crystal, (symbol, number) = self.crystals[i], self.group(i)
+        name = f"<b>{pretty(crystal.formulas()[0])}</b>"
+        group = f"<small>{escape(symbol)} ({number})</small>"
+        return f"{stamp(crystal, 110)}{name}{group}<small>{escape(self.crystals.name(i))}</small>"
 
     def pictures(self):
         return {self.crystals[i].formulas()[0]: self.crystals[i] for i in self.found[:6]}

@@ -14,9 +14,9 @@ import plotly.graph_objects as go
 import traitlets
 
 from ..diffusion.trajectory import Trajectory
+from .atoms import rounded
 from .curves import COLORS
 from .explorer import Explorer, Throttle, field, flow, stage
-from .plot import rounded
 from .scrubber import clickable, distance_left, live
 
 # %% ../../nbs/viz/13_compare.ipynb #7c3d11b5

@@ -12,10 +12,15 @@ import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .plot import paper, rounded
+from .atoms import paper, rounded
+
+# %% ../../nbs/viz/03_curves.ipynb #4324621a
+if TYPE_CHECKING:
+    import plotly.graph_objects
 
 # %% ../../nbs/viz/03_curves.ipynb #3ae5ed23
 COLORS = ["#4c6ef5", "#e8590c", "#12b886", "#ae3ec9", "#f59f00", "#e03131", "#1098ad", "#868e96"]
@@ -125,7 +130,7 @@ def metrics(
     summary: Mapping,  # of `dpcdvae.metrics`, or name -> number
     title: str | None = None,  # above the bars
 ) -> "plotly.graph_objects.Figure":
-    "Draw the scores of a judgement as bars."
+    "Draw the scores of an evaluation as bars."
     import plotly.graph_objects as go
 
     rows = list(scores(summary).values())

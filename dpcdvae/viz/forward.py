@@ -20,8 +20,8 @@ from ..crystal.lattice import minimum_image
 from ..diffusion.processes import PROCESSES
 from ..diffusion.schedules import BETAS, NoiseSchedule, make_schedule
 from ..diffusion.trajectory import Trajectory
+from .atoms import rounded
 from .explorer import Explorer, Throttle, field, flow, stage
-from .plot import rounded
 from .scrubber import live
 
 # %% ../../nbs/viz/08_forward.ipynb #c1d9fc3f
@@ -37,7 +37,12 @@ def make_process(process: str = "wrapped", schedule: str = "geometric"):
     return PROCESSES[process](make_schedule(schedule, **levels))
 
 
-def unit_noise(process, crystal: CrystalBatch, seed: int = 0, copies: int = 1) -> Tensor:  # (copies*n,3)
+def unit_noise(
+    process,  # of `dpcdvae.diffusion.processes`
+    crystal: CrystalBatch,  # the first one, N atoms
+    seed: int = 0,
+    copies: int = 1,  # draws
+) -> Tensor:  # (M,3) unit noise of M = copies*N atoms, fractional or Cartesian as the process has it
     "Draw the noise of a process, as training does."
     many = crystal[[0] * copies]
     return process.add_noise(
@@ -61,12 +66,12 @@ def noise_shift(
 # %% ../../nbs/viz/08_forward.ipynb #df301191
 def forward_film(
     crystal: CrystalBatch,  # the first one dissolves
-    schedule: NoiseSchedule,
-    eps: Tensor,  # (n,3) unit noise
-    cartesian: bool = False,
-    **meta,
+    schedule: NoiseSchedule,  # T steps
+    eps: Tensor,  # (N,3) unit noise, fractional or Å
+    cartesian: bool = False,  # whether the noise is in Å
+    **meta,  # what the film says of itself
 ) -> Trajectory:  # frame t is time t, from 0 to T
-    "Trajectory the closed form of a forward process."
+    "Record the closed form of a forward process as a film."
     one, T = crystal[0], schedule.num_steps
     scale, sigma = schedule.scale.float(), schedule.sigma.float()
     path = scale[:, None, None] * one.frac_coords + sigma[:, None, None] * noise_shift(one, eps, cartesian)
@@ -85,7 +90,12 @@ def forward_film(
     )
 
 # %% ../../nbs/viz/08_forward.ipynb #0e9cdae5
-def spread(process: str, schedule: NoiseSchedule, crystal: CrystalBatch, t: int) -> Tensor:  # (3,) fractional
+def spread(
+    process: str,  # gaussian, wrapped or score
+    schedule: NoiseSchedule,
+    crystal: CrystalBatch,  # the first one
+    t: int,  # 0..T
+) -> Tensor:  # (3,) fractional, along a, b and c
     "Say the standard deviation of the three fractional components of the displacement."
     sigma, n = schedule.sigma[t], int(crystal.num_atoms[0])
     if process == "score":
@@ -297,7 +307,11 @@ class ForwardExplorer(Explorer):
 
 # %% ../../nbs/viz/08_forward.ipynb #eb8bbe77
 def forward_words(
-    crystal: CrystalBatch, schedule: NoiseSchedule, t: int, wide: Tensor, process: str
+    crystal: CrystalBatch,  # the first one
+    schedule: NoiseSchedule,
+    t: int,  # 0..T
+    wide: Tensor,  # (3,) fractional, of `spread`
+    process: str,  # gaussian, wrapped or score
 ) -> str:  # HTML
     "Say what a time means for a crystal."
     if not float(wide.max()):

@@ -24,8 +24,8 @@ from ..data.composition import composition_fractions
 from ..diffusion.trajectory import Trajectory
 from ..generation.decode import Sampling
 from ..model.dpcdvae import DPCDVAE, check_size
+from .atoms import arrays, parameters, pretty, rounded
 from .explorer import Explorer, field, flow, stage
-from .plot import arrays, parameters, pretty, rounded
 from .run import decode, quality
 from .scrubber import live
 from .structure import latent
@@ -215,9 +215,11 @@ def map_figure(
 
 # %% ../../nbs/viz/12_latent.ipynb #128bd6a8
 class LatentExplorer(Explorer):
-    """A map of the latent space: click two crystals, slide between them, walk along a property; each point is decoded and denoised in a few steps.
+    """A map of the latent space: click two crystals, slide between them, walk along a property.
 
-    The walk follows the weights of a ridge regression of the property on the latent means, in standard deviations of the crystals along that direction; the R² beside it is of leave-one-out predictions."""
+    Each point is decoded and denoised in a few steps. The walk follows the weights of a ridge regression of
+    the property on the latent means, in standard deviations of the crystals along that direction; the R²
+    given with it is of leave-one-out predictions."""
 
     first, second = traitlets.Int(0), traitlets.Int(-1)  # crystals; -1: none
     mix, walk = (
@@ -251,7 +253,9 @@ class LatentExplorer(Explorer):
             int(torch.cdist(self.means[:1], self.means).argmax()) if len(crystals) > 1 else -1,
         )
         self.steps, self.seed = (
-            max(steps, model.config.num_steps) if model.config.process == "score" else steps,
+            max(steps, model.config.diffusion.num_steps)
+            if model.config.diffusion.process == "score"
+            else steps,
             seed,
         )
         self.player, self.says = stage(crystals[0], **options), ipywidgets.HTML()

@@ -22,8 +22,8 @@ from ..diffusion.trajectory import Trajectory
 from ..energy.relax import get_calculator
 from ..generation.decode import Sampling
 from ..model.dpcdvae import DPCDVAE
+from .atoms import pretty
 from .explorer import Explorer, Throttle, field, flow, stage
-from .plot import pretty
 from .run import Run, decode, latent_of, quality
 from .scrubber import live
 
@@ -109,8 +109,8 @@ class LiveSampler(Explorer):
         self.crystal, self.task, self.sampler, self.steps = (
             crystal,
             "new crystal" if crystal is None else "reconstruct",
-            c.sampler,
-            c.sampling_steps,
+            c.sampling.sampler,
+            c.sampling.steps,
         )
         for k, v in traits.items():
             self.set_trait(k, v)
@@ -121,75 +121,41 @@ class LiveSampler(Explorer):
         self.figure.layout.xaxis.range = [0, self.steps]
         self.draw, self.seen_at = Throttle(self._draw, 0.2), -math.inf
         self.player.observe(lambda change: setattr(self, "seen_at", time.monotonic()), "drawn")
-        self._lay(("langevin",) if c.process == "score" else tuple(STEPS))
+        self._lay(("langevin",) if c.diffusion.process == "score" else tuple(STEPS))
         self._word()
 
-    def _lay(self, samplers):
-        button = lambda text, icon, act, style="": (
-            b := ipywidgets.Button(
-                description=text, icon=icon, button_style=style, layout=dict(width="100px")
-            ),
-            b.on_click(lambda _: self._safely(act)),
-        )[0]
-        self.buttons = dict(
-            start=button("Start", "play", self.start, "primary"),
-            pause=button("Pause", "pause", self.pause),
-            step=button("Step", "step-forward", self.step),
-            stop=button("Stop", "stop", self.stop, "danger"),
+    def _button(self, text: str, icon: str, act, style: str = "") -> ipywidgets.Button:
+        look = dict(icon=icon, button_style=style, layout=dict(width="100px"))
+        button = ipywidgets.Button(description=text, **look)
+        button.on_click(lambda _: self._safely(act))
+        return button
+
+    def _make_buttons(self) -> dict[str, ipywidgets.Button]:
+        return dict(
+            start=self._button("Start", "play", self.start, "primary"),
+            pause=self._button("Pause", "pause", self.pause),
+            step=self._button("Step", "step-forward", self.step),
+            stop=self._button("Stop", "stop", self.stop, "danger"),
         )
-        number = lambda k, label, high: field(
-            self,
-            k,
-            ipywidgets.BoundedIntText,
-            label,
-            min=0 if k == "seed" else 1,
-            max=high,
-            layout=dict(width="130px"),
-        )
-        self.fields = [
-            field(
-                self,
-                "task",
-                ipywidgets.Dropdown,
-                "make",
-                options=["new crystal", "reconstruct"],
-                layout=dict(width="190px"),
-            ),
-            field(
-                self,
-                "formula",
-                ipywidgets.Text,
-                "formula",
-                placeholder="any",
-                continuous_update=False,
-                layout=dict(width="170px"),
-            ),
-            field(
-                self, "sampler", ipywidgets.Dropdown, "sampler", options=samplers, layout=dict(width="180px")
-            ),
-            number("steps", "steps", 10**6),
-            number("seed", "seed", 2**31 - 1),
-            field(
-                self,
-                "energy",
-                ipywidgets.Checkbox,
-                f"energy ({self.calculator})",
-                indent=False,
-                layout=dict(width="auto"),
-            ),
+
+    def _make_fields(self, samplers) -> list[ipywidgets.Widget]:
+        wide = lambda width: dict(layout=dict(width=width))
+        tasks, text = ["new crystal", "reconstruct"], dict(placeholder="any", continuous_update=False)
+        energy = f"energy ({self.calculator})"
+        return [
+            field(self, "task", ipywidgets.Dropdown, "make", options=tasks, **wide("190px")),
+            field(self, "formula", ipywidgets.Text, "formula", **text, **wide("170px")),
+            field(self, "sampler", ipywidgets.Dropdown, "sampler", options=samplers, **wide("180px")),
+            field(self, "steps", ipywidgets.BoundedIntText, "steps", min=1, max=10**6, **wide("130px")),
+            field(self, "seed", ipywidgets.BoundedIntText, "seed", min=0, max=2**31 - 1, **wide("130px")),
+            field(self, "energy", ipywidgets.Checkbox, energy, indent=False, **wide("auto")),
         ]
-        self.says, bar = (
-            ipywidgets.HTML(),
-            field(
-                self,
-                "progress",
-                ipywidgets.FloatProgress,
-                "",
-                min=0.0,
-                max=1.0,
-                layout=dict(width="100%", height="10px"),
-            ),
-        )
+
+    def _lay(self, samplers):
+        self.buttons, self.fields = self._make_buttons(), self._make_fields(samplers)
+        self.says = ipywidgets.HTML()
+        slim = dict(min=0.0, max=1.0, layout=dict(width="100%", height="10px"))
+        bar = field(self, "progress", ipywidgets.FloatProgress, "", **slim)
         self.children = [
             flow(*self.fields),
             flow(*self.buttons.values()),
@@ -200,7 +166,7 @@ class LiveSampler(Explorer):
 
     @traitlets.validate("sampler")
     def _known(self, proposal):
-        known = ("langevin",) if self.model.config.process == "score" else tuple(STEPS)
+        known = ("langevin",) if self.model.config.diffusion.process == "score" else tuple(STEPS)
         if proposal["value"] not in known:
             raise traitlets.TraitError(
                 f"no sampler {proposal['value']!r} for this model: choose one of {', '.join(known)}"
@@ -233,7 +199,7 @@ class LiveSampler(Explorer):
             None,
             0.0,
             "",
-            s.steps if s.sampler != "langevin" else self.model.config.num_steps,
+            s.steps if s.sampler != "langevin" else self.model.config.diffusion.num_steps,
         )
         self.figure.layout.xaxis.range, self.figure.layout.yaxis2.visible, self.figure.data[2].visible = (
             [0, self.total],
@@ -289,7 +255,7 @@ class LiveSampler(Explorer):
         super().close()
 
     def _safely(self, act):
-        "Do what a button asks; what is wrong is said beside it."
+        "Do what a button asks; an error becomes the message below the buttons."
         try:
             act()
         except (ValueError, RuntimeError) as e:

@@ -19,7 +19,7 @@ import numpy as np
 from ..data.files import atomic_write
 from ..diffusion.trajectory import Trajectory, TrajectoryError, facts
 from .animation import aligned_target, curves, heading
-from .plot import SHRINK, arrays, element, rounded
+from .atoms import SHRINK, arrays, element, rounded
 
 # %% ../../nbs/viz/02_page.ipynb #c374dc34
 STEPS = 65535  # places along a cell edge
@@ -153,12 +153,32 @@ def unpack(
 # %% ../../nbs/viz/02_page.ipynb #909d4116
 PLAYER = Path(str(files("dpcdvae"))) / "static" / "player.js"  # built by js/build.mjs
 
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data: blob:">
-<title>@TITLE@</title><style>body{margin:0;font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}main{max-width:1120px;margin:0 auto;padding:18px 20px}noscript p{padding:1em}</style></head>
-<body><main id="film"><noscript><h1>@TITLE@</h1><p>@FACTS@</p><p>This film of atoms plays with JavaScript, which is switched off here.</p></noscript></main>
-<script type="application/json" id="film-header">@HEADER@</script><script type="application/octet-stream" id="film-data">@DATA@</script>
-<script type="module">@PLAYER@</script></body></html>"""
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; script-src 'unsafe-inline' blob:;
+  style-src 'unsafe-inline'; img-src data: blob:">
+<title>@TITLE@</title>
+<style>
+  body { margin: 0; font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
+  main { max-width: 1120px; margin: 0 auto; padding: 18px 20px }
+  noscript p { padding: 1em }
+</style>
+</head>
+<body>
+<main id="film"><noscript>
+  <h1>@TITLE@</h1>
+  <p>@FACTS@</p>
+  <p>This film of atoms plays with JavaScript, which is switched off here.</p>
+</noscript></main>
+<script type="application/json" id="film-header">@HEADER@</script>
+<script type="application/octet-stream" id="film-data">@DATA@</script>
+<script type="module">@PLAYER@</script>
+</body>
+</html>"""
 
 
 def fill(

@@ -7,6 +7,7 @@ __all__ = ['Comparison', 'compare']
 
 # %% ../../nbs/viz/16_pair.ipynb #73aa5804
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,6 +20,10 @@ from .browse import symmetry
 from .explorer import stage
 from .player import still
 from .structure import contact_sheet
+
+# %% ../../nbs/viz/16_pair.ipynb #868a6b13
+if TYPE_CHECKING:
+    import pandas
 
 # %% ../../nbs/viz/16_pair.ipynb #bd273cd2
 def primitive(

@@ -6,12 +6,18 @@
 __all__ = ['powder_pattern', 'radial_distribution']
 
 # %% ../../nbs/viz/17_patterns.ipynb #d396f588
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..crystal.batch import CrystalBatch
 from ..data.as_crystals import as_crystals
+from .atoms import paper, pretty, rounded
 from .curves import COLORS
-from .plot import paper, pretty, rounded
+
+# %% ../../nbs/viz/17_patterns.ipynb #d832f005
+if TYPE_CHECKING:
+    import plotly.graph_objects
 
 # %% ../../nbs/viz/17_patterns.ipynb #72d01771
 def _lines(x: np.ndarray, y: np.ndarray) -> tuple[list, list]:
@@ -25,7 +31,7 @@ def powder_pattern(
     wavelength: str | float = "CuKa",  # name of a tube's line, or Å
     two_theta: tuple = (5, 90),  # degrees, from and to
     height: int = 340,  # pixels
-) -> "plotly.graph_objects.Figure":  # noqa: F821
+) -> "plotly.graph_objects.Figure":
     "Draw the X-ray powder patterns of crystals."
     import plotly.graph_objects as go
     from pymatgen.analysis.diffraction.xrd import XRDCalculator
@@ -76,7 +82,7 @@ def radial_figure(
     cutoff: float = 8.0,  # Å
     sigma: float = 0.08,  # width of a shell, Å
     height: int = 340,  # pixels
-) -> "plotly.graph_objects.Figure":  # noqa: F821
+) -> "plotly.graph_objects.Figure":
     "Draw the radial distribution functions of crystals."
     import plotly.graph_objects as go
 

@@ -69,9 +69,9 @@ class StreamingTrajectory:
 
     def add(
         self,
-        frac: Tensor,  # (n,3) fractional
-        x0: Tensor | None = None,  # (n,3) fractional, predicted clean coordinates
-        numbers: Tensor | None = None,  # (n,) Z, as before if none
+        frac: Tensor,  # (N,3) fractional
+        x0: Tensor | None = None,  # (N,3) fractional, predicted clean coordinates
+        numbers: Tensor | None = None,  # (N,) Z, as before if none
         t: float = 0,  # diffusion time
         noise: float = torch.nan,  # noise level
         alpha_bar: float = torch.nan,  # cumulative signal
@@ -262,9 +262,9 @@ def show(
 @patch
 def append(
     self: FilmPlayer,
-    frac: Tensor,  # (n,3) fractional; goes on from the last frame by the minimum image
-    x0: Tensor | None = None,  # (n,3) fractional, predicted clean coordinates
-    numbers: Tensor | None = None,  # (n,) Z, as before if none
+    frac: Tensor,  # (N,3) fractional; goes on from the last frame by the minimum image
+    x0: Tensor | None = None,  # (N,3) fractional, predicted clean coordinates
+    numbers: Tensor | None = None,  # (N,) Z, as before if none
     t: float = 0,  # diffusion time
     noise: float = torch.nan,  # noise level
     alpha_bar: float = torch.nan,  # cumulative signal

@@ -34,8 +34,11 @@ from .explorer import running_loop
 def quality(
     crystal: CrystalBatch,  # the first one
     calculator=None,  # an ASE calculator or its name, as in `dpcdvae.energy`; none: no energy
-) -> dict:  # min_distance in Å (None in a one-atom cell), valid, reason, energy in eV an atom (None where not asked or not possible)
-    "Judge a crystal that is still forming."
+) -> dict:  # min_distance, valid, reason, energy
+    """Check a crystal that is still forming.
+
+    `min_distance` is in Å, None in a one-atom cell. `energy` is in eV an atom, None where it was not asked
+    for or cannot be computed."""
     if not torch.isfinite(crystal.frac_coords).all():
         return dict(min_distance=None, valid=False, reason="coordinates are not finite", energy=None)
     structure = crystal[0].to_structures()[0]

@@ -18,10 +18,10 @@ from plotly.subplots import make_subplots
 
 from ..crystal.batch import CrystalBatch, toy
 from ..diffusion.schedules import BETAS, NoiseSchedule, make_schedule, variance_exploding
+from .atoms import rounded
 from .curves import COLORS
 from .explorer import Explorer, Throttle, field, flow, stage
 from .forward import SCHEDULES, forward_film, make_process, unit_noise
-from .plot import rounded
 from .scrubber import SOFT, clickable, live
 
 # %% ../../nbs/viz/09_schedule_playground.ipynb #09aea488
@@ -157,40 +157,27 @@ class SchedulePlayground(Explorer):
             height=520,
             margin=dict(l=56, r=12, t=28, b=70),
         )
-        self.sliders = {
-            k: field(
-                self,
-                k,
-                ipywidgets.FloatLogSlider,
-                k.replace("_", " "),
-                min=math.log10(low),
-                max=math.log10(high),
-                step=0.01,
-                readout_format=".1e",
-                layout=dict(width="300px"),
-            )
-            for k, (low, high) in SLIDERS.items()
-        }
-        self.ztsnr = field(
-            self,
-            "zero_terminal_snr",
-            ipywidgets.Checkbox,
-            "zero terminal SNR",
-            indent=False,
-            layout=dict(width="auto"),
-        )
+        self.sliders = {k: self._slider(k, low, high) for k, (low, high) in SLIDERS.items()}
+        self._lay()
+        self.observe(self._restart, "schedule")
+        self.observe(self._rebuild, ["crystal", "num_steps", "zero_terminal_snr", *SLIDERS])
+        self.observe(Throttle(self._mark), "t")
+        self._restart(None)
+        traitlets.link((self, "t"), (self.player, "frame"))
+
+    def _slider(self, k: str, low: float, high: float) -> ipywidgets.Widget:
+        scale = dict(min=math.log10(low), max=math.log10(high), step=0.01, readout_format=".1e")
+        wide = dict(layout=dict(width="300px"))
+        return field(self, k, ipywidgets.FloatLogSlider, k.replace("_", " "), **scale, **wide)
+
+    def _lay(self):
+        wide = lambda width: dict(layout=dict(width=width))
+        ending = dict(indent=False, **wide("auto"))
+        self.ztsnr = field(self, "zero_terminal_snr", ipywidgets.Checkbox, "zero terminal SNR", **ending)
+        names = dict(options=list(PARAMETERS), **wide("190px"))
         head = (
-            field(
-                self,
-                "schedule",
-                ipywidgets.Dropdown,
-                "schedule",
-                options=list(PARAMETERS),
-                layout=dict(width="190px"),
-            ),
-            field(
-                self, "num_steps", ipywidgets.BoundedIntText, "T", min=2, max=4000, layout=dict(width="110px")
-            ),
+            field(self, "schedule", ipywidgets.Dropdown, "schedule", **names),
+            field(self, "num_steps", ipywidgets.BoundedIntText, "T", min=2, max=4000, **wide("110px")),
             self.ztsnr,
         )
         self.children = [
@@ -198,11 +185,6 @@ class SchedulePlayground(Explorer):
             flow(self.player, clickable(self.figure, self._jump)),
             self.says,
         ]
-        self.observe(self._restart, "schedule")
-        self.observe(self._rebuild, ["crystal", "num_steps", "zero_terminal_snr", *SLIDERS])
-        self.observe(Throttle(self._mark), "t")
-        self._restart(None)
-        traitlets.link((self, "t"), (self.player, "frame"))
 
     @traitlets.validate("t")
     def _clamp(self, proposal):

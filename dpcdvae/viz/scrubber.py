@@ -21,45 +21,62 @@ from torch import Tensor
 
 from ..diffusion.trajectory import Trajectory
 from .animation import time_axis
+from .atoms import paper, rounded
 from .curves import COLORS
 from .explorer import Explorer, Throttle, flow, stage
-from .plot import paper, rounded
 
 # %% ../../nbs/viz/07_scrubber.ipynb #3cdef221
 WAIT = """const shared = globalThis[Symbol.for("dpcdvae.plotly")] ??= (() => {
-  let tell; const promise = new Promise(resolve => { tell = resolve; }); return { promise, tell, told: false }; })();
+  let provide;
+  const promise = new Promise(resolve => { provide = resolve; });
+  return { promise, provide, loaded: false };
+})();
 """
-SOURCE = """if (!shared.told) {
-  shared.told = true;
+SOURCE = """if (!shared.loaded) {
+  shared.loaded = true;
   const before = globalThis.Plotly, name = globalThis.moduleName;
   (function (define, module, exports) { PLOTLY
   }).call(globalThis);
-  shared.tell(globalThis.Plotly);
+  shared.provide(globalThis.Plotly);
   globalThis.Plotly = before; globalThis.moduleName = name;
 }
 export default { render() {} };
 """
 FIGURE = """
-// anywidget gives a model two seconds to begin; one that a busy page starts later is never told of changes.
+// anywidget gives a model two seconds to begin; one that a busy page starts later never hears of changes.
 // Such a model listens by itself, and asks for what it missed.
 const listen = async raw => {
-  try { await raw._handle_comm_msg({ content: { data: { method: "custom", content: {} } }, buffers: [] }); } catch {
+  const probe = { content: { data: { method: "custom", content: {} } }, buffers: [] };
+  try { await raw._handle_comm_msg(probe); } catch {
     const hear = Object.getPrototypeOf(Object.getPrototypeOf(raw))._handle_comm_msg;
     raw.comm?.on_msg(message => hear.call(raw, message));
     try { raw.comm?.send({ method: "request_state" }); } catch { /* no kernel listens */ }
   }
 };
-const points = e => ({ event_type: "plotly_click", selector: null,
-  device_state: { alt: e.event.altKey, ctrl: e.event.ctrlKey, meta: e.event.metaKey, shift: e.event.shiftKey, button: e.event.button, buttons: e.event.buttons },
-  points: { trace_indexes: e.points.map(p => p.curveNumber), point_indexes: e.points.map(p => p.pointNumber), xs: e.points.map(p => p.x), ys: e.points.map(p => p.y) } });
+const points = ({ event: { altKey, ctrlKey, metaKey, shiftKey, button, buttons }, points }) => ({
+  event_type: "plotly_click",
+  selector: null,
+  device_state: { alt: altKey, ctrl: ctrlKey, meta: metaKey, shift: shiftKey, button, buttons },
+  points: {
+    trace_indexes: points.map(p => p.curveNumber),
+    point_indexes: points.map(p => p.pointNumber),
+    xs: points.map(p => p.x),
+    ys: points.map(p => p.y),
+  },
+});
 export default { render({ model, el }) {
-  const box = document.createElement("div"); el.append(box);
-  const source = model.get("plotly"); source && model.widget_manager?.get_model?.(source.slice("IPY_MODEL_".length));
+  const box = document.createElement("div");
+  el.append(box);
+  const source = model.get("plotly");
+  source && model.widget_manager?.get_model?.(source.slice("IPY_MODEL_".length));
   const found = model.get("name") && model.widget_manager?.get_model?.(model.get("name"));
   found && Promise.resolve(found).then(listen, () => {});
   let Plotly = null, due = 0, open = true;
   const copy = name => JSON.parse(JSON.stringify(model.get(name)));
-  const draw = () => { due = 0; return open && Plotly.react(box, copy("_widget_data"), copy("_widget_layout"), copy("_config")); };
+  const draw = () => {
+    due = 0;
+    return open && Plotly.react(box, copy("_widget_data"), copy("_widget_layout"), copy("_config"));
+  };
   const later = () => { if (Plotly) due ||= setTimeout(draw, 0); };
   const changes = "change:_widget_data change:_widget_layout";
   shared.promise.then(async found => {
@@ -233,7 +250,7 @@ def curve_figure(film: Trajectory, curves: dict, frame: int = 0) -> go.Figure:
 
 # %% ../../nbs/viz/07_scrubber.ipynb #f617cb8f
 class TimestepScrubber(Explorer):
-    "A film beside the curves behind it: move in one and the other follows; click the curves to jump."
+    "A film next to the curves behind it: move in one and the other follows; click the curves to jump."
 
     film, frame = traitlets.Instance(Trajectory, allow_none=True), traitlets.Int(0)
 

@@ -8,19 +8,25 @@ __all__ = []
 # %% ../../nbs/viz/04_structure.ipynb #4247ffa5
 import warnings
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..crystal.batch import CrystalBatch
-from .plot import arrays, cell, cell_edges, element, images, paper, pretty, rounded, screen, tones
+from .atoms import arrays, cell, cell_edges, element, images, paper, pretty, rounded, screen, tones
+
+# %% ../../nbs/viz/04_structure.ipynb #b5480921
+if TYPE_CHECKING:
+    import crystal_toolkit.core.scene
+    import plotly.graph_objects
 
 # %% ../../nbs/viz/04_structure.ipynb #684ce9be
 def stamp_marks(
     crystal: CrystalBatch,  # the first one is drawn
-) -> list[
-    tuple
-]:  # (depth, place, element or None, ghost), from back to front; place is a centre (2,) or two ends (2,2) in Å
-    "Project atoms, their images near the faces, and the edges of the cell."
+) -> list[tuple]:  # (depth, place, element or None, ghost), from back to front
+    """Project atoms, their images near the faces, and the edges of the cell.
+
+    An atom's place is its centre (2,), that of an edge its two ends (2,2), in Å."""
     frac, numbers, lattice = arrays(crystal)
     which, where = images(frac)
     atoms = [
@@ -124,7 +130,7 @@ def contact_sheet(
 def latent(
     points: np.ndarray,  # (B,2) where each crystal lies
     values: np.ndarray | None = None,  # (B,) what to colour by
-    names: list | None = None,  # B words, shown beside the pointer
+    names: list | None = None,  # B words, shown at the pointer
     title: str = "",  # of the colour bar
     axes: tuple = ("first axis", "second axis"),
     height: int = 420,  # pixels

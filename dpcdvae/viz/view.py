@@ -30,7 +30,7 @@ REMOTE = dict(
 def can_serve(
     environ=os.environ, in_notebook: bool | None = None
 ) -> tuple[bool, str]:  # whether crystal-toolkit's viewer can be reached, why
-    "Find out whether a server beside the kernel can be reached by the browser."
+    "Find out whether a server that runs with the kernel can be reached by the browser."
     if in_notebook is None:
         in_notebook = bool(
             getattr(sys.modules.get("IPython") and sys.modules["IPython"].get_ipython(), "kernel", None)
