@@ -35,6 +35,7 @@ def run_command(a) -> None:
 def prepare(a) -> None:
     "Silence warnings of libraries that users cannot act on; limit threads."
     warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
+    warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # a crystal without symmetry is no news
     if getattr(a, "threads", None):
         import torch

@@ -231,13 +231,22 @@ TRAIN = [
 FINETUNE = [
     MODEL,
     *(o for o in TRAIN if o[0][0] not in ("--preset", "--devices", "--num-nodes", "--no-bf16", "--compile")),
+    opt(
+        "--parts",
+        choices=["denoiser", "all"],
+        default="denoiser",
+        help="what is trained; all: for new elements and larger cells",
+    ),
     opt("--max-atoms", type=whole(1), metavar="N", help="of a cell, where more than the model's are needed"),
 ]
 RECONSTRUCT = [
     MODEL,
     DATA,
     OUT,
-    opt("--split", help="test by default, where there are splits"),
+    opt(
+        "--split",
+        help="train, val, test or all; test by default, where there are splits or the model has kept some",
+    ),
     opt("--limit", type=whole(1), metavar="N", help="the first N crystals"),
     opt(
         "--z", default="mean", choices=["mean", "sampled"], help="latent vector: the encoder's mean, or drawn"

@@ -40,8 +40,8 @@ def graph_of(model) -> str:
     return "crystalnn" if model.config.encoder.graph == "crystalnn" else "none"
 
 
-JOB_FILES = ("crystals.csv", "truth.csv", "run.json", "starts.csv", "films", "parts", "relaxed")
-RUN_FILES = ("best", "last", "checkpoint.safetensors", "run.json", "logs")
+JOB_FILES = ("crystals.csv", "truth.csv", "run.json", "starts.csv", "films", "parts", "relaxed", "split.csv")
+RUN_FILES = ("best", "last", "checkpoint.safetensors", "run.json", "logs", "split.csv")
 
 
 def clear(out: Path, names) -> None:
@@ -111,7 +111,7 @@ def cmd_finetune(a) -> tuple[str, dict] | None:  # text, record
     parent = DPCDVAE.from_pretrained(a.model)
     parent.config.change(**dict(a.set))
     start_anew(a, RUN_FILES)
-    how = ("max_time", "max_epochs", "max_atoms", "seed", "resume", "limit", "workers")
+    how = ("max_time", "max_epochs", "parts", "max_atoms", "seed", "resume", "limit", "workers")
     options = {k: getattr(a, k) for k in how} | dict(a.set)
     finetune(parent, a.data, a.out, quiet=a.quiet, **options)
     return trained(a.out)
@@ -177,24 +177,52 @@ def write_relaxed(made: Path, out: Path, rows: list[dict]) -> None:
     cifs = [new.get("cif") or old["cif"] for old, new in zip(before, rows)]
     lines = [[r["index"], r["material_id"], cif, r["error"]] for r, cif in zip(before, cifs)]
     atomic_write(out / "crystals.csv", csv_text([HEADER, *lines]))
-    for name in ("truth.csv", "run.json"):
+    for name in ("truth.csv", "run.json", "split.csv"):
         if (made / name).exists():
             atomic_write(out / name, (made / name).read_bytes())
 
 
+def part_in(record, crystals, part: str, data):  # crystals of the part or None, a sentence
+    "Choose the crystals of an undivided source that a training put into a part; None, where it has none."
+    have = record.of(crystals)
+    rows = [i for i, p in enumerate(have) if p == part]
+    if rows:
+        which = (
+            f"{len(rows)} of {len(crystals)} crystals of {data} are the {part} part of the model's training"
+        )
+        return crystals[rows], f"{which} (split.csv): only these are used"
+    what = f"no crystal of {data} is in the {part} part of the model's training (split.csv): all are used"
+    return None, f"{what}, {have.count('train')} of {len(crystals)} were trained on"
+
+
+def crystals_to_test(a, model):  # crystals, their source
+    "Read what is to be reconstructed: a test split, or what the training of the model kept for tests."
+    from dpcdvae.data.datasets import load_crystals, source_files
+    from dpcdvae.data.splits import read_record
+    from dpcdvae.model.dpcdvae import fitting
+
+    files, record = source_files(a.data, None), read_record(model.folder)
+    split = None if a.split == "all" else a.split or ("test" if "test" in files else None)
+    divide = record is not None and "" in files and a.split != "all"
+    how = dict(workers=a.workers, graph=graph_of(model), progress=shows_progress(a))
+    how |= {} if divide else dict(split=split, limit=a.limit)
+    crystals, _ = fitting(load_crystals(a.data, **how), model.config.max_atoms)
+    if divide:
+        part, note = part_in(record, crystals, split or "test", a.data)
+        print(note, file=sys.stderr)
+        split = None if part is None else split or "test"
+        crystals = (crystals if part is None else part)[: a.limit]
+    elif split is None and record is None:
+        note = f"{a.data} has no test split: all of it is reconstructed, and it is not known which crystals"
+        print(note, "the model was trained on; those are no test of it", file=sys.stderr)
+    return crystals, f"{a.data}{f' ({split})' if split else ''}"
+
+
 def cmd_reconstruct(a) -> tuple[str, dict]:  # text, record
     "Encode crystals and decode them again."
-    from dpcdvae.data.datasets import load_crystals, source_files
-
     model = load_model(a.model)
-    split = a.split or ("test" if "test" in source_files(a.data, None) else None)
-    if split is None:
-        note = "all of it is reconstructed, and crystals that the model was trained on are no test of it"
-        print(f"{a.data} has no test split: {note}", file=sys.stderr)
-    how = dict(limit=a.limit, workers=a.workers, graph=graph_of(model), progress=shows_progress(a))
-    crystals = load_crystals(a.data, split=split, **how)
+    crystals, source = crystals_to_test(a, model)
     start_anew(a)
-    source = f"{a.data}{f' ({split})' if split else ''}"
     model.reconstruct(crystals, data=source, z=a.z, force=tuple(a.force), start=a.start, **sampling(a))
     return job_done(a, len(crystals), "reconstructed")
 
@@ -277,52 +305,16 @@ def predicted(ranked: list[dict], a) -> str:
 def rank_candidates(made: Path, a) -> list[dict]:  # one a structure, lowest energy first
     "Relax candidates, merge those that are one structure, and rank them by energy."
     from dpcdvae.data.files import atomic_write
-    from dpcdvae.data.results import Results
+    from dpcdvae.energy.ranking import rank
     from dpcdvae.energy.relax import energies
     from dpcdvae.generation.jobs import csv_text
 
     how = dict(max_steps=a.max_steps, workers=a.workers, progress=shows_progress(a))
     rows, _ = energies(made, a.out / "relaxed", a.calculator, **how)
-    ranked = merge_alike(sorted(with_energy(rows), key=lambda r: r["energy"]))
+    ranked = rank(rows)
     lines = [[k, *(r[c] for c in RANKED[1:])] for k, r in enumerate(ranked, 1)]
     atomic_write(a.out / "ranked.csv", csv_text([RANKED, *lines]))
-    return Results(ranked)
-
-
-def with_energy(rows: list[dict]) -> list[dict]:
-    "Keep the crystals that have an energy (eV/atom), the relaxed one where there is one."
-    kept = []
-    for r in rows:
-        known = [float(r[k]) for k in ("relaxed_energy", "energy") if r.get(k) is not None]
-        if r.get("cif") and known:
-            kept.append(r | dict(energy=known[0]))
-    return kept
-
-
-def merge_alike(rows: list[dict]) -> list[dict]:  # the first of each structure, with how often it was found
-    "Merge structures, in order of energy, that match within the matcher's usual tolerances."
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-    from pymatgen.core import Structure
-
-    matcher, kept = StructureMatcher(), []
-    for r in rows:
-        structure = Structure.from_str(r["cif"], fmt="cif")
-        twin = next((k for k in kept if matcher.fit(k["structure"], structure)), None)
-        if twin:
-            twin["found"] += 1
-        else:
-            kept.append(r | dict(structure=structure, found=1, num_atoms=len(structure)))
-    for r in kept:
-        r["space_group"] = group_of(r.pop("structure"))
-    return kept
-
-
-def group_of(structure) -> int | str:
-    "Find the number of the space group at 0.1 Å; none where symmetry cannot be found."
-    try:
-        return structure.get_space_group_info(0.1)[1]
-    except Exception:
-        return ""
+    return ranked
 
 # %% ../../nbs/cli/03_commands.ipynb #4547f8ce
 def cmd_optimise(a) -> tuple[str, dict]:  # text, record
@@ -359,11 +351,24 @@ def place_of(crystals: Path) -> Path:  # a folder
     return crystals if crystals.is_dir() else crystals.parent
 
 
-def part_of(source, split: str, a):  # a source that `evaluate` reads
-    "Choose the split of a known name or a folder of splits; anything else is taken whole."
-    from dpcdvae.data.datasets import load_crystals, source_files
+def part_of(source, split: str, a, notes: list | None = None):  # a source that `evaluate` reads
+    """Choose the split of a known name or a folder of splits, or the part that a training made of a source.
 
-    files = source_files(source).get(split, []) if source else []
+    Anything else is taken whole."""
+    from dpcdvae.data.datasets import load_crystals, source_files
+    from dpcdvae.data.splits import read_record
+
+    found = source_files(source) if source else {}
+    record = read_record(place_of(a.folder)) if "" in found else None
+    if record:
+        how = dict(workers=a.workers, progress=shows_progress(a))
+        part, note = part_in(record, load_crystals(source, **how), split, source)
+        if notes is not None:
+            print(note, file=sys.stderr)
+            notes.append(f"As {'reference' if split == 'train' else 'test set'}: {note}.")
+        if part is not None:
+            return part
+    files = found.get(split, [])
     if len(files) > 1:
         return load_crystals(source, split=split, workers=a.workers, progress=shows_progress(a))
     return files[0] if files else source
@@ -395,9 +400,10 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
 
     known = a.test or a.reference or ""
     cutoffs = cutoffs_for(a.cutoffs) if a.cutoffs else cutoffs_for(known, CUTOFFS["mp-20"])
-    sets = (part_of(a.reference, "train", a), part_of(a.test, "test", a))
+    notes = []
+    sets = (part_of(a.reference, "train", a, notes), part_of(a.test, "test", a, notes))
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
-    more = dict(fingerprints=not a.quick, cutoffs=cutoffs, property=a.property, out=a.out)
+    more = dict(fingerprints=not a.quick, cutoffs=cutoffs, property=a.property, out=a.out, notes=notes)
     more |= dict(column=a.column, extend=stability_of(a) if a.hull else None)
     found = evaluate(a.folder, *sets, **how, **more)
     out = Path(a.out or evaluation_folder(a.folder))

@@ -158,6 +158,7 @@ RESULTS = (
     "truth",
     "summary",
     "config",
+    "split",
 )
 
 
@@ -385,10 +386,13 @@ def split_indices(
     num: int,  # crystals
     fractions: tuple[float, ...] = (0.8, 0.1, 0.1),  # of train, val, test
     seed: int = 0,
-) -> tuple[Tensor, ...]:  # (n,) sorted indices of each part, from 0
-    "Divide crystals at random, the same way for the same seed."
+) -> tuple[Tensor, ...]:  # (N,) sorted indices of each part, from 0
+    "Divide crystals at random, the same way for the same seed; no part that is asked for is empty."
     order = torch.from_numpy(np.random.RandomState(seed).permutation(num))
     ends = [round(num * x / sum(fractions)) for x in np.cumsum(fractions)]
+    if num >= len(ends) and min(fractions) > 0:  # of few crystals, the later parts get one each
+        k = np.arange(1, len(ends) + 1)
+        ends = np.maximum.accumulate(np.clip(ends - k, 0, num - len(k))) + k
     return tuple(order[a:b].sort().values for a, b in zip([0, *ends], ends))
 
 # %% ../../nbs/data/10_datasets.ipynb #b0de33cc

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.files import atomic_write, lock_folder, stem
+from .compare import STOLS
 from .coverage import success_rates
 from .entries import read_crystals
 from .generation import evaluate_generation
@@ -111,6 +112,7 @@ def evaluate(
     property: str | None = None,  # column of the test set whose distribution to compare
     column: str | None = None,  # of a table: where the crystals are
     extend=None,  # (entries, rows, summary, folder) -> summary with more figures, such as stability
+    notes=(),  # sentences on how the sets were chosen, for the summary and the page
 ) -> dict:  # kind, num_crystals, metrics, reasons, settings, versions, run, files
     "Evaluate a folder of crystals and write metrics.json, per_crystal.csv and report.html."
     folder = Path(folder)
@@ -140,7 +142,31 @@ def evaluate(
         )
         summary = _add_figures(pred, rows, summary, run, home, out, reference, test, property, extend)
         summary |= dict(run=run, made_by="dpcdvae evaluate", input=str(folder.resolve()))
+        summary |= dict(notes=[*_mark_seen(rows, run), *notes])
         return summary | dict(files=_write_results(out, rows, summary, home.resolve().name))
+
+
+def _mark_seen(rows: list, run: dict | None) -> list[str]:  # notes
+    "Mark the crystals that the model was trained on or chosen with, and tell how many they are."
+    seen, n = (run or {}).get("seen"), len(rows)
+    if seen is None:
+        reconstructed = (run or {}).get("kind") == "reconstruct"
+        return ["It is not recorded which crystals the model was trained on."] * reconstructed
+    for part in ("train", "val"):
+        for i in seen[part]:
+            rows[i]["seen"] = part
+    trained, chosen = len(seen["train"]), len(seen["val"])
+    if not trained + chosen:
+        return [f"None of the {n} crystals was used in the training of the model."]
+    free = [r for r in rows if "seen" not in r]
+    strict = f"fit_{STOLS[-1]:g}"
+    rest = (
+        f"; of the other {len(free)}, {sum(bool(r.get(strict)) for r in free)} match strictly" if free else ""
+    )
+    return [
+        f"Attention: the model was trained on {trained} of the {n} crystals, and chosen by its validation "
+        f"loss on {chosen}: they are no test of it{rest}."
+    ]
 
 
 def _write_results(out: Path, rows: list, summary: dict, name: str) -> list[str]:

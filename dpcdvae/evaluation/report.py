@@ -52,6 +52,7 @@ COLUMNS = [
     "length_error",
     "angle_error",
     "truth_valid",
+    "seen",
     "twin",
     *(f"space_group_{t:g}" for t in SYMPRECS),
     "unique",
@@ -138,6 +139,7 @@ sub,sup{line-height:0;font-size:.75em}
 .name{font-weight:550;min-width:150px}
 svg{display:block;width:100%;height:auto}
 svg text{font-size:14px;fill:var(--soft)}
+.note{margin-top:12px;padding:9px 14px;border-left:3px solid var(--bad);background:var(--card)}
 svg .b{fill:var(--a)}
 svg .b2{fill:none;stroke:var(--bad);stroke-width:1.5}
 svg .x{stroke:var(--line)}
@@ -420,7 +422,7 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{word} {title}</title><style>{css}</style></head><body><main>
-<h1>{word}</h1><p class="soft">{title} · {head}</p>{cards}
+<h1>{word}</h1><p class="soft">{title} · {head}</p>{notes}{cards}
 <h2>Rates</h2><div class="card">{rates}<p class="key">Of all {n} crystals (twin-free: of those whose formula
 the reference does not hold). Bracket: 95 % Wilson interval.</p></div>
 <h2>Distributions</h2><div class="grid">{drawings}</div><h2>Reasons</h2><div class="grid">{reasons}</div>
@@ -483,6 +485,7 @@ def report_html(
         title=_e(title),
         css=_css,
         head=f"{n} crystals{' · ' + _e(run) if run else ''}",
+        notes="".join(f'<p class="note">{_e(note)}</p>' for note in summary.get("notes", ())),
         cards=_sup(_cards(metrics, kind)),
         rates=rate_bars(metrics, METRICS),
         n=n,

@@ -169,7 +169,8 @@ def show(
 def text_table(summary: dict) -> str:
     "Write all metrics as lines of text."
     width = max(len(METRICS[k].label) for k in summary["metrics"])
-    return "\n".join(f"{METRICS[k].label:{width}}  {show(k, m)}" for k, m in summary["metrics"].items())
+    lines = [f"{METRICS[k].label:{width}}  {show(k, m)}" for k, m in summary["metrics"].items()]
+    return "\n".join([*lines, *summary.get("notes", ())])
 
 
 def _e(x) -> str:

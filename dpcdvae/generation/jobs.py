@@ -19,6 +19,7 @@ import torch
 
 from ..crystal.batch import CrystalBatch, tensor_digest
 from ..data.files import atomic_write, lock_folder
+from ..data.splits import copy_record
 from .decode import Sampling, Trajectories, decode_block
 from ..model.dpcdvae import DPCDVAE
 
@@ -250,6 +251,9 @@ def run_job(
 ) -> Trajectories | None:
     "Make crystals block by block; keep them in memory (out=None) or stream them to a folder."
     with lock_folder(out, share):
+        if out:
+            Path(out).mkdir(parents=True, exist_ok=True)
+            copy_record(getattr(model, "folder", None), out)
         job = Job(out, record or dict(kind="crystals"), num, block, share, progress=progress)
         return _run(job, model, s, block_inputs, films)
 

@@ -10,6 +10,7 @@ import ctypes
 import dataclasses
 import functools
 import re
+import warnings
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -292,7 +293,7 @@ class DPCDVAE(nn.Module):
         batches = [crystals[i : i + batch_size] for i in range(0, len(crystals), batch_size)]
         batches = [part.to(self.device) for part in batches]
         mean, log_var = (torch.cat(p) for p in zip(*(self.encode(part) for part in batches)))
-        if self.environment_probe:
+        if self.environment_probe and not self.environment_probe.fitted:
             self.environment_probe.fit(mean, torch.cat([self.environment(part) for part in batches]))
         self.prior.fit(mean, log_var, element_counts(crystals).to(self.device), **options)
 
@@ -358,9 +359,26 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
         )
 
 
+def fitting(
+    crystals: CrystalBatch, max_atoms: int
+) -> tuple[CrystalBatch, list[tuple[str, str]]]:  # those that a model can hold; name and reason of others
+    "Leave out crystals that are larger than a model can hold, with a warning that names the first."
+    large = (crystals.num_atoms > max_atoms).nonzero().flatten().tolist()
+    if not large:
+        return crystals, []
+    why = lambda i: f"{int(crystals.num_atoms[i])} atoms, and the model holds at most {max_atoms}"
+    reasons = [(crystals.name(i), why(i)) for i in large]
+    which = f"{len(large)} of {len(crystals)} crystals: the first, {reasons[0][0]}, has {reasons[0][1]}"
+    if len(large) == len(crystals):
+        raise ValueError(f"no crystal is small enough ({which}): raise max_atoms")
+    warnings.warn(f"skipped {which}", stacklevel=2)
+    return crystals[crystals.num_atoms <= max_atoms], reasons
+
+
 def num_trained(model: DPCDVAE) -> int:
     "Count the parameters that training moves; the prior is fitted afterwards."
-    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("prior."))
+    named = model.named_parameters()
+    return sum(p.numel() for name, p in named if p.requires_grad and not name.startswith("prior."))
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #f1a2b3c4
 @functools.cache
