@@ -366,6 +366,17 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
     print(f"{SPLIT_FILE} lists which crystal is used for what", flush=True)
 
 
+def _note_training(out: Path, record: dict) -> None:
+    "Write into the cards of the kept models what they were trained on, and for how long."
+    facts = {k: record[k] for k in ("divided", "num_train", "data_digest", "started")}
+    facts |= dict(data=Path(record["data"]).name)
+    facts |= dict(trained=f"{record['seconds']:g} s, {record['steps']} steps, seed {record['seed']}")
+    for kept in ("best", "last"):
+        if (out / kept / "config.json").exists():
+            model = DPCDVAE.from_pretrained(out / kept)
+            model.save(out / kept, **(model.card | dict(training=facts)))
+
+
 def _finish(trainer, module, keeper, out):
     "Write what came of the run into run.json; an interrupted run stays resumable."
     record = json.loads((out / "run.json").read_text())
@@ -378,6 +389,7 @@ def _finish(trainer, module, keeper, out):
         best_val_loss=keeper.best if math.isfinite(keeper.best) else None,
         skipped=module.num_skipped,
     )
+    _note_training(out, record)
     atomic_write(out / "run.json", json.dumps(record, indent=1))
 
 # %% ../../nbs/model/07_training.ipynb #136f39d6
