@@ -16,7 +16,8 @@ from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 from dpcdvae.model.dpcdvae import DPCDVAE
-from dpcdvae.model.training import finetune, is_finished
+from dpcdvae.model.finetuning import finetune
+from dpcdvae.model.training import is_finished
 
 KEPT = ("strict_rate", "match_rate", "rms", "composition_exact")
 

@@ -8,8 +8,9 @@ from test_run import SMALL, cli, toys
 
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.model.dpcdvae import DPCDVAE
+from dpcdvae.model.finetuning import finetune
 from dpcdvae.model.pretrained import ModelError, inherit
-from dpcdvae.model.training import finetune, train
+from dpcdvae.model.training import train
 
 HOW = dict(max_epochs=1, quiet=True, bf16=False, batch_size=4)
 DATA = dict(train=toys(4), val=toys(1))
