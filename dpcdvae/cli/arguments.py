@@ -231,6 +231,12 @@ TRAIN = [
 FINETUNE = [
     MODEL,
     *(o for o in TRAIN if o[0][0] not in ("--preset", "--devices", "--num-nodes", "--no-bf16", "--compile")),
+    opt(
+        "--parts",
+        choices=["denoiser", "all"],
+        default="denoiser",
+        help="what is trained; all: for new elements and larger cells",
+    ),
     opt("--max-atoms", type=whole(1), metavar="N", help="of a cell, where more than the model's are needed"),
 ]
 RECONSTRUCT = [

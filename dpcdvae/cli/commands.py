@@ -111,7 +111,7 @@ def cmd_finetune(a) -> tuple[str, dict] | None:  # text, record
     parent = DPCDVAE.from_pretrained(a.model)
     parent.config.change(**dict(a.set))
     start_anew(a, RUN_FILES)
-    how = ("max_time", "max_epochs", "max_atoms", "seed", "resume", "limit", "workers")
+    how = ("max_time", "max_epochs", "parts", "max_atoms", "seed", "resume", "limit", "workers")
     options = {k: getattr(a, k) for k in how} | dict(a.set)
     finetune(parent, a.data, a.out, quiet=a.quiet, **options)
     return trained(a.out)
