@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BROWSER := $(addprefix tests/test_,$(addsuffix .py,browser explorers tour))
 FAST := $(addprefix tests/test_,$(addsuffix .py,ratchet house cli reference_numbers definitions symmetry sampler film steer plot))
 
-.PHONY: setup campaign demo test test-fast lint pictures lab voila bench results export readme player screenshots clean
+.PHONY: setup campaign demo test test-fast lint pictures lab voila bench results export readme docs docs-check slides figures player screenshots clean
 
 setup: $(STAMP)
 
@@ -61,10 +61,25 @@ results: $(STAMP)
 	@$(BIN)/python -m benchmarks page
 	@for book in nbs/results/*.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb nbs/index.ipynb; do echo $$book; $(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.store_widget_state=False $$book >/dev/null 2>&1 && $(BIN)/nbdev_clean --fname $$book || exit 1; done
 	@$(BIN)/python -m benchmarks.pictures nbs/results/*.ipynb nbs/tutorials/10_scale.ipynb nbs/labs/*.ipynb
+	@$(BIN)/python -m docs steps
 	@$(BIN)/python tests/readme.py
 
 readme: $(STAMP)
+	@$(BIN)/python -m docs steps
 	@$(BIN)/python tests/readme.py
+
+# the site, to be read with any browser: _site/index.html
+docs: $(STAMP)
+	@$(BIN)/python -m docs build
+
+docs-check: docs
+	@$(BIN)/python -m docs check
+
+slides: $(STAMP)
+	@$(BIN)/python -m docs slides
+
+figures: $(STAMP)
+	@$(BIN)/python -m docs figures
 
 screenshots: $(STAMP)
 	@$(BIN)/python tests/screenshots.py
@@ -73,4 +88,4 @@ player:
 	@npm --prefix js ci && npm --prefix js run build
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) runs build dist _site _slides _figures *.egg-info

@@ -21,7 +21,7 @@ setup(
     project_urls={"Source": cfg["git_url"], "Documentation": cfg["doc_host"] + cfg["doc_baseurl"]},
     packages=find_packages(include=["dpcdvae", "dpcdvae.*"]),
     include_package_data=True,
-    package_data={"dpcdvae": ["static/*", "weights/*/*"]},
+    package_data={"dpcdvae": ["*.json", "static/*", "weights/*/*"]},
     install_requires=cfg["requirements"].split(),
     extras_require={"dev": cfg["dev_requirements"].split()},
     python_requires=f">={cfg['min_python']},<3.14",

@@ -112,9 +112,9 @@ def anatomy(
         ),
     )
     for label, options in ladder.items():
-        if "arrange" in options and not model.config.arrange:
+        if "arrange" in options and not model.config.sampling.swap_species:
             continue  # they never are
-        if "tries" in options and model.config.encoder_graph != "nearest":
+        if "tries" in options and model.config.encoder.graph != "nearest":
             continue  # they cannot be encoded again
         done = result["readings"].setdefault(label, [])
         for seed in seeds:

@@ -44,10 +44,10 @@ def observe(model: DPCDVAE, crystals: CrystalBatch) -> dict:  # name -> tensor
     seen = {f"loss, {k}": v.detach() for k, v in vars(losses).items() if float(v.detach().abs().sum()) != 0}
     seen["gradient"] = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
     with torch.no_grad():
-        nb = find_neighbors(crystals, model.config.num_neighbors)
+        nb = find_neighbors(crystals, model.config.denoiser.num_neighbors)
         z, t = (
             model.encode(crystals)[0],
-            torch.full((len(crystals),), model.config.num_steps // 2, device=crystals.device),
+            torch.full((len(crystals),), model.config.diffusion.num_steps // 2, device=crystals.device),
         )
         seen |= {
             "distances": nb.dist[nb.mask],

@@ -95,7 +95,7 @@ def reverse_step(crystals: CrystalBatch, preset: str = "default", bf16: bool = T
     model = DPCDVAE(get_config(preset, **changes)).to(crystals.device).eval()
     t, z = (
         torch.full((len(crystals),), 500, device=crystals.device),
-        torch.randn(len(crystals), model.config.latent_dim, device=crystals.device),
+        torch.randn(len(crystals), model.config.latent.dim, device=crystals.device),
     )
 
     def step():
@@ -445,6 +445,7 @@ def profile_step(
     from torch.profiler import ProfilerActivity, profile
     from torch.utils.flop_counter import FlopCounterMode
 
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # or it writes to stderr when it starts and stops
     for _ in range(warmup):
         step()
     gpu = torch.cuda.is_available()

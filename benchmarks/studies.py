@@ -55,7 +55,7 @@ def bits(rows: list, key: str) -> str:  # 1 or 0 a crystal, in order
 
 
 def graph_for(model) -> str:
-    return "crystalnn" if model.config.encoder_graph == "crystalnn" else "none"
+    return "crystalnn" if model.config.encoder.graph == "crystalnn" else "none"
 
 
 def some(crystals: CrystalBatch, num: int, seed: int = 0) -> CrystalBatch:

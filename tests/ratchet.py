@@ -138,7 +138,7 @@ def words() -> dict:
     return {f: sum(len(FOREIGN.findall(text)) for text in texts) for f, texts in readable(ROOT).items()}
 
 
-WRITTEN = "nbs tests benchmarks data dpcdvae/__init__.py dpcdvae/_aliases.py".split()  # not exported
+WRITTEN = "nbs tests benchmarks docs data dpcdvae/__init__.py dpcdvae/_aliases.py".split()  # not exported
 
 
 def ruff(*command) -> str:

@@ -25,6 +25,9 @@ def render() -> str:
         .strip()
         .replace("](images/", "](nbs/images/")
         .replace("](labs/", "](nbs/labs/")
+        .replace("](course/", "](nbs/course/")
+        .replace("](howto/", "](nbs/howto/")
+        .replace("](results/", "](nbs/results/")
         .replace("](../results/", "](results/")
         + "\n"
     )

@@ -3,11 +3,15 @@
 import contextlib
 import io
 import json
+import re
+import sys
 import time
+from importlib import import_module
 
 import pytest
 
 from benchmarks.house import ROOT, exports
+from benchmarks.pictures import PLOTLY, PNG, figure_outputs, is_fresh
 from dpcdvae.course.checks import EXERCISES, mark
 from dpcdvae.course.grading import exercise_name, grade_page, main, run_cells, solutions, with_solutions
 
@@ -18,8 +22,6 @@ BOOKS = dict(argvalues=LESSONS, ids=lambda p: p.stem)
 
 def registered() -> dict:
     "The exercises of all chapters."
-    from importlib import import_module
-
     for path in COURSE.glob("1*_exercises_*.ipynb"):
         import_module(f"dpcdvae.{exports(path)}")
     return EXERCISES
@@ -67,6 +69,68 @@ def test_every_exercise_of_a_lesson_is_registered_and_stands_there_once():
     assert len(named) == len(set(named)) and set(named) <= set(NAMES)
     for path in LESSONS:
         assert 4 <= len(solutions(path)) <= 8, path.name
+
+
+@contextlib.contextmanager
+def nothing_registered():
+    "Forget all exercises and their modules for a while."
+    kept, modules = dict(EXERCISES), {k: m for k, m in sys.modules.items() if "course.exercises_" in k}
+    EXERCISES.clear()
+    for name in modules:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        EXERCISES.clear()
+        EXERCISES.update(kept)
+        sys.modules.update(modules)
+
+
+@pytest.mark.parametrize("path", **BOOKS)
+def test_a_lesson_registers_its_exercises_without_help(path):
+    code = "\n".join(
+        "".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"
+    )
+    with nothing_registered():
+        for module in set(re.findall(r"from (dpcdvae\.course\.exercises_\w+) import", code)):
+            import_module(module)
+        assert set(exercises_of(path)) <= set(EXERCISES)
+
+
+EXPLORERS = ("02_noise", "06_vae", "07_dpcdvae", "08_judging")
+
+
+@pytest.mark.parametrize("path", **BOOKS)
+def test_a_lesson_has_its_parts(path):
+    book = json.loads(path.read_text())
+    text = "\n".join("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "markdown")
+    parts = "**Aims.** **What.is.needed.** minutes redict <dfn> ##.Summary ##.Further.reading arXiv".split()
+    assert [p for p in parts if p.replace(".", " ") not in text.replace(".", " ")] == []
+    assert 2000 <= len(text.split()) <= 4000, f"{len(text.split())} words"
+    drawn = figure_outputs(book)
+    assert len(drawn) >= 3
+    assert all(map(is_fresh, drawn)), "a figure without its picture: make pictures"
+    live = [
+        o["data"]
+        for c in book["cells"]
+        for o in c.get("outputs", [])
+        if "widget-view" in str(o.get("data", {}).keys())
+    ]
+    assert all(PNG in data and PLOTLY not in data for data in live), "an explorer needs a still picture"
+    assert live or path.stem not in EXPLORERS
+
+
+def test_results_are_found_from_a_copy_of_a_lesson(tmp_path, monkeypatch):
+    from dpcdvae.course.exercises_7_8 import stored_result
+
+    monkeypatch.chdir(tmp_path)
+    assert stored_result("strict")["name"] == "strict"
+    with pytest.raises(ValueError, match="no results/nothing.json"):
+        stored_result("nothing")
+
+
+def test_the_course_is_whole():
+    assert [p.stem[:2] for p in LESSONS] == [f"{i:02}" for i in range(1, 9)]
 
 
 @pytest.mark.parametrize(
@@ -137,8 +201,6 @@ def test_a_stub_without_a_solution_is_an_error(small):
 
 
 def test_every_term_of_a_lesson_is_in_the_glossary():
-    import re
-
     glossary = (COURSE / "glossary.md").read_text()
     listed = {t.lower() for t in re.findall(r"^\*\*(.+?)\*\*", glossary, re.M)}
     for path in LESSONS:
@@ -146,3 +208,15 @@ def test_every_term_of_a_lesson_is_in_the_glossary():
         terms = {t.lower() for t in re.findall(r"<dfn>(.+?)</dfn>", text)}
         assert len(terms) >= 5, f"{path.name}: mark a term at its first use with <dfn>"
         assert terms <= listed, f"{path.name}: not in the glossary: {sorted(terms - listed)}"
+
+
+def test_the_glossary_names_the_lesson_that_explains_a_term():
+    lines = re.findall(r"^\*\*(.+?)\*\* (.+) \((\d)\)$", (COURSE / "glossary.md").read_text(), re.M)
+    terms = [term.lower() for term, _, _ in lines]
+    assert len(terms) >= 60 and len(terms) == len(set(terms))
+    marked = {}
+    for path in LESSONS:
+        for term in re.findall(r"<dfn>(.+?)</dfn>", path.read_text()):
+            marked.setdefault(term.lower(), path.stem[1])
+    assert {t: n for t, _, n in lines if marked.get(t.lower(), n) != n} == {}
+    assert [t for t in terms if t not in marked] == []

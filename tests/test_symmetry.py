@@ -213,22 +213,22 @@ def make_denoiser(preset="default", **kw):
     torch.manual_seed(0)
     c = get_config(preset)
     args = dict(
-        latent_dim=c.latent_dim,
-        atoms=c.atoms,
-        atom_dim=c.atom_dim,
-        edge_dim=c.edge_dim,
-        num_blocks=c.num_blocks,
-        num_neighbors=c.num_neighbors,
-        cutoff=c.cutoff,
-        num_radial=c.num_radial,
-        trip_dim=c.trip_dim,
-        frame=c.frame,
-        mean_free=c.mean_free,
-        time_scale=c.time_scale,
+        latent_dim=c.latent.dim,
+        atoms=c.denoiser.atoms,
+        atom_dim=c.denoiser.atom_dim,
+        edge_dim=c.denoiser.edge_dim,
+        num_blocks=c.denoiser.num_blocks,
+        num_neighbors=c.denoiser.num_neighbors,
+        cutoff=c.denoiser.cutoff,
+        num_radial=c.denoiser.num_radial,
+        trip_dim=c.denoiser.trip_dim,
+        frame=c.denoiser.frame,
+        mean_free=c.denoiser.mean_free,
+        time_scale=c.denoiser.time_scale,
         type_head=True,
-        num_output=c.num_output_residuals,
-        num_atom=c.num_atom_residuals,
-        cbf_dim=c.cbf_dim,
+        num_output=c.denoiser.num_output_residuals,
+        num_atom=c.denoiser.num_atom_residuals,
+        cbf_dim=c.denoiser.cbf_dim,
     )
     return awake(Denoiser(**args | kw))
 
@@ -248,7 +248,12 @@ def encoder():
     torch.manual_seed(1)
     c = get_config("default")
     return (
-        Encoder(c.latent_dim, num_blocks=c.encoder_blocks, num_neighbors=c.encoder_neighbors, cutoff=c.cutoff)
+        Encoder(
+            c.latent.dim,
+            num_blocks=c.encoder.num_blocks,
+            num_neighbors=c.encoder.num_neighbors,
+            cutoff=c.denoiser.cutoff,
+        )
         .double()
         .eval()
     )

@@ -48,7 +48,7 @@ def texts(path: Path) -> list[str]:
 
 def readable(root: Path) -> dict[str, list[str]]:  # folder or page -> texts
     "Collect what is read in a checkout, folder by folder."
-    where, found = ("nbs", "tests", "benchmarks", "data", "share", "results"), {}
+    where, found = ("nbs", "tests", "benchmarks", "docs", "data", "share", "results"), {}
     files = [
         p for d in where for p in sorted((root / d).rglob("*")) if p.suffix in (".ipynb", ".py", ".md", ".sh")
     ]

@@ -53,7 +53,7 @@ def complete(p) -> None:
 # %% ../../nbs/cli/05_app.ipynb #25f28b51
 def stopped(a) -> str:
     "Tell how to go on after a stop."
-    flag = " with --resume" if a.command == "train" else ""
+    flag = " with --resume" if a.command in ("train", "finetune") else ""
     return f"\nstopped; call the same command again{flag} to go on"
 
 # %% ../../nbs/cli/05_app.ipynb #8acbb20f

@@ -103,6 +103,20 @@ def cmd_train(a) -> tuple[str, dict] | None:  # text, record
     return trained(a.out)
 
 
+def cmd_finetune(a) -> tuple[str, dict] | None:  # text, record
+    "Train a pretrained model further on crystals of its own."
+    from dpcdvae.model.finetuning import finetune
+    from dpcdvae.model.pretrained import DPCDVAE
+
+    parent = DPCDVAE.from_pretrained(a.model)
+    parent.config.change(**dict(a.set))
+    start_anew(a, RUN_FILES)
+    how = ("max_time", "max_epochs", "parts", "max_atoms", "seed", "resume", "limit", "workers")
+    options = {k: getattr(a, k) for k in how} | dict(a.set)
+    finetune(parent, a.data, a.out, quiet=a.quiet, **options)
+    return trained(a.out)
+
+
 def trained(out: Path) -> tuple[str, dict] | None:  # text, record
     "Tell how a training ended."
     from lightning.pytorch.utilities import rank_zero_only

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from dpcdvae.course.checks import exercise
+from dpcdvae.course.checks import check, exercise
 from dpcdvae.crystal.batch import toy
 from dpcdvae.crystal.neighbors import Neighbors, find_neighbors
 

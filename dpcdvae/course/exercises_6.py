@@ -9,6 +9,7 @@ __all__ = []
 import torch
 from torch import Tensor
 
+from dpcdvae.course.checks import check
 from dpcdvae.course.exercises_5 import _ANSWERS, _exercise, _normal
 
 # %% ../../nbs/course/13_exercises_6.ipynb #036ba748

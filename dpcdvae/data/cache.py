@@ -76,7 +76,7 @@ def content_digest(
 # %% ../../nbs/data/09_cache.ipynb #readcd01
 def read_tensors(
     path: str | Path,  # a safetensors file, which another process may replace meanwhile
-) -> tuple[dict[str, Tensor], dict[str, str]]:  # tensors by name, metadata
+) -> tuple[dict[str, Tensor], dict[str, str]]:  # tensors by name, (B,...) or (N,...), and metadata
     "Read a safetensors file in one piece; raise SafetensorError or OSError where it cannot be read."
     from safetensors.torch import load
 

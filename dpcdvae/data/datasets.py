@@ -386,7 +386,7 @@ def split_indices(
     num: int,  # crystals
     fractions: tuple[float, ...] = (0.8, 0.1, 0.1),  # of train, val, test
     seed: int = 0,
-) -> tuple[Tensor, ...]:  # (n,) sorted indices of each part, from 0
+) -> tuple[Tensor, ...]:  # (N,) sorted indices of each part, from 0
     "Divide crystals at random, the same way for the same seed; no part that is asked for is empty."
     order = torch.from_numpy(np.random.RandomState(seed).permutation(num))
     ends = [round(num * x / sum(fractions)) for x in np.cumsum(fractions)]

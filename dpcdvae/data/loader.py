@@ -52,9 +52,7 @@ class BucketBatchSampler(Sampler):
         "Choose the epoch, and with it the order."
         self.epoch = epoch
 
-    def all_batches(
-        self,
-    ) -> list[Tensor]:  # (batch_size,) indices each, the last may be shorter; the same in every process
+    def all_batches(self) -> list[Tensor]:  # (B,) indices each, the last may be shorter; as in every process
         "Cut all indices into batches."
         num, rng = len(self.sizes), torch.Generator().manual_seed((self.seed * 2**20 + self.epoch) % 2**63)
         order = torch.randperm(num, generator=rng) if self.shuffle else torch.arange(num)

@@ -78,6 +78,7 @@ class LatentConfig(Part):
     cell_skip: bool = True  # extension: lattice and number of atoms straight to z and back
     environment_skip: bool = True  # extension: distances around each element to z, and from z to the denoiser
     species_aware: bool = False  # extension: and of which elements the neighbours are
+    environment_dim: int = zero_or_more(0)  # directions of z for the environment; 0: what the others leave
     prior: str = one_of(
         "formula", *PRIORS
     )  # standard: the paper's N(0, 1); fitted: a Gaussian; formula: extension

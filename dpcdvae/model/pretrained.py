@@ -168,3 +168,24 @@ def from_pretrained(
     if (page := folder / "README.md").exists():
         model.card.page = page.read_text(encoding="utf-8")
     return model.eval()
+
+# %% ../../nbs/model/04_pretrained.ipynb #31deb717
+def inherit(model: DPCDVAE, parent: DPCDVAE) -> list[str]:  # names of what is only partly inherited
+    "Copy the weights and scalers of a parent into a model of its kind that may hold more atoms."
+    own, grown = model.state_dict(), []
+    theirs = {k: v for k, v in parent.state_dict().items() if not k.startswith("prior.")}
+    missing = {k for k in own if not k.startswith("prior.")} ^ set(theirs)
+    if missing:
+        raise ModelError(
+            f"a model cannot be trained on with another architecture: {sorted(missing)[0]} is not in both"
+        )
+    for name, value in theirs.items():
+        if any(a > b for a, b in zip(value.shape, own[name].shape)):
+            raise ModelError(f"{name} of the parent is larger than the model's: keep its sizes")
+        part = tuple(slice(n) for n in value.shape)
+        if value.shape != own[name].shape:
+            grown.append(name)
+        own[name] = own[name].clone()
+        own[name][part] = value.to(own[name].dtype)
+    model.load_state_dict(own)
+    return grown

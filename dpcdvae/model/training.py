@@ -26,6 +26,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from ..crystal.batch import CrystalBatch
+from ..data.cache import content_digest
 from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
 from ..data.files import atomic_write, lock_folder
 from ..data.loader import CrystalLoader
@@ -34,6 +35,7 @@ from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, rea
 from .config import get_config
 from .dpcdvae import DPCDVAE, check_size, fitting, num_trained, tune_malloc
 from .module import Training
+from .pretrained import inherit
 
 # %% ../../nbs/model/07_training.ipynb #c0de4fa5
 def fuse(model: DPCDVAE, backend: str = "inductor") -> DPCDVAE:
@@ -391,12 +393,19 @@ def _finish(trainer, module, keeper, out):
     atomic_write(out / "run.json", json.dumps(record, indent=1))
 
 # %% ../../nbs/model/07_training.ipynb #136f39d6
-def _model(config, train_set, val_set, seed: int, bf16: bool | None, compile: bool) -> DPCDVAE:
-    "Make the model of a run and fit its scalers."
+def _model(config, sets, seed: int, bf16: bool | None, compile: bool, parent=None, parts="all") -> DPCDVAE:
+    "Make the model of a run: new, with scalers fitted to its crystals, or grown from a parent."
+    train_set, val_set = sets
     tune_malloc()
     torch.manual_seed(seed)
     model = DPCDVAE(config)
-    model.prepare(train_set)
+    if parent is None:
+        model.prepare(train_set)
+    else:
+        inherit(model, parent)
+        check_size(model, train_set)
+        for name, p in model.named_parameters():
+            p.requires_grad_(p.requires_grad and (parts == "all" or name.startswith(f"{parts}.")))
     check_size(model, val_set)
     model.bf16 = has_bf16() if bf16 is None else bf16
     return fuse(model) if compile else model
@@ -417,22 +426,25 @@ def train(
     quiet: bool = False,
     workers: int | None = None,  # processes that read crystals
     compile: bool = False,  # a minute or two at the start, faster steps from then on
-    **changes,  # settings of the preset: nested, dotted, or old flat names
+    parent: DPCDVAE | None = None,  # a trained model to start from: see `finetune`
+    parts: str = "all",  # what of a parent is trained: all, or the denoiser alone
+    **changes,  # settings of the preset, or of the parent: nested, dotted, or old flat names
 ) -> DPCDVAE:  # the model with its best averaged weights
     "Train a model, keep it in `out`, and return the best."
     out = Path(out)
-    begun = dict(preset=preset, changes=changes, seed=seed, limit=limit)
+    config = parent.config.change(**changes) if parent else get_config(preset, **changes)
+    begun = dict(preset=config.preset, changes=changes, seed=seed, limit=limit)
+    begun |= dict(parent=content_digest(parent.state_dict(), {}), parts=parts) if parent else {}
     with _alone(out if out.exists() else None):
         pass  # a folder in use is named before anything is read
     _check_request(out, resume, seed, limit, max_time, max_epochs, begun)
-    config = get_config(preset, **changes)
     show = not quiet and sys.stderr.isatty()
     sets, record, divided = _read(data, config, seed, workers, progress=show)
     train_set, val_set = _note_parts(record, sets, limit)
     begun["data_digest"] = train_set.digest(places=False)
     if (out / "checkpoint.safetensors").exists():
         _same_run(out / "run.json", begun)
-    model = _model(config, train_set, val_set, seed, bf16, compile)
+    model = _model(config, (train_set, val_set), seed, bf16, compile, parent, parts)
     how = dict(max_time=max_time, max_epochs=max_epochs, devices=devices, num_nodes=num_nodes)
     facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
     facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))

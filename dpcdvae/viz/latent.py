@@ -253,7 +253,9 @@ class LatentExplorer(Explorer):
             int(torch.cdist(self.means[:1], self.means).argmax()) if len(crystals) > 1 else -1,
         )
         self.steps, self.seed = (
-            max(steps, model.config.num_steps) if model.config.process == "score" else steps,
+            max(steps, model.config.diffusion.num_steps)
+            if model.config.diffusion.process == "score"
+            else steps,
             seed,
         )
         self.player, self.says = stage(crystals[0], **options), ipywidgets.HTML()

@@ -109,8 +109,8 @@ class LiveSampler(Explorer):
         self.crystal, self.task, self.sampler, self.steps = (
             crystal,
             "new crystal" if crystal is None else "reconstruct",
-            c.sampler,
-            c.sampling_steps,
+            c.sampling.sampler,
+            c.sampling.steps,
         )
         for k, v in traits.items():
             self.set_trait(k, v)
@@ -121,7 +121,7 @@ class LiveSampler(Explorer):
         self.figure.layout.xaxis.range = [0, self.steps]
         self.draw, self.seen_at = Throttle(self._draw, 0.2), -math.inf
         self.player.observe(lambda change: setattr(self, "seen_at", time.monotonic()), "drawn")
-        self._lay(("langevin",) if c.process == "score" else tuple(STEPS))
+        self._lay(("langevin",) if c.diffusion.process == "score" else tuple(STEPS))
         self._word()
 
     def _button(self, text: str, icon: str, act, style: str = "") -> ipywidgets.Button:
@@ -166,7 +166,7 @@ class LiveSampler(Explorer):
 
     @traitlets.validate("sampler")
     def _known(self, proposal):
-        known = ("langevin",) if self.model.config.process == "score" else tuple(STEPS)
+        known = ("langevin",) if self.model.config.diffusion.process == "score" else tuple(STEPS)
         if proposal["value"] not in known:
             raise traitlets.TraitError(
                 f"no sampler {proposal['value']!r} for this model: choose one of {', '.join(known)}"
@@ -199,7 +199,7 @@ class LiveSampler(Explorer):
             None,
             0.0,
             "",
-            s.steps if s.sampler != "langevin" else self.model.config.num_steps,
+            s.steps if s.sampler != "langevin" else self.model.config.diffusion.num_steps,
         )
         self.figure.layout.xaxis.range, self.figure.layout.yaxis2.visible, self.figure.data[2].visible = (
             [0, self.total],
