@@ -392,32 +392,12 @@ def stability_of(a):  # a step of `evaluate`
     return extend
 
 
-def illustrator(home: Path, out: Path):  # (index, structures) -> (SVGs, link or None)
-    "Draw crystals for a report, and write the films that were kept of them as pages next to it."
-    from dpcdvae.crystal.batch import CrystalBatch
-    from dpcdvae.diffusion.trajectory import Trajectory
-    from dpcdvae.viz.structure import stamp
-
-    def draw(index: int, structures: list):
-        film, page = (
-            home / "films" / f"film_{index:05d}.safetensors",
-            out / "films" / f"film_{index:05d}.html",
-        )
-        drawings = [stamp(CrystalBatch.from_structures([s]), 150) for s in structures]
-        if not film.exists():
-            return drawings, None
-        page.parent.mkdir(parents=True, exist_ok=True)
-        Trajectory.load(film).to_html(page)
-        return drawings, f"films/{page.name}"
-
-    return draw
-
-
 def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     "Evaluate a folder of crystals."
     from dpcdvae.evaluation.coverage import CUTOFFS, cutoffs_for
     from dpcdvae.evaluation.evaluate import evaluate, evaluation_folder
     from dpcdvae.evaluation.summary import text_table
+    from dpcdvae.viz.structure import illustrator
 
     known = a.test or a.reference or ""
     cutoffs = cutoffs_for(a.cutoffs) if a.cutoffs else cutoffs_for(known, CUTOFFS["mp-20"])

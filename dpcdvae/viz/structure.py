@@ -8,11 +8,13 @@ __all__ = []
 # %% ../../nbs/viz/04_structure.ipynb #4247ffa5
 import warnings
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..crystal.batch import CrystalBatch
+from ..diffusion.trajectory import Trajectory
 from .atoms import arrays, cell, cell_edges, element, images, paper, pretty, rounded, screen, tones
 
 # %% ../../nbs/viz/04_structure.ipynb #b5480921
@@ -74,6 +76,24 @@ def stamp(
         f'<svg width="{size}" height="{size}" viewBox="0 0 {size} {size}" role="img" '
         f'aria-label="{escape(crystal[0].formulas()[0])} in its cell"><defs>{shades}</defs>{shapes}</svg>'
     )
+
+# %% ../../nbs/viz/04_structure.ipynb #1a7e0f02
+def illustrator(home: Path, out: Path):  # (index, structures) -> (SVGs, link or None)
+    "Draw crystals for a report, and write the films that were kept of them as pages next to it."
+
+    def draw(index: int, structures: list):
+        film, page = (
+            home / "films" / f"film_{index:05d}.safetensors",
+            out / "films" / f"film_{index:05d}.html",
+        )
+        drawings = [stamp(CrystalBatch.from_structures([s]), 150) for s in structures]
+        if not film.exists():
+            return drawings, None
+        page.parent.mkdir(parents=True, exist_ok=True)
+        Trajectory.load(film).to_html(page)
+        return drawings, f"films/{page.name}"
+
+    return draw
 
 # %% ../../nbs/viz/04_structure.ipynb #516590ac
 def _paint(draw, crystal: CrystalBatch, left: float, top: float, size: float):
