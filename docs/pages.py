@@ -42,8 +42,9 @@ def repository() -> str:
 
 
 def directives(text: str) -> set[str]:
-    "Read the directives of a cell: export, hide, exercise and so on."
-    return set(re.findall(r"^#\|\s*(\w+)", text, re.M))
+    "Read the directives at the top of a cell: export, hide, exercise and so on."
+    top = re.match(r"(?:\s*#\|.*\n?)*", text)[0]
+    return set(re.findall(r"#\|\s*(\w+)", top))
 
 
 def without_directives(text: str) -> str:
