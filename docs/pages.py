@@ -335,7 +335,9 @@ def notebook(page: Page, folder: Path) -> tuple[str, list[str]]:  # Markdown, HT
     "Write a notebook as Markdown."
     write, module = Writer(page, folder), exports(page.source)
     cells = read_cells(page.source)
-    first = next(c for c in cells if c["cell_type"] == "markdown")
+    first = next((c for c in cells if c["cell_type"] == "markdown"), None)
+    if first is None:
+        raise ValueError(f"{page.source.relative_to(ROOT)} has no text: begin with a cell `# Title`")
     title, subtitle, rest = split_title(cell_text(first))
     parts = [f"# {title}", f"{prose(subtitle, page)}\n{{ .dp-subtitle }}" if subtitle else ""]
     parts.append(write.raw(first_lines(page, module)))
