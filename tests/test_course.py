@@ -120,6 +120,15 @@ def test_a_lesson_has_its_parts(path):
     assert live or path.stem not in EXPLORERS
 
 
+def test_results_are_found_from_a_copy_of_a_lesson(tmp_path, monkeypatch):
+    from dpcdvae.course.exercises_7_8 import stored_result
+
+    monkeypatch.chdir(tmp_path)
+    assert stored_result("strict")["name"] == "strict"
+    with pytest.raises(ValueError, match="no results/nothing.json"):
+        stored_result("nothing")
+
+
 def test_the_course_is_whole():
     assert [p.stem[:2] for p in LESSONS] == [f"{i:02}" for i in range(1, 9)]
 

@@ -105,8 +105,8 @@ def cmd_train(a) -> tuple[str, dict] | None:  # text, record
 
 def cmd_finetune(a) -> tuple[str, dict] | None:  # text, record
     "Train a pretrained model further on crystals of its own."
-    from dpcdvae.model.pretrained import DPCDVAE
     from dpcdvae.model.finetuning import finetune
+    from dpcdvae.model.pretrained import DPCDVAE
 
     parent = DPCDVAE.from_pretrained(a.model)
     parent.config.change(**dict(a.set))
