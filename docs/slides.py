@@ -22,7 +22,14 @@ def first_sentences(text: str) -> str:
     hidden = re.sub(r"\b(eqs?|e\.g|i\.e|Fig|al|vs|ch)\.", lambda m: "x" * len(m[0]), hidden)
     ends = [m.end() for m in re.finditer(r"[.?!](?=[\s*_]|$)", hidden)]
     enough = [e for e in ends if e > SHORT and hidden[e - 1] != "?"]
-    return text[: enough[0]] + ("**" if text[: enough[0]].count("**") % 2 else "") if enough else text
+    return closed(text[: enough[0]]) if enough else text
+
+
+def closed(text: str) -> str:
+    "Close emphasis that was cut."
+    for mark, pattern in (("**", r"\*\*"), ("*", r"(?<!\*)\*(?!\*)")):
+        text += mark * (len(re.findall(pattern, re.sub(r"`[^`]*`|\$[^$]*\$", "", text))) % 2)
+    return text
 
 
 def paragraphs(text: str) -> list[str]:
@@ -69,15 +76,18 @@ def groups(points: list[str], first: int) -> list[list[str]]:
     return found
 
 
-def text_slides(heading: str, text: str, go_on: bool) -> list[dict]:
-    "Write the slides of one section, each with the whole text in its notes; or go on from a figure."
+def text_slides(heading: str, text: str, section: str, below: bool) -> list[dict]:
+    """Write the slides of one section, each with the whole text in its notes.
+
+    The first goes below a figure if it is short; slides without a heading repeat that of their section."""
     whole = heading.startswith("### ")  # an exercise or a task is read out in full
-    kinds = iter(["-" if go_on else "slide" if heading and not whole else "subslide"])
-    titles = iter([heading])
     points = [p if whole else short(p) for p in paragraphs(text) if not p.startswith("Next:")]
+    below = below and not heading and bool(points) and weight(points[0]) < 1.3 * BELOW
+    kinds = iter(["-" if below else "slide" if heading and not whole else "subslide"])
+    titles = iter([heading or ("" if below else section)])
     made = []
-    for group in groups(points, BELOW if go_on else FULL):
-        title = next(titles, "" if heading.startswith("# ") else heading)
+    for group in groups(points, BELOW if below else FULL):
+        title = next(titles, heading if whole else section)
         made.append(cell("markdown", "\n\n".join([title, *group]).strip(), next(kinds, "subslide")))
         made.append(cell("markdown", text.strip(), "notes"))
     return made
@@ -92,15 +102,15 @@ def figures(outputs: list[dict]) -> list[dict]:
 
 def deck(path: Path) -> dict:  # notebook
     "Make the deck of a lesson: a notebook whose cells say which slide they are."
-    made = []
+    made, section = [], ""
     for c in read_cells(path):
         text = cell_text(c)
         if c["cell_type"] == "markdown" and "<details>" in text:
             made += solution(text)
         elif c["cell_type"] == "markdown":
             for heading, under in sections(text):
-                go_on = not heading and bool(made) and made[-1].get("outputs")
-                made += text_slides(heading, under, bool(go_on))
+                section = heading if heading.startswith("## ") else section
+                made += text_slides(heading, under, section, bool(made and made[-1].get("outputs")))
         elif "exercise" in directives(text):
             made.append(cell("code", without_directives(text), "-"))
         elif shown := figures(c["outputs"]):

@@ -8,8 +8,9 @@ from test_run import SMALL, cli, toys
 
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.model.dpcdvae import DPCDVAE
+from dpcdvae.model.finetuning import finetune
 from dpcdvae.model.pretrained import ModelError, inherit
-from dpcdvae.model.training import finetune, train
+from dpcdvae.model.training import train
 
 HOW = dict(max_epochs=1, quiet=True, bf16=False, batch_size=4)
 DATA = dict(train=toys(4), val=toys(1))
@@ -42,7 +43,7 @@ def test_larger_cells_keep_what_the_parent_reads(parent, tmp_path):
     assert large.num_atoms[0] > model.config.max_atoms
     with pytest.raises(ValueError, match="raise max_atoms"):
         finetune(model, dict(train=large, val=large), tmp_path / "small", **HOW)
-    child = finetune(model, dict(train=large, val=large), tmp_path / "run", max_atoms=40, **HOW)
+    child = finetune(model, dict(train=large, val=large), tmp_path / "run", max_atoms=40, parts="all", **HOW)
     assert child.config.max_atoms == 40
     fresh = DPCDVAE(child.config)
     grown = inherit(fresh, model)
@@ -51,10 +52,23 @@ def test_larger_cells_keep_what_the_parent_reads(parent, tmp_path):
     assert torch.allclose(logits[0][:, :25], logits[1], atol=1e-5)
 
 
+def test_only_the_denoiser_moves_unless_asked(parent, tmp_path):
+    model, _ = parent
+    child = finetune(model, DATA, tmp_path / "run", **HOW)
+    moved = {
+        k.split(".")[0] for k, v in child.named_parameters() if not torch.equal(v, model.get_parameter(k))
+    }
+    assert moved - {"prior"} == {"denoiser"}
+
+
 def test_what_cannot_be(parent, tmp_path):
     model, _ = parent
     with pytest.raises(ValueError, match="the parent holds 24"):
         finetune(model, DATA, tmp_path / "run", max_atoms=8, **HOW)
+    with pytest.raises(ValueError, match="give parts=all"):
+        finetune(model, DATA, tmp_path / "run", max_atoms=40, **HOW)
+    with pytest.raises(ValueError, match="choose one of denoiser, all"):
+        finetune(model, DATA, tmp_path / "run", parts="heads", **HOW)
     with pytest.raises(ModelError, match="another architecture|larger than"):
         inherit(DPCDVAE(model.config.change(**{"latent.cell_skip": False})), model)
     assert not (tmp_path / "run").exists()
@@ -75,7 +89,7 @@ def test_new_elements_are_learnt(parent, tmp_path):
     gold = gold.replace(atomic_numbers=torch.full_like(gold.atomic_numbers, 79))
     fraction = lambda m: float(m.heads.composition(m.encode(gold[:1])[0]).softmax(-1)[0, 78])
     before = fraction(model.eval())
-    how = HOW | dict(max_epochs=12, ema=0.5, learning_rate=2e-3)
+    how = HOW | dict(max_epochs=12, ema=0.5, learning_rate=2e-3, parts="all")
     child = finetune(model, dict(train=gold, val=gold[:4]), tmp_path / "run", **how)
     assert fraction(child) > max(before, 0.9)
 

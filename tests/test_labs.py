@@ -1,10 +1,16 @@
 """The tests by which labs decide: paired, with an interval, and the other way round for reversed data"""
 
+import json
+from pathlib import Path
+
 import pytest
 from scipy.stats import binom
 
 from benchmarks.labs import compared, conclusion, differences, lab_rates, mcnemar
+from benchmarks.learnt import QUESTIONS, Question, answer
 from benchmarks.studies import bits
+
+ROOT = Path(__file__).parents[1]
 
 
 def scores(*each):
@@ -53,3 +59,23 @@ def test_rates_carry_the_outcome_of_each_crystal():
     assert bits(rows, "matched") == "100"
     model = dict(label="a", reconstruction=dict(free=dict(match_rate=dict(count=1, total=3), matched="100")))
     assert lab_rates(dict(models=dict(x=model)), "free")["a"] == [dict(count=1, total=3, each="100")]
+
+
+def test_a_page_of_answers_follows_its_runs(tmp_path):
+    q = Question("Better?", "x.json", ("new", "r"), ("old", "r"), more="Yes.", less="No.")
+    good, bad = "1" * 60 + "0" * 40, "0" * 30 + "1" * 30 + "0" * 40
+
+    def said(new, old):
+        rate = lambda e: dict(match_rate=dict(count=e.count("1"), total=100), matched=e)
+        runs = {k: dict(label=k, reconstruction=dict(r=rate(e))) for k, e in dict(new=new, old=old).items()}
+        (tmp_path / "x.json").write_text(json.dumps(dict(models=runs)))
+        return answer(q, tmp_path)["said"]
+
+    assert answer(q, tmp_path)["said"] == "not measured"
+    assert said(good, bad) == "Yes." and said(bad, good) == "No." and "Undecided" in said(good, good)
+
+
+def test_every_question_has_a_lab_and_a_file_that_is_named():
+    for q in QUESTIONS:
+        assert (ROOT / "nbs" / f"{q.lab}.ipynb").exists() and q.more and q.less
+        assert q.file.endswith(".json")

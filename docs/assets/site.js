@@ -48,7 +48,18 @@ function grow(frame) {
   frame.style.height = `${frame.contentDocument.documentElement.scrollHeight + 4}px`;
 }
 
+// A film gets the height that it needs; where pages are files, browsers keep frames apart, and the height of the style stays.
+function growFilm(frame) {
+  try {
+    const inside = frame.contentDocument.documentElement.scrollHeight;
+    if (inside > frame.clientHeight) frame.style.height = `${inside + 4}px`;
+  } catch {
+    return;
+  }
+}
+
 document.addEventListener("DOMContentLoaded", async () => {
+  document.querySelectorAll("iframe.dp-film").forEach((f) => f.addEventListener("load", () => setTimeout(growFilm, 800, f)));
   document.querySelectorAll("iframe.dp-frame").forEach((f) => f.addEventListener("load", () => grow(f)));
   document.querySelectorAll("button.dp-live").forEach((b) => b.addEventListener("click", () => live(b)));
   const formulas = document.querySelectorAll(".arithmatex");

@@ -26,5 +26,11 @@ Reveal.initialize({
   center: false,
   slideNumber: "c/t",
   transition: "none",
-  keyboard: { 78: () => Reveal.configure({ showNotes: !Reveal.getConfig().showNotes }) },
+  pdfMaxPagesPerSlide: 1,
+  keyboard: {
+    78: () => {
+      Reveal.configure({ showNotes: !Reveal.getConfig().showNotes });
+      Reveal.layout();
+    },
+  },
 });

@@ -107,12 +107,7 @@ SAMPLING = [
     opt(
         "--steps", type=whole(1), metavar="N", help="function evaluations (NFE) a crystal; the model's choice"
     ),
-    opt(
-        "--spacing",
-        default="uniform",
-        choices=["uniform", "quadratic", "logsnr"],
-        help="of the timesteps",
-    ),
+    opt("--spacing", default="uniform", choices=["uniform", "quadratic", "logsnr"], help="of the timesteps"),
     SEED,
 ]
 PLACING = [
@@ -231,6 +226,12 @@ TRAIN = [
 FINETUNE = [
     MODEL,
     *(o for o in TRAIN if o[0][0] not in ("--preset", "--devices", "--num-nodes", "--no-bf16", "--compile")),
+    opt(
+        "--parts",
+        choices=["denoiser", "all"],
+        default="denoiser",
+        help="what is trained; all: for new elements and larger cells",
+    ),
     opt("--max-atoms", type=whole(1), metavar="N", help="of a cell, where more than the model's are needed"),
 ]
 RECONSTRUCT = [
@@ -389,11 +390,7 @@ COMMANDS = dict(  # name -> (help, example, arguments)
             COLUMN,
         ],
     ),
-    train=(
-        "Train a model.",
-        "dpcdvae train --data perov_mini --out runs/first --max-time 00:04:00",
-        TRAIN,
-    ),
+    train=("Train a model.", "dpcdvae train --data perov_mini --out runs/first --max-time 00:04:00", TRAIN),
     finetune=(
         "Train a pretrained model further on crystals of its own.",
         "dpcdvae finetune --model perov_mini --data my_cifs --out runs/mine --max-epochs 60",

@@ -105,13 +105,13 @@ def cmd_train(a) -> tuple[str, dict] | None:  # text, record
 
 def cmd_finetune(a) -> tuple[str, dict] | None:  # text, record
     "Train a pretrained model further on crystals of its own."
+    from dpcdvae.model.finetuning import finetune
     from dpcdvae.model.pretrained import DPCDVAE
-    from dpcdvae.model.training import finetune
 
     parent = DPCDVAE.from_pretrained(a.model)
     parent.config.change(**dict(a.set))
     start_anew(a, RUN_FILES)
-    how = ("max_time", "max_epochs", "max_atoms", "seed", "resume", "limit", "workers")
+    how = ("max_time", "max_epochs", "parts", "max_atoms", "seed", "resume", "limit", "workers")
     options = {k: getattr(a, k) for k in how} | dict(a.set)
     finetune(parent, a.data, a.out, quiet=a.quiet, **options)
     return trained(a.out)
@@ -392,6 +392,27 @@ def stability_of(a):  # a step of `evaluate`
     return extend
 
 
+def illustrator(home: Path, out: Path):  # (index, structures) -> (SVGs, link or None)
+    "Draw crystals for a report, and write the films that were kept of them as pages next to it."
+    from dpcdvae.crystal.batch import CrystalBatch
+    from dpcdvae.diffusion.trajectory import Trajectory
+    from dpcdvae.viz.structure import stamp
+
+    def draw(index: int, structures: list):
+        film, page = (
+            home / "films" / f"film_{index:05d}.safetensors",
+            out / "films" / f"film_{index:05d}.html",
+        )
+        drawings = [stamp(CrystalBatch.from_structures([s]), 150) for s in structures]
+        if not film.exists():
+            return drawings, None
+        page.parent.mkdir(parents=True, exist_ok=True)
+        Trajectory.load(film).to_html(page)
+        return drawings, f"films/{page.name}"
+
+    return draw
+
+
 def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     "Evaluate a folder of crystals."
     from dpcdvae.evaluation.coverage import CUTOFFS, cutoffs_for
@@ -405,8 +426,9 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
     more = dict(fingerprints=not a.quick, cutoffs=cutoffs, property=a.property, out=a.out, notes=notes)
     more |= dict(column=a.column, extend=stability_of(a) if a.hull else None)
-    found = evaluate(a.folder, *sets, **how, **more)
     out = Path(a.out or evaluation_folder(a.folder))
+    more |= dict(illustrate=illustrator(place_of(a.folder), out))
+    found = evaluate(a.folder, *sets, **how, **more)
     end = f"all of it in {out / 'metrics.json'}, as a page in {out / 'report.html'}"
     return f"{text_table(found)}\n{end}", found
 

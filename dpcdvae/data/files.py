@@ -228,7 +228,8 @@ def crystal_name(path) -> str:
 def wanted(name: str) -> bool:
     "Tell whether a file of an archive may hold crystals."
     parts = PurePosixPath(name).parts
-    return not any(p.startswith((".", "__MACOSX")) for p in parts) and file_kind(name) not in (
+    hidden = any(p.startswith((".", "__MACOSX")) and p not in (".", "..") for p in parts)
+    return not hidden and file_kind(name) not in (
         "",
         "zip",
         "tar",
@@ -236,10 +237,21 @@ def wanted(name: str) -> bool:
     )
 
 # %% ../../nbs/data/00_files.ipynb #0bcaa76a
+def unpacked(path, data: bytes) -> bytes:
+    "Unpack gzip, but not more than an archive may hold."
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as f:
+        data = f.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise DataError(
+            f"{path} would unpack to more than {LARGEST / 2**30:.1f} GiB; divide it into several files"
+        )
+    return data
+
+
 def file_text(path, data: bytes) -> str:
     "Decode a file, unpacking it if it begins as gzip does."
     try:
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        data = unpacked(path, data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError, zlib.error) as e:
         raise DataError(f"{path} is damaged or cut short ({e}); get it again") from e
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):

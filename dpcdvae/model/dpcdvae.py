@@ -293,7 +293,7 @@ class DPCDVAE(nn.Module):
         batches = [crystals[i : i + batch_size] for i in range(0, len(crystals), batch_size)]
         batches = [part.to(self.device) for part in batches]
         mean, log_var = (torch.cat(p) for p in zip(*(self.encode(part) for part in batches)))
-        if self.environment_probe:
+        if self.environment_probe and not self.environment_probe.fitted:
             self.environment_probe.fit(mean, torch.cat([self.environment(part) for part in batches]))
         self.prior.fit(mean, log_var, element_counts(crystals).to(self.device), **options)
 
@@ -377,7 +377,8 @@ def fitting(
 
 def num_trained(model: DPCDVAE) -> int:
     "Count the parameters that training moves; the prior is fitted afterwards."
-    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("prior."))
+    named = model.named_parameters()
+    return sum(p.numel() for name, p in named if p.requires_grad and not name.startswith("prior."))
 
 # %% ../../nbs/model/03_dpcdvae.ipynb #f1a2b3c4
 @functools.cache

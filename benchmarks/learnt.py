@@ -1,0 +1,177 @@
+"""The open questions on one screen: what was compared, what came out, how sure that is"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.labs import compared, lab_rates
+
+
+@dataclass(frozen=True)
+class Question:
+    "One question, and the two groups of stored runs that answer it."
+
+    ask: str
+    file: str  # in results/
+    change: tuple[str, str]  # label and reading of what is tried
+    base: tuple[str, str]  # label and reading of what it is compared with
+    metric: str = "match_rate"
+    more: str = ""  # the answer where the change matches more crystals
+    less: str = ""  # and where it matches fewer
+    lab: str = ""  # notebook with the whole story
+
+
+FREE, FORCED = "free, mean", "composition forced"
+QUESTIONS = (
+    Question(
+        "Does GINE lower the match rate at equal time (Perov-5)?",
+        "presets.json",
+        ("paper-gine", FORCED),
+        ("paper", FORCED),
+        more="No, it raises it.",
+        less="Yes.",
+        lab="labs/d_gine",
+    ),
+    Question(
+        "Does the paper's sigmoid schedule serve better than the linear one?",
+        "labs/schedules.json",
+        ("sigmoid", FREE),
+        ("linear", FREE),
+        more="Yes.",
+        less="No, worse.",
+        lab="labs/b_schedules",
+    ),
+    Question(
+        "Must the boundary be imposed at every step, with DDIM?",
+        "labs/boundary.json",
+        ("Gaussian, recentred", "ddim, at the end"),
+        ("Gaussian, recentred", "ddim, every step"),
+        more="No: once at the end is better.",
+        less="Yes.",
+        lab="labs/c_boundary",
+    ),
+    Question(
+        "And with the released step?",
+        "labs/boundary.json",
+        ("Gaussian, recentred", "modified, at the end"),
+        ("Gaussian, recentred", "modified, every step"),
+        more="No: once at the end is better.",
+        less="Yes: without it the coordinates run away.",
+        lab="labs/c_boundary",
+    ),
+    Question(
+        "Is every tenth step enough for it?",
+        "labs/boundary.json",
+        ("Gaussian, recentred", "modified, every 10th"),
+        ("Gaussian, recentred", "modified, every step"),
+        metric="strict_rate",
+        more="Yes, it is even better.",
+        less="No.",
+        lab="labs/c_boundary",
+    ),
+    Question(
+        "Does a KL weight of 0.01, as released, cost reconstruction (default: 0.001)?",
+        "switches.json",
+        ("KL weight 0.01", FREE),
+        ("as it is", FREE),
+        more="No, it helps.",
+        less="Yes: composition is lost first.",
+        lab="labs/g_paths",
+    ),
+    Question(
+        "Does Gaussian noise on coordinates lose against the wrapped normal, with DDIM?",
+        "labs/torus.json",
+        ("Gaussian", "ddim"),
+        ("wrapped normal", "ddim"),
+        more="No, it wins.",
+        less="Yes.",
+        lab="labs/e_torus",
+    ),
+    Question(
+        "And with the released step (Perov-5, three seeds)?",
+        "switches.json",
+        ("Gaussian noise, sigmoid schedule", FREE),
+        ("as it is", FREE),
+        more="No, it wins.",
+        less="Yes.",
+        lab="labs/e_torus",
+    ),
+    Question(
+        "Does DP-CDVAE match more than CDVAE after equal time (Perov-5, composition given)?",
+        "presets.json",
+        ("paper", FORCED),
+        ("cdvae", FORCED),
+        more="Yes.",
+        less="No, fewer.",
+        lab="labs/a_baseline",
+    ),
+    Question(
+        "Is the skip connection of the environment needed?",
+        "labs/paths.json",
+        ("without local environment", FREE),
+        ("all skip connections", FREE),
+        more="No.",
+        less="Yes.",
+        lab="labs/g_paths",
+    ),
+)
+
+
+def scores(result: dict, label: str, reading: str, metric: str) -> list:
+    "Gather the scores of a label, one a seed; of Perov-5 where a file has several sets."
+    models = {k: m for k, m in result["models"].items() if not k.startswith("carbon_24")}
+    return lab_rates(result | dict(models=models), reading, metric).get(label, [])
+
+
+def answer(q: Question, folder: Path) -> dict:  # said, points, sure, seeds
+    "Answer one question from its stored runs, by the test of `benchmarks.labs`."
+    path = folder / q.file
+    if not path.exists():
+        return dict(said="not measured", points="–", sure="–", runs="–")
+    result = json.loads(path.read_text())
+    ours, theirs = (scores(result, *pair, q.metric) for pair in (q.change, q.base))
+    if not ours or not theirs:
+        return dict(said="not measured", points="–", sure="–", runs="–")
+    pairs = min(len(ours), len(theirs))
+    test, paired = compared(ours[:pairs], theirs[:pairs])
+    share = [sum(m["count"] for m in v) / sum(m["total"] for m in v) for v in (ours, theirs)]
+    points = f"{100 * share[0]:.0f} against {100 * share[1]:.0f} %"
+    if "low" in test:
+        points += f", difference [{100 * test['low']:.0f}, {100 * test['high']:.0f}]"
+    sure = f"p = {test['p']:.1g}, {'McNemar' if paired else 'Fisher'}"
+    level = 0.05 / len(QUESTIONS)
+    if test["p"] >= level:
+        said = f"Undecided: a difference of {100 * test['visible']:.0f} points would have been seen."
+    else:
+        said = q.more if test["difference"] > 0 else q.less
+    return dict(
+        said=said, points=points, sure=sure, runs=f"{pairs} seed(s), {ours[0]['total']} crystals each"
+    )
+
+
+def stored_pairs(
+    folder="results",
+) -> list:  # (question, (share of what is tried, of what it is compared with))
+    "Gather the two rates of each question that has stored runs, to draw them."
+    found = []
+    for q in QUESTIONS:
+        if (path := Path(folder) / q.file).exists():
+            result = json.loads(path.read_text())
+            both = [scores(result, *pair, q.metric) for pair in (q.change, q.base)]
+            if all(both):
+                share = [sum(m["count"] for m in v) / sum(m["total"] for m in v) for v in both]
+                found.append((q.ask, tuple(share)))
+    return found
+
+
+def learnt_table(folder="results") -> str:  # markdown
+    "Put all questions and their answers into a table."
+    rows = [
+        "| question | answer | strict or field's match rate | how sure | runs | lab |",
+        "|---|---|---|---|---|---|",
+    ]
+    for q in QUESTIONS:
+        a = answer(q, Path(folder))
+        rate = ("strict: " if q.metric == "strict_rate" else "") + a["points"]
+        rows.append(f"| {q.ask} | {a['said']} | {rate} | {a['sure']} | {a['runs']} | `{q.lab}` |")
+    return "\n".join(rows)
