@@ -1,5 +1,6 @@
 "The films of the site: trajectories of the package, each a page that plays by itself."
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from functools import lru_cache
@@ -67,9 +68,23 @@ FILMS = dict(
 )
 
 
+@lru_cache
+def origin() -> str:
+    "Name what films depend on: weights, player and this file."
+    files = [
+        Path(__file__),
+        ROOT / "dpcdvae/static/player.js",
+        *ROOT.glob("dpcdvae/weights/*/model.safetensors"),
+    ]
+    total = hashlib.sha256()
+    for path in sorted(files):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:12]
+
+
 def make(name: str) -> Path:
     "Make one film, or take the one that is there."
-    path = KEPT / f"{name}.html"
+    path = KEPT / f"{name}-{origin()}.html"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         FILMS[name].make().to_html(path)
