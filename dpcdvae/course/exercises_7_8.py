@@ -486,6 +486,7 @@ def stored_result(
     places = [p / f"results/{name}.json" for p in (here, *here.parents, Path(str(files("dpcdvae"))).parent)]
     found = next((p for p in places if p.is_file()), None)
     if found is None:
-        raise ValueError(f"no results/{name}.json in {here} or above it: work in a checkout of the repository")
+        raise ValueError(
+            f"no results/{name}.json in {here} or above it: work in a checkout of the repository"
+        )
     return json.loads(found.read_text(encoding="utf-8"))
-

@@ -200,7 +200,8 @@ def _onto(made, target):  # pymatgen Structure
     "Put a crystal that matches into its target's cell and origin, where they can be compared by eye."
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
-    return StructureMatcher(stol=STOL, angle_tol=ANGLE_TOL, ltol=LTOL).get_s2_like_s1(target, made) or made
+    matcher = StructureMatcher(stol=STOL, angle_tol=ANGLE_TOL, ltol=LTOL, primitive_cell=False)
+    return matcher.get_s2_like_s1(target, made) or made
 
 
 def _picture(row: dict, made, target, illustrate):  # (row, [(name, SVG)], link), or None
