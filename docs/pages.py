@@ -42,8 +42,9 @@ def repository() -> str:
 
 
 def directives(text: str) -> set[str]:
-    "Read the directives of a cell: export, hide, exercise and so on."
-    return set(re.findall(r"^#\|\s*(\w+)", text, re.M))
+    "Read the directives at the top of a cell: export, hide, exercise and so on."
+    top = re.match(r"(?:\s*#\|.*\n?)*", text)[0]
+    return set(re.findall(r"#\|\s*(\w+)", top))
 
 
 def without_directives(text: str) -> str:
@@ -334,7 +335,9 @@ def notebook(page: Page, folder: Path) -> tuple[str, list[str]]:  # Markdown, HT
     "Write a notebook as Markdown."
     write, module = Writer(page, folder), exports(page.source)
     cells = read_cells(page.source)
-    first = next(c for c in cells if c["cell_type"] == "markdown")
+    first = next((c for c in cells if c["cell_type"] == "markdown"), None)
+    if first is None:
+        raise ValueError(f"{page.source.relative_to(ROOT)} has no text: begin with a cell `# Title`")
     title, subtitle, rest = split_title(cell_text(first))
     parts = [f"# {title}", f"{prose(subtitle, page)}\n{{ .dp-subtitle }}" if subtitle else ""]
     parts.append(write.raw(first_lines(page, module)))

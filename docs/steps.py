@@ -1,4 +1,4 @@
-"The pictures of README, one for each step from a crystal to an evaluated model: taken from the notebooks."
+"The pictures of README, one for each step from a crystal to an evaluation: taken from the notebooks."
 
 import base64
 import io

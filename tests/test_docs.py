@@ -119,6 +119,11 @@ def _private(): pass
     )
 
 
+def test_directives_are_those_at_the_top_of_a_cell():
+    assert pages.directives("#| exporti\n#|hide\nx = 1\n#| export\n") == {"exporti", "hide"}
+    assert not pages.directives("x = 1\n#| export")
+
+
 def test_markdown_of_notebooks_is_what_mkdocs_reads():
     page = pages.pages()[ROOT / "nbs/labs/f_twins.ipynb"]
     text = pages.prose("See [it](../nn/03_heads.ipynb#a) and:\n- one\n- two $a_i$ or $$x$$.", page)

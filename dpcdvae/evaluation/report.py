@@ -141,7 +141,8 @@ def notable(rows: list, kind: str, num: int = 10) -> list:  # (title, rows, colu
 def picked(rows: list, kind: str, filmed=()) -> list:
     """Choose the crystals that are drawn: of new ones the best, of reconstructions some of each kind.
 
-    Of those in question the ones with a film come first; where none has one, one that has is added."""
+    Of those in question the ones with a film come first; where none of them has one, one that has
+    is added."""
     tables = [
         sorted(found, key=lambda r: r["index"] not in filmed) for _, found, _ in notable(rows, kind, 20)
     ]
