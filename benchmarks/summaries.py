@@ -185,3 +185,29 @@ for _source in ("test", "exchange", "random", "mp-20", "mp-20-draw"):
     )
 TABLES["overlaps-mp-20"] = overlaps_table
 COMMANDS["overlaps-mp-20"] = "python -m benchmarks.overlaps runs/symmetry/free runs/symmetry/draw"
+
+
+def finetuning_table(r: dict) -> str:  # markdown
+    "Show what training further did to a model, on its new crystals and on its old ones."
+    rows = [
+        "| held-out crystals | strict rate, parent | child | child less parent (McNemar) |",
+        "|---|---|---|---|",
+    ]
+    for part in ("family", "others"):
+        one = {k: r[part][k]["metrics"]["strict_rate"] for k in ("parent", "child")}
+        t = r[part]["child_against_parent"]["strict"]
+        rates = " | ".join(
+            f"{100 * m['value']:.1f} [{100 * m['low']:.1f}, {100 * m['high']:.1f}] % of {m['total']}"
+            for m in one.values()
+        )
+        change = f"{100 * t['difference']:+.1f} [{100 * t['low']:.1f}, {100 * t['high']:.1f}] points"
+        rows.append(f"| {r['data'][part]} | {rates} | {change}, p = {t['p']:.2g} |")
+    about = f"{r['model']}, {r['num']['train']} crystals of {r['data']['family']}, {r['parts']} trained for "
+    about += f"{r['training']['epochs']} epochs ({r['training']['seconds']:.0f} s), seed {r['seed']}."
+    return "\n".join([about, "", *rows])
+
+
+TABLES["finetuning-mp-20"] = finetuning_table
+COMMANDS["finetuning-mp-20"] = (
+    "python -m benchmarks.finetuning --family DIR/perov_5 --others DIR/mp_20 --run RUN --epochs 60"
+)
