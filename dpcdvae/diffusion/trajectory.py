@@ -27,16 +27,9 @@ class TrajectoryError(ValueError):
     "Raised when a trajectory, or a file that should hold one, cannot be used."
 
 # %% ../../nbs/diffusion/03_trajectory.ipynb #ff2385a7
-FIELDS = dict(
-    t="F",
-    noise="F",
-    alpha_bar="F",
-    frac_unwrapped="Fn3",
-    atomic_numbers="Fn",
-    x0="Fn3",
-    lengths="3",
-    angles="3",
-)  # shape of each tensor, one letter an axis
+# shape of each tensor, one letter an axis
+FIELDS = dict(t="F", noise="F", alpha_bar="F", frac_unwrapped="Fn3", atomic_numbers="Fn", x0="Fn3")
+FIELDS |= dict(lengths="3", angles="3")
 
 # %% ../../nbs/diffusion/03_trajectory.ipynb #c1c71cc7
 def _check_field(

@@ -31,8 +31,7 @@ METRICS = dict(
         "Share of all crystals that map onto the target with NO atom further off than 0.1 (V/n)^⅓ "
         "(StructureMatcher's fit; angle 10°, ltol 0.3), in either direction, in the given cells "
         "where reduction splits them, valid or not.",
-        "Volumes are scaled before the comparison, so a wrong density does not show; a match may be "
-        "an invalid structure.",
+        "Volumes are scaled first, so a wrong density does not show; a match may be an invalid structure.",
     ),
     strict_chance=Metric(
         "strict match rate by chance",
