@@ -1,0 +1,75 @@
+"The film player in Firefox: the same hand as in Chromium, and the same film."
+
+import numpy as np
+import pytest
+from firefox import Firefox, program
+from hand import player
+from test_browser import make
+
+PLAYER = player()
+
+
+@pytest.fixture(scope="module")
+def firefox():
+    if not program():
+        pytest.skip("no Firefox on this machine: apt-get install firefox-esr")
+    pytest.importorskip("websocket", reason="websocket-client is not installed")
+    window = Firefox()
+    yield window
+    window.close()
+
+
+@pytest.fixture
+def film(firefox, tmp_path):
+    run = make(F=41)
+    firefox.goto(run.to_html(tmp_path / "film.html"))
+    firefox.until(f"{PLAYER}.controls.count.textContent === '1 / 41'")
+    return run
+
+
+def frame(firefox, number):
+    firefox.until(f"{PLAYER}.controls.count.textContent === '{number + 1} / 41'")
+
+
+def slider(firefox, part):
+    b = firefox.box(".dpv-slider")
+    return b["left"] + 8 + part * (b["width"] - 16), b["top"] + b["height"] / 2
+
+
+def test_time_is_dragged_with_the_mouse(firefox, film):
+    at = 0.0
+    for part, number in ((0.5, 20), (1.0, 40), (0.0, 0)):
+        firefox.drag(slider(firefox, at), slider(firefox, part))
+        frame(firefox, number)
+        at = part
+    firefox.drag(slider(firefox, 0.0), slider(firefox, 0.5))
+    read = firefox.evaluate("document.querySelector('.dpv').innerText")
+    assert f"noise {float(film.noise[20]):.3f}" in read
+
+
+def test_keys_move_time_and_turn_switches(firefox, film):
+    firefox.press("Tab")
+    assert firefox.evaluate("document.activeElement.className") == "dpv-stage"
+    for key, number in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", 40), ("Home", 0)):
+        firefox.press(key)
+        frame(firefox, number)
+    for key, name in (("b", "bonds"), ("g", "ghosts"), ("w", "wrapped")):
+        before = firefox.evaluate(f"{PLAYER}.session.state.{name}")
+        firefox.press(key)
+        firefox.until(f"{PLAYER}.session.state.{name} === {str(not before).lower()}")
+
+
+def test_the_stage_shows_atoms_or_says_why_not(firefox, film):
+    b = firefox.box(".dpv-stage")
+    seen = firefox.picture().crop((b["left"], b["top"], b["right"], b["bottom"] - 20))
+    if not firefox.draws:
+        assert "WebGL" in firefox.evaluate("document.querySelector('.dpv-message').innerText")
+        pytest.skip("Firefox draws in three dimensions only on a screen: apt-get install xvfb")
+    first = np.asarray(seen).astype(int)
+    vivid = (first.max(-1) - first.min(-1) > 60).mean()
+    assert 0.005 < vivid < 0.9  # atoms have colours, the stage has none
+    middle = b["left"] + b["width"] / 2, b["top"] + b["height"] / 2
+    firefox.drag(middle, (middle[0] + 160, middle[1] + 40))
+    firefox.until("true")
+    turned = np.asarray(firefox.picture().crop((b["left"], b["top"], b["right"], b["bottom"] - 20)))
+    assert (np.abs(turned.astype(int) - first).max(-1) > 30).mean() > 0.005  # it turned under the mouse
