@@ -36,6 +36,12 @@ def _largest_remainder_in_a_loop(p, n):
     return torch.tensor(counts)
 
 
+def _most_probable_first(p, n):
+    whole = (p * n).floor()
+    whole[p.argsort(descending=True)[: n - int(whole.sum())]] += 1
+    return whole
+
+
 def _site_projection(v, rotations):
     return (rotations @ v).mean(0)
 
@@ -57,7 +63,7 @@ _exercise(
     [
         (torch.tensor([0.38, 0.36, 0.16, 0.10], dtype=torch.float64), 5),
         (torch.tensor([0.55, 0.27, 0.18], dtype=torch.float64), 5),
-        (torch.tensor([0.3, 0.3, 0.25, 0.15], dtype=torch.float64), 8),
+        (torch.tensor([0.31, 0.29, 0.25, 0.15], dtype=torch.float64), 8),
     ],
     right=[
         _largest_remainder_in_a_loop,
@@ -77,6 +83,11 @@ _exercise(
             ),
             "All remaining atoms go to the most frequent element; they belong to the largest "
             "remainders, one each.",
+        ),
+        (
+            _most_probable_first,
+            "The atoms that are left go to the most probable elements; they belong to the largest "
+            "remainders, share minus whole part.",
         ),
     ],
     praise="The counts are whole, add up to n, and are as near to the probabilities as whole numbers can be.",
@@ -101,6 +112,14 @@ _exercise(
         (
             lambda lengths, num_atoms: lengths / num_atoms[:, None] ** (1 / 2),
             "The root is the square root; space has three dimensions.",
+        ),
+        (
+            lambda lengths, num_atoms: lengths / num_atoms[:, None] ** 1 / 3,
+            "n ** 1 / 3 is (n ** 1) / 3: the exponent needs brackets, n ** (1 / 3).",
+        ),
+        (
+            lambda lengths, num_atoms: lengths / (num_atoms[:, None] ** 1 / 3),
+            "n ** 1 / 3 is n / 3: the exponent needs brackets, n ** (1 / 3).",
         ),
     ],
     praise="Divided so, a crystal and its supercell have lengths of the same size.",
@@ -162,6 +181,16 @@ _exercise(
             ),
             "σ is a standard deviation already: do not square it.",
         ),
+        (
+            lambda xt, eps, alpha_bar, sigma, noise: (xt - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5,
+            "This is the clean estimate alone: the fresh noise σ·w is missing.",
+        ),
+        (
+            lambda xt, eps, alpha_bar, sigma, noise: (
+                (xt - (1 - alpha_bar) ** 0.5 * eps + sigma * noise) / alpha_bar**0.5
+            ),
+            "The fresh noise stands inside the bracket: add it after the division by √ᾱ.",
+        ),
     ],
     praise="Jump to the estimate of x₀, then add a little noise: the step of the DP-CDVAE release.",
 )
@@ -213,6 +242,17 @@ def _wald(count, total, z):
     p = count / total
     half = z * math.sqrt(p * (1 - p) / total)
     return p - half, p + half
+
+
+def _half_wilson(count, total, z):
+    p, q = count / total, z * z / total
+    half = z * math.sqrt(p * (1 - p) / total)
+    return (p + q / 2 - half) / (1 + q), (p + q / 2 + half) / (1 + q)
+
+
+def _neutral_by_atoms(states, counts):
+    atoms = [options for options, n in zip(states, counts) for _ in range(n)]
+    return any(sum(some) == 0 for some in itertools.product(*atoms))
 
 
 def _is_neutral(states, counts):
@@ -290,7 +330,13 @@ _exercise(
 _exercise(
     "match_rate",
     _match_rate,
-    [([0.1, None, 0.4, 0.6], 0.5), ([None, None, 0.05], 0.1), ([0.2, 0.3, 0.01, None, 0.02], 0.25)],
+    [
+        ([0.1, None, 0.4, 0.6], 0.5),
+        ([None, None, 0.05], 0.1),
+        ([0.2, 0.3, 0.01, None, 0.02], 0.25),
+        ([0.5, 0.2, None], 0.5),
+        ([0.0, 0.7], 0.5),
+    ],
     right=[
         lambda rms, stol: len([r for r in rms if r is not None and r < stol]) / len(rms),
         lambda rms, stol: float(
@@ -310,13 +356,21 @@ _exercise(
             lambda rms, stol: sum(r is not None and r < stol for r in rms),
             "This is a number of crystals; divide by how many there are.",
         ),
+        (
+            lambda rms, stol: sum(r is not None and r <= stol for r in rms) / len(rms),
+            "An RMS that equals the tolerance is counted: below stol means <.",
+        ),
+        (
+            lambda rms, stol: sum(bool(r) and r < stol for r in rms) / len(rms),
+            "An RMS of 0.0 is the best match, and counts as false in `if r`: ask whether r is None.",
+        ),
     ],
     praise="Failures stay in the denominator.",
 )
 _exercise(
     "above_chance",
     lambda rate, chance: (rate - chance) / (1 - chance),
-    [(0.84, 0.37), (0.5, 0.5), (0.3, 0.16), (1.0, 0.2)],
+    [(0.84, 0.37), (0.5, 0.5), (0.3, 0.16), (1.0, 0.2), (0.25, 0.5)],
     right=[
         lambda rate, chance: 1 - (1 - rate) / (1 - chance),
         lambda rate, chance: rate / (1 - chance) - chance / (1 - chance),
@@ -334,6 +388,10 @@ _exercise(
         (
             lambda rate, chance: (rate - chance) / chance,
             "The gain is divided by the chance level; divide by what was left to gain, 1 − chance.",
+        ),
+        (
+            lambda rate, chance: max(0.0, (rate - chance) / (1 - chance)),
+            "Negative values are cut off at 0: a model that is worse than chance must be seen as such.",
         ),
     ],
     praise="0 is a blind model, 1 a perfect one, negative is worse than no model.",
@@ -366,6 +424,18 @@ _exercise(
             lambda count, total, z: _wilson(count, total, z).flip(0),
             "The ends are in the wrong order: lower end first.",
         ),
+        (
+            lambda count, total, z: _wilson(count, total, z) * (1 + z * z / total),
+            "The factor 1/(1 + q) in front of the bracket is missing.",
+        ),
+        (
+            lambda count, total, z: _wilson(count, total, z) - z * z / total / 2 / (1 + z * z / total),
+            "The term q/2 is missing: the middle of the interval is pulled towards one half.",
+        ),
+        (
+            _half_wilson,
+            "The term q/(4n) under the root is missing: without it 0 of 20 has no width.",
+        ),
     ],
     praise="Nothing found in 20 still allows a rate of 16 %.",
 )
@@ -378,6 +448,7 @@ _exercise(
         ([[1], [-2]], [1, 1]),
         ([[2], [4, 3, 2], [-2]], [1, 1, 3]),
         ([[2], [3, 4], [-2]], [1, 1, 3]),
+        ([[2, 3], [-2]], [3, 4]),
     ],
     right=[
         _is_neutral_by_sums,
@@ -400,13 +471,21 @@ _exercise(
             ),
             "One neutral combination is enough: any, not all.",
         ),
+        (
+            _neutral_by_atoms,
+            "Every atom chooses a state of its own here (mixed valence, as in Fe₃O₄); equation (5) has one "
+            "state for each element.",
+        ),
     ],
     praise="One neutral combination is enough, and that is why this test lets so much pass.",
 )
 _exercise(
     "coverage",
     _coverage,
-    [(_normal(4, 6, seed=s).abs(), c) for s, c in ((0, 0.3), (1, 0.5), (2, 0.1))],
+    [
+        *((_normal(4, 6, seed=s).abs(), c) for s, c in ((0, 0.3), (1, 0.5), (2, 0.1))),
+        (torch.tensor([[0.5, 1.0, 2.0], [1.0, 0.25, 1.5]]), 0.5),
+    ],
     right=[
         lambda distance, cutoff: (
             float((distance.min(0).values <= cutoff).double().mean()),
@@ -429,6 +508,10 @@ _exercise(
         (
             lambda distance, cutoff: [float((distance.mean(d) <= cutoff).double().mean()) for d in (0, 1)],
             "The mean distance says nothing about the nearest: take the minimum.",
+        ),
+        (
+            lambda distance, cutoff: [float((distance < cutoff).any(d).double().mean()) for d in (0, 1)],
+            "A distance that equals the cutoff counts as near: at most means <=.",
         ),
     ],
     praise="Recall is about what was missed, precision about what should not be there.",
