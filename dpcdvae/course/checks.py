@@ -111,12 +111,18 @@ def agrees(function: Callable, answers: list, cases: list[tuple], tolerance: flo
         return False
 
 # %% ../../nbs/course/00_checks.ipynb #02cc4c38
-def joined(answers: list) -> torch.Tensor:  # one row of numbers
+def joined(
+    answers: list,  # of a student, or right ones
+) -> torch.Tensor:  # (n,) all their numbers, float64
     "Write the numbers of all answers in one row."
     return torch.cat([leaf.flatten() for x in answers for leaf in leaves(x)])
 
 
-def is_wrapped(a: torch.Tensor, b: torch.Tensor, tolerance: float) -> bool:
+def is_wrapped(
+    a: torch.Tensor,  # (n,) numbers of a student
+    b: torch.Tensor,  # (n,) right numbers
+    tolerance: float,  # relative and absolute difference that is accepted
+) -> bool:
     "Tell whether a is b wrapped into [0, 1) or to the minimum image, where that changes b."
     ways = [w for w in (b - b.floor(), b - b.round()) if not equal(w, b, tolerance)]
     return any(equal(a, w, tolerance) for w in ways) and bool((b != b.round()).any())
@@ -166,7 +172,7 @@ def shown(value) -> str:
     if isinstance(value, torch.Tensor):
         return shown(value.tolist()) if value.numel() <= 9 else f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value if abs(value) > 1e-12 else 0.0:.4g}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(shown, value)) + "]"
     if callable(value):
