@@ -113,14 +113,14 @@ def agrees(function: Callable, answers: list, cases: list[tuple], tolerance: flo
 # %% ../../nbs/course/00_checks.ipynb #02cc4c38
 def joined(
     answers: list,  # of a student, or right ones
-) -> torch.Tensor:  # (n,) all their numbers, float64
+) -> torch.Tensor:  # (N,) all their numbers, float64
     "Write the numbers of all answers in one row."
     return torch.cat([leaf.flatten() for x in answers for leaf in leaves(x)])
 
 
 def is_wrapped(
-    a: torch.Tensor,  # (n,) numbers of a student
-    b: torch.Tensor,  # (n,) right numbers
+    a: torch.Tensor,  # (N,) numbers of a student
+    b: torch.Tensor,  # (N,) right numbers
     tolerance: float,  # relative and absolute difference that is accepted
 ) -> bool:
     "Tell whether a is b wrapped into [0, 1) or to the minimum image, where that changes b."
