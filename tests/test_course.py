@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import itertools
 import json
+import math
 import re
 import sys
 import time
@@ -154,6 +156,42 @@ def test_hints_for_what_no_list_foresees(function, part):
     assert found.state == "wrong" and part in found.text, found
     assert mark("wrap", lambda x: None).state == mark("wrap", lambda x: ...).state == "not yet"
     assert mark("no_such", function).state == "wrong"
+
+
+def neutral_by_atoms(states, counts):
+    atoms = [options for options, n in zip(states, counts) for _ in range(n)]
+    return any(sum(some) == 0 for some in itertools.product(*atoms))
+
+
+def nearest_image_density(x, sigma):
+    return ((x - x.round()) ** 2 / (-2 * sigma**2)).exp() / (sigma * (2 * math.pi) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    "name, function, part",
+    [
+        ("above_chance", lambda rate, chance: max(0.0, (rate - chance) / (1 - chance)), "cut off"),
+        ("match_rate", lambda rms, stol: sum(r is not None and r <= stol for r in rms) / len(rms), "<."),
+        ("match_rate", lambda rms, stol: sum(1 for r in rms if r and r < stol) / len(rms), "0.0"),
+        ("coverage", lambda d, c: [(d.amin(k) < c).double().mean() for k in (0, 1)], "<="),
+        ("is_neutral", neutral_by_atoms, "mixed valence"),
+        ("scale_lengths", lambda lengths, n: lengths / n[:, None] ** 1 / 3, "brackets"),
+        ("wrapped_density", lambda x, s: nearest_image_density(x, s), "nearest image"),
+        ("x0_from_eps", lambda x, e, a, t: ((x - (1 - a[t]) ** 0.5 * e) / a[t] ** 0.5) % 1, "do not wrap"),
+        ("add_noise", lambda x, a, t, e: (a[t] ** 0.5 * x + (1 - a[t]) ** 0.5 * e) % 1, "do not wrap"),
+    ],
+)
+def test_likely_mistakes_are_named(name, function, part):
+    found = mark(name, function)
+    assert found.state == "wrong" and part in found.text, found
+
+
+def test_an_unknown_mistake_names_the_first_wrong_component_with_four_digits():
+    found = mark("simple_loss", lambda predict, *a: 0.123456789).text
+    assert "the function guess" in found and "yours is 0.1235" in found and "0x" not in found, found
+    found = mark("x0_from_eps", lambda xt, eps, a, t: xt.sin() * eps).text
+    assert "component [0, 0] of yours is" in found and "..." not in found, found
+    assert all(len(n.lstrip("0")) <= 4 for n in re.findall(r"[.](\d+)", found)), found
 
 
 @pytest.fixture

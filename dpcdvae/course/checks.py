@@ -45,14 +45,21 @@ def exercise(
     return EXERCISES[name]
 
 # %% ../../nbs/course/00_checks.ipynb #6fbcf835
+def is_number(value) -> bool:
+    "Tell whether a value is one number, also as a tensor without dimensions."
+    return isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0
+
+
 def leaves(answer) -> list:  # tensors of float64, and text
     "Lay out an answer as a flat list."
     if isinstance(answer, str):
         return [answer]
     if isinstance(answer, dict):
         return [leaf for key in sorted(answer) for leaf in leaves(answer[key])]
-    if isinstance(answer, (tuple, list)) and not all(isinstance(a, (int, float)) for a in answer):
-        return [leaf for part in answer for leaf in leaves(part)]
+    if isinstance(answer, (tuple, list)):
+        if not all(map(is_number, answer)):
+            return [leaf for part in answer for leaf in leaves(part)]
+        answer = torch.tensor([float(a) for a in answer], dtype=torch.float64)
     return [torch.as_tensor(answer).detach().to(torch.float64)]
 
 
@@ -104,15 +111,33 @@ def agrees(function: Callable, answers: list, cases: list[tuple], tolerance: flo
         return False
 
 # %% ../../nbs/course/00_checks.ipynb #02cc4c38
+def joined(
+    answers: list,  # of a student, or right ones
+) -> torch.Tensor:  # (N,) all their numbers, float64
+    "Write the numbers of all answers in one row."
+    return torch.cat([leaf.flatten() for x in answers for leaf in leaves(x)])
+
+
+def is_wrapped(
+    a: torch.Tensor,  # (N,) numbers of a student
+    b: torch.Tensor,  # (N,) right numbers
+    tolerance: float,  # relative and absolute difference that is accepted
+) -> bool:
+    "Tell whether a is b wrapped into [0, 1) or to the minimum image, where that changes b."
+    ways = [w for w in (b - b.floor(), b - b.round()) if not equal(w, b, tolerance)]
+    return any(equal(a, w, tolerance) for w in ways) and bool((b != b.round()).any())
+
+
 def relation(answers: list, wanted: list, tolerance: float) -> str | None:  # a hint
-    "Look for a sign, a factor or an offset between numerical answers and the right ones."
+    "Look for a sign, a factor, an offset or a wrapping between numerical answers and the right ones."
     try:
-        a = torch.cat([leaf.flatten() for x in answers for leaf in leaves(x)])
-        b = torch.cat([leaf.flatten() for x in wanted for leaf in leaves(x)])
-    except (TypeError, ValueError, RuntimeError):
+        a, b = joined(answers), joined(wanted)
+    except (AttributeError, TypeError, ValueError, RuntimeError):
         return None
     if a.shape != b.shape or len(a) < 2 or not (a.isfinite() & b.isfinite()).all():
         return None
+    if is_wrapped(a, b, tolerance):
+        return "the result is wrapped into the cell: do not wrap here, the value outside is asked for"
     if equal(a, -b, tolerance):
         return "the sign is the opposite of what it should be"
     factor = float((a * b).sum() / b.square().sum().clamp_min(1e-12))
@@ -141,11 +166,31 @@ def form(answer, wanted) -> str | None:  # a hint
             return "the answer holds nan: zero over zero, or the root of a negative number"
     return None
 
-
+# %% ../../nbs/course/00_checks.ipynb #86f24e4c
 def shown(value) -> str:
-    "Write a value on one short line."
-    text = " ".join(str(value.tolist() if isinstance(value, torch.Tensor) else value).split())
-    return text if len(text) < 90 else text[:87] + "..."
+    "Write a value on one short line: four digits, a large tensor as its shape, a function as its name."
+    if isinstance(value, torch.Tensor):
+        return shown(value.tolist()) if value.numel() <= 9 else f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, float):
+        return f"{value if abs(value) > 1e-12 else 0.0:.4g}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    if callable(value):
+        return f"the function {getattr(value, '__name__', '').strip('_<>') or 'given'}"
+    return str(value)
+
+
+def difference(answer, wanted, tolerance: float) -> str:  # a part of a sentence
+    "Describe the first component that is wrong in an answer of the right form."
+    pairs = list(zip(leaves(answer), leaves(wanted)))
+    number, (a, b) = next((i, p) for i, p in enumerate(pairs) if not equal(*p, tolerance))
+    whose = "yours" if len(pairs) == 1 else f"value {number + 1} of yours"
+    if isinstance(a, str) or a.ndim == 0:
+        a, b = (v if isinstance(v, str) else float(v) for v in (a, b))
+        return f"{whose} is {shown(a)}, wanted is {shown(b)}"
+    place = (~torch.isclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)).nonzero()[0].tolist()
+    left, right = float(a[tuple(place)]), float(b[tuple(place)])
+    return f"component {place} of {whose} is {shown(left)}, wanted is {shown(right)}"
 
 # %% ../../nbs/course/00_checks.ipynb #07dc8c7b
 @dataclass(frozen=True)
@@ -173,9 +218,7 @@ def find_hint(one: Exercise, answers: list, wanted: list) -> str:
     right = len(answers) - len(wrong)
     start = f"{right} of {len(answers)} trials are right. " if right else ""
     inputs = ", ".join(map(shown, one.cases[first]))
-    return (
-        f"{start}For the input {inputs} yours gives {shown(answers[first])}, wanted is {shown(wanted[first])}"
-    )
+    return f"{start}For the input {inputs}: {difference(answers[first], wanted[first], one.tolerance)}"
 
 
 def untouched(answer) -> bool:

@@ -168,6 +168,9 @@ exercise(
             lambda beta: 1 - torch.cumsum(beta, 0)
         ),
         "the product of the betas themselves: multiply 1 - beta": lambda beta: torch.cumprod(beta, 0),
+        "exp of minus the summed betas holds only for small steps: multiply the factors 1 - beta": (
+            lambda beta: torch.exp(-torch.cumsum(beta, 0))
+        ),
         "off by one: alpha_bar[t] must hold the factor of step t, and alpha_bar[0] = 1": (
             lambda beta: torch.cat([beta[:1] * 0 + 1, beta[:1] * 0 + 1, torch.cumprod(1 - beta, 0)[1:-1]])
         ),
@@ -246,6 +249,9 @@ exercise(
     mistakes={
         "the images are missing: noise that leaves at one side enters at the other, so sum over x + n": (
             lambda x, sigma: _wrapped_density(x, sigma, 0)
+        ),
+        "only the nearest image counts here: wide noise also comes from farther cells, so sum over all n": (
+            lambda x, sigma: _wrapped_density(minimum_image(x), sigma, 0)
         ),
         "the exponent lacks the factor 1/2": lambda x, sigma: (
             _wrapped_density(x, sigma / math.sqrt(2)) / math.sqrt(2)

@@ -79,6 +79,13 @@ def _late(x0, xt, alpha_bar, beta, t):
     return alpha_bar[t] ** 0.5 * beta[t] / now * x0 + (1 - beta[t]) ** 0.5 * xt
 
 
+def _mixed_up(x0, xt, alpha_bar, beta, t, first=1, second=1, cumulative=False):
+    "Read alpha_bar at t - first and t - second, or take alpha_bar[t] for alpha[t]."
+    now, kept = 1 - alpha_bar[t], alpha_bar[t] if cumulative else 1 - beta[t]
+    of_x0 = alpha_bar[t - first] ** 0.5 * beta[t] / now
+    return of_x0 * x0 + kept**0.5 * (1 - alpha_bar[t - second]) / now * xt
+
+
 exercise(
     "posterior_mean",
     reference=_posterior_mean,
@@ -90,11 +97,23 @@ exercise(
         ),
         "the roots of alpha_bar[t-1] and alpha[t] are missing": _without_roots,
         "alpha_bar is read at t where the formula has t-1": _late,
+        "the weight of x_t has the root of alpha[t] = 1 - beta[t]; yours has that of alpha_bar[t]": (
+            lambda *a: _mixed_up(*a, cumulative=True)
+        ),
+        "the weight of x0 has the root of alpha_bar[t-1]; yours is read at t": (
+            lambda *a: _mixed_up(*a, first=0)
+        ),
+        "the weight of x_t has 1 - alpha_bar[t-1] above the line; yours is read at t": (
+            lambda *a: _mixed_up(*a, second=0)
+        ),
+        "alpha_bar[t] stands in place of both alpha_bar[t-1] and alpha[t]": (
+            lambda *a: _mixed_up(*a, first=0, second=0, cumulative=True)
+        ),
         "beta and alpha are exchanged: alpha = 1 - beta is near one": (
             lambda x0, xt, alpha_bar, beta, t: _posterior_mean(x0, xt, alpha_bar, 1 - beta, t)
         ),
     },
-    praise="the weights of two sources of knowledge: equation 7 of Ho et al.",
+    praise="the weights of two sources of knowledge: Ho, eq. 7.",
 )
 
 
@@ -117,11 +136,17 @@ exercise(
         "the roots are missing": (
             lambda xt, eps, alpha_bar, t: (xt - (1 - alpha_bar[t]) * eps) / alpha_bar[t]
         ),
+        "only the noise is divided: brackets around the difference are missing": (
+            lambda xt, eps, alpha_bar, t: xt - (1 - alpha_bar[t]) ** 0.5 * eps / alpha_bar[t] ** 0.5
+        ),
+        "only x_t is divided by the root of alpha_bar: divide the noise, too": (
+            lambda xt, eps, alpha_bar, t: xt / alpha_bar[t] ** 0.5 - (1 - alpha_bar[t]) ** 0.5 * eps
+        ),
         "off by one: x_t belongs to alpha_bar[t]": (
             lambda xt, eps, alpha_bar, t: _x0(xt, eps, alpha_bar, t - 1)
         ),
     },
-    praise="equation 4 solved for x0; errors of eps are multiplied by sigma over the root of alpha_bar.",
+    praise="Ho, eq. 4, solved for x0; errors of eps are multiplied by sigma over the root of alpha_bar.",
 )
 
 
