@@ -479,7 +479,9 @@ def test_too_large_crystals_are_named(tmp_path, model_folder, capsys):
             "--preset",
             "tiny",
         ),
-        "too few crystals (1)",
+        "big",
+        "32 atoms",
+        "raise max_atoms",
     )
 
 
@@ -588,7 +590,7 @@ def test_another_model_does_not_continue_a_job(model, tmp_path):
 
 def test_validation_crystals_are_measured_too(tmp_path):
     small = CrystalBatch.cat([toy("Cu")] * 8)
-    with pytest.raises(ValueError, match="has 5 atoms, the model holds 2"):
+    with pytest.raises(ValueError, match="SrTiO3, has 5 atoms, and the model holds at most 2"):
         train(
             dict(train=small, val=toy("SrTiO3")),
             tmp_path,

@@ -453,6 +453,12 @@ def train(
         return _train(out, model, (train_set, val_set, record), begun, how, facts, quiet)
 
 
+def _started(out: Path) -> str:  # date and time
+    "Tell when a run began: its own note where it is resumed, else now."
+    begun = json.loads((out / "run.json").read_text()) if (out / "checkpoint.safetensors").exists() else {}
+    return begun.get("started", time.strftime("%Y-%m-%d %H:%M"))
+
+
 def _alone(out: Path | None):
     "Lock the run folder; the first process does it for those it starts."
     return lock_folder(None if rank_zero_only.rank else out)
@@ -471,7 +477,7 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
     trainer = _trainer(out, keeper, len(train_set), **how)
     loader, keeper.val_loader = _loaders(train_set, val_set, config.training.batch_size, seed, trainer)
     facts |= dict(max_time=str(max_time), max_epochs=how["max_epochs"], bf16=model.bf16)
-    facts |= dict(parameters=num_trained(model), machine=machine(), started=time.strftime("%Y-%m-%d %H:%M"))
+    facts |= dict(parameters=num_trained(model), machine=machine(), started=_started(out))
     if trainer.is_global_zero:
         record.save(out)
     atomic_write(out / "run.json", json.dumps(dict(kind="train") | begun | facts, indent=1))
