@@ -29,7 +29,7 @@ lint: $(STAMP)
 
 # daily work: under five minutes, no browser, no labs, no notebooks
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest -q --durations=5 -x $(FAST)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=5 -x $(FAST)
 
 # hours: every kind of job, killed 100 times; a stopped campaign goes on
 campaign: $(STAMP)
