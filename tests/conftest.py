@@ -119,6 +119,15 @@ def free_port():
         return s.getsockname()[1]
 
 
+def end_process(process):
+    "Ask a program to end, and end it where it does not."
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
 class Lab:
     "A JupyterLab server in a folder of its own."
 
@@ -241,11 +250,7 @@ class Lab:
             self.close_kernels()
         except OSError:
             pass
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        end_process(self.process)
         self.log.close()
 
 

@@ -5,11 +5,12 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from conftest import end_process, free_port
 
 KEYS = dict(ArrowRight="\ue014", ArrowLeft="\ue012", Home="\ue011", End="\ue010", Tab="\ue004")
 PREFERENCES = {"webgl.force-enabled": True, "gfx.webrender.software": True}
@@ -18,12 +19,6 @@ PREFERENCES = {"webgl.force-enabled": True, "gfx.webrender.software": True}
 def program() -> str | None:
     "Find Firefox."
     return shutil.which("firefox-esr") or shutil.which("firefox")
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Screen:
@@ -41,8 +36,7 @@ class Screen:
 
     def close(self):
         if self.process:
-            self.process.terminate()
-            self.process.wait()
+            end_process(self.process)
 
 
 class Firefox:
@@ -132,10 +126,6 @@ class Firefox:
 
     def close(self):
         self.socket.close()
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        end_process(self.process)
         self.screen.close()
         shutil.rmtree(self.home, ignore_errors=True)

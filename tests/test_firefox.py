@@ -70,6 +70,5 @@ def test_the_stage_shows_atoms_or_says_why_not(firefox, film):
     assert 0.005 < vivid < 0.9  # atoms have colours, the stage has none
     middle = b["left"] + b["width"] / 2, b["top"] + b["height"] / 2
     firefox.drag(middle, (middle[0] + 160, middle[1] + 40))
-    firefox.until("true")
     turned = np.asarray(firefox.picture().crop((b["left"], b["top"], b["right"], b["bottom"] - 20)))
     assert (np.abs(turned.astype(int) - first).max(-1) > 30).mean() > 0.005  # it turned under the mouse

@@ -17,7 +17,7 @@ def place_of(crystals: Path) -> Path:  # a folder
     return crystals if crystals.is_dir() else crystals.parent
 
 
-def part_of(source, split: str, a, notes: list | None = None):  # a source that `evaluate` reads
+def part_of(source, split: str, a, notes: list):  # a source that `evaluate` reads
     """Choose the split of a known name or a folder of splits, or the part that a training made of a source.
 
     Anything else is taken whole."""
@@ -29,9 +29,8 @@ def part_of(source, split: str, a, notes: list | None = None):  # a source that 
     if record:
         how = dict(workers=a.workers, progress=shows_progress(a))
         part, note = part_in(record, load_crystals(source, **how), split, source)
-        if notes is not None:
-            print(note, file=sys.stderr)
-            notes.append(f"As {'reference' if split == 'train' else 'test set'}: {note}.")
+        print(note, file=sys.stderr)
+        notes.append(f"As {'reference' if split == 'train' else 'test set'}: {note}.")
         if part is not None:
             return part
     files = found.get(split, [])
@@ -40,17 +39,17 @@ def part_of(source, split: str, a, notes: list | None = None):  # a source that 
     return files[0] if files else source
 
 
-def stability_of(a):  # a step of `evaluate`
+def stability_of(a, reference, test):  # a step of `evaluate`
     "Make the step of an evaluation that relaxes crystals and places them above a hull, with the test set's."
     from dpcdvae.energy.stability import add_stability, ceiling, stability, stability_text
 
     how = dict(fmax=a.fmax, max_steps=a.max_steps, calculator=a.calculator, workers=a.workers)
-    how |= dict(progress=shows_progress(a), scheduler=a.scheduler, reference=part_of(a.reference, "train", a))
+    how |= dict(progress=shows_progress(a), scheduler=a.scheduler, reference=reference)
 
     def extend(entries, rows, summary, out):
         found, known = stability(entries, a.hull, out / "stability", **how), None
         if a.test:
-            drawn = ceiling(part_of(a.test, "test", a), len(entries))
+            drawn = ceiling(test, len(entries))
             known = stability(drawn, a.hull, out / "stability_test", **how)
         print(stability_text(found[1], known and known[1]))
         return add_stability(rows, summary, found, known)
@@ -71,7 +70,7 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     sets = (part_of(a.reference, "train", a, notes), part_of(a.test, "test", a, notes))
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
     more = dict(fingerprints=not a.quick, cutoffs=cutoffs, property=a.property, out=a.out, notes=notes)
-    more |= dict(column=a.column, extend=stability_of(a) if a.hull else None)
+    more |= dict(column=a.column, extend=stability_of(a, *sets) if a.hull else None)
     out = Path(a.out or evaluation_folder(a.folder))
     more |= dict(illustrate=illustrator(place_of(a.folder), out))
     found = evaluate(a.folder, *sets, **how, **more)

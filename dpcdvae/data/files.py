@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import os
+import platform
 import re
 import warnings
 import zlib
@@ -104,6 +105,13 @@ def write_notes(
     return atomic_write(path, out.getvalue())
 
 # %% ../../nbs/data/00_files.ipynb #c3531709
+def processor_name() -> str:
+    "Name the processor of this machine, for records."
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((x.split(":")[1].strip() for x in lines if "model name" in x), platform.processor())
+
+
 LOCK = ".dpcdvae.lock"
 _held = set()  # folders that this process has locked
 

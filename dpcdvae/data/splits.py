@@ -123,7 +123,6 @@ def copy_record(source: str | Path | None, folder: str | Path) -> None:
         atomic_write(Path(folder) / SPLIT_FILE, path.read_bytes())
 
 
-#| export
 def read_record(
     folder: str | Path | None,  # of a run, of a model, or of crystals that it made
 ) -> SplitRecord | None:  # None where nothing is known

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..data.datasets import source_files
+from ..data.files import processor_name
 from .entries import structure_of
 from .validity import min_distance
 
@@ -44,13 +45,6 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _processor() -> str:
-    "Name the processor."
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((x.split(":")[1].strip() for x in lines if "model name" in x), platform.processor())
-
-
 def provenance(
     **inputs,  # name -> source of crystals, or None
 ) -> dict:  # date, machine, programs, digests
@@ -58,7 +52,7 @@ def provenance(
     versions = {p: v for p in PROGRAMS if (v := _version(p))}
     return dict(
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        machine=f"{processor_name()}, {os.cpu_count()} cores, {platform.system()}",
         programs=dict(python=platform.python_version()) | versions,
         digests={k: v for k, source in inputs.items() if (v := input_digest(source))},
     )

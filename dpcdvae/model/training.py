@@ -28,12 +28,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from ..crystal.batch import CrystalBatch
 from ..data.cache import content_digest
 from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
-from ..data.files import atomic_write, lock_folder
+from ..data.files import atomic_write, lock_folder, processor_name
 from ..data.loader import CrystalLoader
 from ..data.splits import SPLIT_FILE, SplitRecord
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
 from .config import get_config
-from .dpcdvae import DPCDVAE, check_size, fitting, num_trained, tune_malloc
+from .dpcdvae import DPCDVAE, fitting, num_trained, tune_malloc
 from .module import Training
 from .pretrained import inherit
 
@@ -68,18 +68,10 @@ def has_bf16() -> bool:
     return bf16_unit() is not None
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor()
-    names = (line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line)
-    return next(names, "")
-
-
 def machine() -> dict:
     "Describe the machine, for records."
     return dict(
-        processor=_processor(),
+        processor=processor_name(),
         bf16_unit=bf16_unit(),
         cores=os.cpu_count(),
         threads=torch.get_num_threads(),
@@ -393,9 +385,8 @@ def _finish(trainer, module, keeper, out):
     atomic_write(out / "run.json", json.dumps(record, indent=1))
 
 # %% ../../nbs/model/07_training.ipynb #136f39d6
-def _model(config, sets, seed: int, bf16: bool | None, compile: bool, parent=None, parts="all") -> DPCDVAE:
+def _model(config, train_set, seed: int, bf16: bool | None, compile: bool, parent, parts: str) -> DPCDVAE:
     "Make the model of a run: new, with scalers fitted to its crystals, or grown from a parent."
-    train_set, val_set = sets
     tune_malloc()
     torch.manual_seed(seed)
     model = DPCDVAE(config)
@@ -403,10 +394,8 @@ def _model(config, sets, seed: int, bf16: bool | None, compile: bool, parent=Non
         model.prepare(train_set)
     else:
         inherit(model, parent)
-        check_size(model, train_set)
         for name, p in model.named_parameters():
             p.requires_grad_(p.requires_grad and (parts == "all" or name.startswith(f"{parts}.")))
-    check_size(model, val_set)
     model.bf16 = has_bf16() if bf16 is None else bf16
     return fuse(model) if compile else model
 
@@ -434,7 +423,9 @@ def train(
     out = Path(out)
     config = parent.config.change(**changes) if parent else get_config(preset, **changes)
     begun = dict(preset=config.preset, changes=changes, seed=seed, limit=limit)
-    begun |= dict(parent=content_digest(parent.state_dict(), {}), parts=parts) if parent else {}
+    if parent:
+        weights = {k: v.cpu() for k, v in parent.state_dict().items()}
+        begun |= dict(parent=content_digest(weights, {}), parts=parts)
     with _alone(out if out.exists() else None):
         pass  # a folder in use is named before anything is read
     _check_request(out, resume, seed, limit, max_time, max_epochs, begun)
@@ -444,7 +435,7 @@ def train(
     begun["data_digest"] = train_set.digest(places=False)
     if (out / "checkpoint.safetensors").exists():
         _same_run(out / "run.json", begun)
-    model = _model(config, (train_set, val_set), seed, bf16, compile, parent, parts)
+    model = _model(config, train_set, seed, bf16, compile, parent, parts)
     how = dict(max_time=max_time, max_epochs=max_epochs, devices=devices, num_nodes=num_nodes)
     facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
     facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))
