@@ -10,11 +10,10 @@ from pathlib import Path
 
 from benchmarks.labs import mcnemar
 from benchmarks.speed import circumstances
-from benchmarks.studies import STRICT, bits, some
+from benchmarks.studies import rebuilt, some
 from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
-from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.finetuning import finetune
 from dpcdvae.model.training import is_finished
@@ -33,12 +32,11 @@ def families(family: Path, others: Path, num: int, num_val: int, num_test: int, 
     )
 
 
-def rebuilt(model: DPCDVAE, crystals: CrystalBatch, seed: int) -> dict:
+def outcome(model: DPCDVAE, crystals: CrystalBatch, seed: int) -> dict:
     "Reconstruct crystals: metrics, and which of them match."
     made = model.reconstruct(crystals, seed=seed, progress=False).crystals
-    rows, summary = evaluate_reconstruction(made, crystals, workers=1, progress=False)
-    metrics = {k: summary["metrics"][k] for k in KEPT}
-    return dict(metrics=metrics, matched=bits(rows, "matched"), strict=bits(rows, STRICT))
+    metrics, each = rebuilt(made, crystals, KEPT, workers=1, progress=False)
+    return dict(metrics=metrics, **each)
 
 
 def main() -> None:
@@ -68,7 +66,7 @@ def main() -> None:
         training=json.loads((a.run / "run.json").read_text()),
     )
     for part in ("family", "others"):
-        found = {k: rebuilt(m, sets[part], a.seed) for k, m in models.items()}
+        found = {k: outcome(m, sets[part], a.seed) for k, m in models.items()}
         tests = {k: mcnemar(found["child"][k], found["parent"][k]) for k in ("strict", "matched")}
         result[part] = found | dict(child_against_parent=tests)
         print(

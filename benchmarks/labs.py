@@ -154,6 +154,11 @@ def compared(scores: list, base: list) -> tuple[dict, bool]:  # test, whether it
     return fisher(*counts), False
 
 
+def pooled(scores: list) -> float:
+    "Take the rate of all seeds together."
+    return sum(m["count"] for m in scores) / sum(m["total"] for m in scores)
+
+
 def conclusion(test: dict, comparisons: int) -> str:
     "Say what a test decides, at the level of 5 % shared among some comparisons."
     points = f"{100 * test['difference']:+.1f} points"
@@ -174,7 +179,7 @@ def differences(
     "Compare rates with one of them: McNemar's test where each crystal's outcome is kept, else Fisher's."
     if base not in rates:
         return [f"{base}, which the others are to be compared with, is not measured yet."]
-    share = lambda v: f"{100 * sum(m['count'] for m in v) / sum(m['total'] for m in v):.1f} %"
+    share = lambda v: f"{100 * pooled(v):.1f} %"
     out = [f"{base}: {share(rates[base])} of {sum(m['total'] for m in rates[base])}."]
     for k, scores in rates.items():
         if k != base:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.labs import compared, lab_rates
+from benchmarks.labs import compared, lab_rates, pooled
 
 
 @dataclass(frozen=True)
@@ -123,45 +123,52 @@ def scores(result: dict, label: str, reading: str, metric: str) -> list:
     return lab_rates(result | dict(models=models), reading, metric).get(label, [])
 
 
-def answer(q: Question, folder: Path) -> dict:  # said, points, sure, seeds
-    "Answer one question from its stored runs, by the test of `benchmarks.labs`."
-    path = folder / q.file
+def measured(q: Question, folder: Path) -> tuple[list, list] | None:  # of as many seeds each
+    "Gather what is tried and what it is compared with; None where a run is missing."
+    path = Path(folder) / q.file
     if not path.exists():
-        return dict(said="not measured", points="–", sure="–", runs="–")
+        return None
     result = json.loads(path.read_text())
-    ours, theirs = (scores(result, *pair, q.metric) for pair in (q.change, q.base))
-    if not ours or not theirs:
-        return dict(said="not measured", points="–", sure="–", runs="–")
-    pairs = min(len(ours), len(theirs))
-    test, paired = compared(ours[:pairs], theirs[:pairs])
-    share = [sum(m["count"] for m in v) / sum(m["total"] for m in v) for v in (ours, theirs)]
-    points = f"{100 * share[0]:.0f} against {100 * share[1]:.0f} %"
+    both = [scores(result, *pair, q.metric) for pair in (q.change, q.base)]
+    seeds = min(map(len, both))
+    return tuple(found[:seeds] for found in both) if seeds else None
+
+
+NOT_MEASURED = dict(said="not measured", points="–", sure="–", runs="–")
+
+
+def answer(q: Question, folder: Path) -> dict:  # said, points, sure, runs
+    "Answer one question from its stored runs, by the test of `benchmarks.labs`."
+    both = measured(q, folder)
+    if both is None:
+        return NOT_MEASURED
+    test, paired = compared(*both)
+    ours, theirs = map(pooled, both)
+    points = f"{100 * ours:.0f} against {100 * theirs:.0f} %"
     if "low" in test:
         points += f", difference [{100 * test['low']:.0f}, {100 * test['high']:.0f}]"
     sure = f"p = {test['p']:.1g}, {'McNemar' if paired else 'Fisher'}"
-    level = 0.05 / len(QUESTIONS)
-    if test["p"] >= level:
+    said = q.more if test["difference"] > 0 else q.less
+    if test["p"] >= 0.05 / len(QUESTIONS):
         said = f"Undecided: a difference of {100 * test['visible']:.0f} points would have been seen."
-    else:
-        said = q.more if test["difference"] > 0 else q.less
-    return dict(
-        said=said, points=points, sure=sure, runs=f"{pairs} seed(s), {ours[0]['total']} crystals each"
-    )
+    runs = f"{len(both[0])} seed(s), {both[0][0]['total']} crystals each"
+    return dict(said=said, points=points, sure=sure, runs=runs)
 
 
 def stored_pairs(
     folder="results",
-) -> list:  # (question, (share of what is tried, of what it is compared with))
+) -> list:  # (question, (rate of what is tried, of what it is compared with))
     "Gather the two rates of each question that has stored runs, to draw them."
-    found = []
-    for q in QUESTIONS:
-        if (path := Path(folder) / q.file).exists():
-            result = json.loads(path.read_text())
-            both = [scores(result, *pair, q.metric) for pair in (q.change, q.base)]
-            if all(both):
-                share = [sum(m["count"] for m in v) / sum(m["total"] for m in v) for v in both]
-                found.append((q.ask, tuple(share)))
-    return found
+    found = ((q.ask, measured(q, folder)) for q in QUESTIONS)
+    return [(ask, tuple(map(pooled, both))) for ask, both in found if both]
+
+
+def chance_levels(folder="results") -> str:  # a sentence
+    "Say how many crystals random coordinates in the true cell match, by both rules."
+    models = json.loads((Path(folder) / "strict.json").read_text())["models"]
+    level = lambda m, rule: f"{100 * m['metrics'][f'{rule}_chance']['value']:.1f} %"
+    each = (f"{m['data']} {level(m, 'match')} ({level(m, 'strict')} strictly)" for m in models.values())
+    return "By chance, with random coordinates in the true cell, match: " + ", ".join(each) + "."
 
 
 def learnt_table(folder="results") -> str:  # markdown

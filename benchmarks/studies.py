@@ -54,6 +54,15 @@ def bits(rows: list, key: str) -> str:  # 1 or 0 a crystal, in order
     return "".join(str(int(bool(r.get(key)))) for r in rows)
 
 
+def rebuilt(made, truth, keep, **how) -> tuple[dict, dict]:  # metrics; which crystals match, by both rules
+    "Evaluate reconstructed crystals against the true ones."
+    from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
+
+    rows, summary = evaluate_reconstruction(made, truth, **how)
+    metrics = {k: summary["metrics"][k] for k in keep if k in summary["metrics"]}
+    return metrics, dict(matched=bits(rows, "matched"), strict=bits(rows, STRICT))
+
+
 def graph_for(model) -> str:
     return "crystalnn" if model.config.encoder.graph == "crystalnn" else "none"
 
@@ -98,7 +107,6 @@ def study(
 ) -> dict:
     "Train (or go on, or take what is there), reconstruct, generate, evaluate, and collect the figures."
     from dpcdvae.evaluation.generation import evaluate_generation
-    from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 
     run = train_once(data, run, preset, max_time, max_epochs, seed, **changes)
     model = load_model(run)
@@ -123,19 +131,15 @@ def study(
         start = time.time()
         films = model.reconstruct(test, films=0, seed=seed, **{"steps": steps, **options})
         seconds = time.time() - start
-        rows, summary = evaluate_reconstruction(films.crystals, test, reference=sets["train"], **how)
-        result["reconstruction"][label] = dict(
-            pick(summary["metrics"]),
-            seconds_per_crystal=round(seconds / len(test), 4),
-            matched=bits(rows, "matched"),
-            strict=bits(rows, STRICT),
-        )
+        metrics, each = rebuilt(films.crystals, test, KEEP, reference=sets["train"], **how)
+        kept = dict(seconds_per_crystal=round(seconds / len(test), 4), **each)
+        result["reconstruction"][label] = metrics | kept
         print(
             name,
             label,
             {
                 k: round(v["value"], 3)
-                for k, v in pick(summary["metrics"]).items()
+                for k, v in metrics.items()
                 if v["value"] is not None and k in ("match_rate", "rms", "composition_exact")
             },
             flush=True,
