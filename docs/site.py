@@ -62,8 +62,8 @@ def course_page() -> str:
     return f"""# Course
 
 Diffusion models of crystals, learnt by doing, on a laptop and off line.
-A lesson takes 60 to 90 minutes and runs in under a minute on two cores.
-Its exercises check themselves, and a hint names the mistake. Here lessons are to be read;
+The core path of a lesson takes 60 to 90 minutes, with a running budget below each heading; the rest is marked
+as going further, after class. A lesson runs in under a minute on two cores. Its exercises check themselves, and a hint names the mistake. Here lessons are to be read;
 to work on one, open its notebook in Jupyter (`make setup`, then `.venv/bin/jupyter lab nbs/course`).
 
 {listed(lessons())}
