@@ -20,7 +20,7 @@ LEAST, MOST = 60, 90  # minutes of the core path of a lesson
 
 BUDGET = re.compile(r"^\*(?:Minutes \d+ to \d+|Going further, after class(?:: \d+ minutes)?)\.\*\n+", re.M)
 FURTHER = "*Going further, after class"
-STATED = re.compile(r" · (\d+) min$")
+STATED = re.compile(r" \((\d+) min\)$")
 PROMISE = re.compile(r"About \d+ minutes on the core path, \d+ more for what is marked \*going further\*")
 ROW = re.compile(r"^(\| `(0\d_\w+)` \| [^|]+ \|) \d+ \| \d+ \|", re.M)
 ALONE = ("Summary", "Further reading")  # headings without a budget

@@ -239,15 +239,15 @@ def test_minutes_are_counted_by_section_and_what_goes_further_is_apart(tmp_path)
         path,
         f"# Title\n\n{minutes.PROMISE.pattern.replace(chr(92) + 'd+', '1').replace(chr(92), '')}",
         "## One\n\n" + 300 * "word " + "$$x$$",
-        "### Exercise 1: a · 7 min\n\n**Predict** it.",
+        "### Exercise 1: a (7 min)\n\n**Predict** it.",
         "import a\n" * 16,
         "## Two\n\n*Going further, after class.*\n\n" + 150 * "word ",
-        "### Inside · 4 min",
+        "### Inside (4 min)",
         "## Three\n\n**Predict** and **write**.",
     )
     found = {s.title: (s.further, round(s.minutes, 1)) for s in minutes.sections(path)}
-    assert found["One"] == (False, 4.0) and found["Exercise 1: a · 7 min"] == (False, 9.0)
-    assert found["Two"] == (True, 1.0) and found["Inside · 4 min"] == (True, 4.0)
+    assert found["One"] == (False, 4.0) and found["Exercise 1: a (7 min)"] == (False, 9.0)
+    assert found["Two"] == (True, 1.0) and found["Inside (4 min)"] == (True, 4.0)
     assert minutes.measured(path) == (18, 5)
     once = minutes.budgeted(path)
     path.write_text(once)
