@@ -60,15 +60,15 @@ def listed(paths: list[Path]) -> str:
 def course_page() -> str:
     "Write the page that opens the course."
     decks = " · ".join(f'<a href="slides/{p.stem}.html">{p.stem[:2].lstrip("0")}</a>' for p in lessons())
-    rows = ["| lesson | about | minutes | going further |\n|---|---|---|---|"]
+    rows = ["| lesson | about | minutes |\n|---|---|---|"]
     for p in lessons():
         core, more = measured(p)
-        rows[0] += f"\n| [{pages()[p].title}](../{place_of(p)}) | {subtitle(p)} | {core} | {more} |"
+        rows[0] += f"\n| [{pages()[p].title}](../{place_of(p)}) | {subtitle(p)} | {core} (+{more}) |"
     return f"""# Course
 
 Diffusion models of crystals, learnt by doing, on a laptop and off line.
 The core path of a lesson takes 60 to 90 minutes, and a line below each heading counts them;
-what is marked as going further is extra. A lesson runs in under a minute on two cores.
+what is marked as going further is extra (in brackets). A lesson runs in under a minute on two cores.
 Its exercises check themselves, and a hint names the mistake. Here lessons are to be read;
 to work on one, open its notebook in Jupyter (`make setup`, then `make lab`).
 

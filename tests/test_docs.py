@@ -119,6 +119,13 @@ def _private(): pass
     )
 
 
+def test_what_a_cell_printed_in_pieces_stands_in_one_block():
+    piece = lambda text: dict(output_type="stream", name="stdout", text=[text])
+    shown = dict(output_type="display_data", data={})
+    found = pages.printed_together([piece("a\n"), piece("b\n"), shown, piece("c\n")])
+    assert ["".join(o.get("text", "")) for o in found] == ["a\nb\n", "", "c\n"]
+
+
 def test_directives_are_those_at_the_top_of_a_cell():
     assert pages.directives("#| exporti\n#|hide\nx = 1\n#| export\n") == {"exporti", "hide"}
     assert not pages.directives("x = 1\n#| export")
