@@ -264,7 +264,7 @@ def mark(
     return Mark(name, "wrong", find_hint(one, answers, wanted))
 
 # %% ../../nbs/course/00_checks.ipynb #c1e0a7d2
-def stacked(answer) -> torch.Tensor:  # (...) its numbers
+def stacked(answer) -> torch.Tensor:  # (N,...)
     "Turn numbers, arrays and lists of tensors into one tensor."
     if isinstance(answer, (list, tuple)):
         return torch.stack([stacked(part) for part in answer])
