@@ -136,7 +136,7 @@ def test_the_key_draws_a_translucent_octahedron(page, tmp_path):
     page.goto(film_html([still(toy("SrTiO3"))], tmp_path / "one.html", bonds=False).as_uri())
     settled(page, 0)
     page.keyboard.press("Tab")
-    page.wait_for_timeout(600)  # the picture is smoothed once it is at rest
+    page.wait_for_timeout(600)  # the picture is smoothed once nothing moves
     before = pixels(page, ".dpv-canvas").astype(int)
     page.keyboard.press("h")
     until(page, f"{PLAYER}.picture.solids.length === 1 && !{PLAYER}.dirty")
