@@ -624,7 +624,11 @@ def stored_levels(path) -> dict:  # name of a set -> num, metrics; empty where n
     "Find the sets without a network that belong to a generation, and the test set."
     r = json.loads(Path(path).read_text())
     found = Path(path).parent / f"levels-{r['data']}.json"
-    return json.loads(found.read_text())["levels"] if found.exists() else {}
+    sets = json.loads(found.read_text())["levels"] if found.exists() else {}
+    for s in sets.values():
+        if s["num"] != r["num_new"]:
+            s["metrics"].pop("cov_recall", None)  # it grows with the number of crystals
+    return sets
 
 
 def generation_table(path) -> str:  # markdown
