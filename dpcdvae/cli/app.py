@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import warnings
+from importlib.resources import files
 from pathlib import Path
 
 from . import commands, demo, evaluating
@@ -58,7 +59,8 @@ KNOWN_DATA = ("perov_mini", "carbon_mini", "perov-5", "carbon-24", "mp-20")
 
 def _known_models() -> list[str]:
     "List the pretrained models, without importing torch."
-    return [p.parent.name for p in sorted((Path(__file__).parents[1] / "weights").glob("*/config.json"))]
+    weights = Path(str(files("dpcdvae"))) / "weights"
+    return [p.parent.name for p in sorted(weights.glob("*/config.json"))]
 
 
 def check_names(a) -> None:
