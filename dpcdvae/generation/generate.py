@@ -54,7 +54,7 @@ def warn_outside(model: DPCDVAE, counts: Tensor, names: list[str]) -> None:
         warnings.warn(
             f"{len(which)} of {len(why)} crystals are outside what the model was trained on ({first}): "
             "it may give back something else",
-            stacklevel=3,
+            stacklevel=2,
         )
 
 # %% ../../nbs/generation/04_generate.ipynb #a03283ae
