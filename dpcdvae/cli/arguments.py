@@ -322,6 +322,12 @@ EVALUATE = [
     opt("--out", type=Path, help="folder to write into; one of its own if not given"),
     opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
     opt(
+        "--baselines",
+        choices=["none", "random", "all"],
+        default="random",
+        help="sets without a network to compare with: random placement; all: ion exchange too",
+    ),
+    opt(
         "--cutoffs",
         help="of coverage: perov-5, carbon-24, mp-20, or S,C; by the test set's name if not given",
     ),

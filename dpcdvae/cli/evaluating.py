@@ -57,6 +57,18 @@ def stability_of(a, reference, test):  # a step of `evaluate`
     return extend
 
 
+def levels_of(a, reference, test, cutoffs):  # a step of `evaluate`, or None
+    "Make the step of an evaluation that measures sets without a network, and the test set."
+    from dpcdvae.evaluation.baselines import BASELINES
+    from dpcdvae.evaluation.levels import levels_for
+
+    if a.baselines == "none" or reference is None and test is None:
+        return None
+    how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
+    how |= dict(fingerprints=not a.quick, cutoffs=cutoffs, kinds=BASELINES[: 1 + (a.baselines == "all")])
+    return lambda num: levels_for(num, reference, test, **how)
+
+
 def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     "Evaluate a folder of crystals."
     from dpcdvae.evaluation.coverage import CUTOFFS, cutoffs_for
@@ -72,7 +84,7 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     more = dict(fingerprints=not a.quick, cutoffs=cutoffs, property=a.property, out=a.out, notes=notes)
     more |= dict(column=a.column, extend=stability_of(a, *sets) if a.hull else None)
     out = Path(a.out or evaluation_folder(a.folder))
-    more |= dict(illustrate=illustrator(place_of(a.folder), out))
+    more |= dict(illustrate=illustrator(place_of(a.folder), out), levels=levels_of(a, *sets, cutoffs))
     found = evaluate(a.folder, *sets, **how, **more)
     end = f"all of it in {out / 'metrics.json'}, as a page in {out / 'report.html'}"
     return f"{text_table(found)}\n{end}", found
