@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers_there import FEW
+from benchmarks.peers_there import FEW, TASKS
 from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.entries import formula_of, read_crystals, structure_of
@@ -155,7 +155,9 @@ def comparison(there: dict, mine: dict, reduced: dict | None = None) -> list[dic
 
 
 def ask_peers(python: Path, source: Path, out: Path, *tasks: str) -> dict:
-    "Run the peers' script on a file of crystals."
+    "Run the peers' script on a file of crystals, where anything is left to do."
+    if out.exists() and {*(tasks or TASKS)} <= {*json.loads(out.read_text())}:
+        return json.loads(out.read_text())
     script = Path(__file__).with_name("peers_there.py")
     subprocess.run([str(python), "-W", "ignore", str(script), str(source), str(out), *tasks], check=True)
     return json.loads(out.read_text())

@@ -409,10 +409,14 @@ def test_best_matches_are_the_brute_force_ones():
 
 
 # -- what changing a tolerance or a sign would change
-ONE_WAY = [[2.36, -0.13, 0.41], [0.06, -0.8, -3.12], [-0.28, 3.79, 0.16]]  # Å; these two map onto each other
-OTHER_WAY = [[2.41, -0.13, 0.35], [0.11, 0.85, 2.66], [0.45, -3.55, 2.54]]  # from one side only
-NARROW = [[0.06, 2.7, 0.22], [0.79, 0.57, 2.6], [3.1, -0.08, 0.39]]  # the same with pymatgen's tolerances
-NARROWER = [[1.1, 0.47, 2.33], [-0.1, 2.75, 0.12], [-2.15, 0.59, 2.33]]
+ONE_WAY = [[7.16, -0.28, 1.58], [-1.12, 3.68, 0.62], [-0.85, 0.09, 3.73]]  # Å: these map onto each other
+OTHER_WAY = [[8.76, 0.04, 1.08], [-1.94, 3.02, 0.91], [-1.65, 0.06, 4.4]]  # from one side only
+NARROW = [
+    [2.23, 0.24, 0.26],
+    [0.42, 2.29, -0.4],
+    [-0.26, -0.7, 4.04],
+]  # and these, with pymatgen's tolerances
+NARROWER = [[2.23, 0.22, 0.29], [0.54, 2.43, -0.45], [-0.08, -0.69, 5.05]]
 
 
 def one_atom(lattice):
@@ -468,10 +472,13 @@ def test_a_repeat_is_looked_for_from_both_sides(first, second):
 
 
 def test_given_cells_are_compared_from_both_sides():
-    whole, broken = one_atom(ONE_WAY) * (2, 1, 1), pushed(one_atom(OTHER_WAY) * (2, 1, 1), 0, 0.3)
-    ways = [m.match_rows(x, y) for x, y in (([whole], [broken]), ([broken], [whole]))]
-    assert all(w.given_cells[0] for w in ways)
-    assert ways[0].matches.rms[0] == pytest.approx(ways[1].matches.rms[0], abs=1e-9)
+    whole = Structure(Lattice(ONE_WAY), ["C", "C"], [[0, 0, 0], [0.5, 0, 0]])
+    broken = Structure(Lattice(OTHER_WAY), ["C", "C"], [[0, 0, 0], [0.5, 0.12, 0]])
+    cells = [m.reduce_crystals([s], primitive=False) for s in (whole, broken)]
+    ways = [np.isfinite(m.match_pairs(a, b, [0], [0]).rms[0]) for a, b in (cells, cells[::-1])]
+    assert sorted(ways) == [False, True]
+    found = [m.match_rows([a], [b]) for a, b in ((whole, broken), (broken, whole))]
+    assert all(w.given_cells[0] and np.isfinite(w.matches.rms[0]) for w in found)
 
 
 @pytest.mark.parametrize("times, usable", [(200, True), (30_000, False)])
