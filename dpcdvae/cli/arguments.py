@@ -332,6 +332,7 @@ EVALUATE = [
         help="of coverage: perov-5, carbon-24, mp-20, or S,C; by the test set's name if not given",
     ),
     opt("--property", help="column of the test set whose distribution to compare"),
+    opt("--continuous", action="store_true", help="add uniqueness and novelty as distances (AMD, ElMD)"),
     opt("--timeout", type=positive(), default=60.0, metavar="S", help="seconds a crystal"),
     opt(
         "--hull", help="convex hull (see dpcdvae hull): relax all, add energies above it, S.U.N. and M.S.U.N."

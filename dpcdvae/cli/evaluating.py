@@ -69,6 +69,21 @@ def levels_of(a, reference, test, cutoffs):  # a step of `evaluate`, or None
     return lambda num: levels_for(num, reference, test, **how)
 
 
+def extending(a, reference, test):  # a step of `evaluate`, or None
+    "Join the steps that add figures: distances, stability."
+    from dpcdvae.evaluation.continuous import add_continuous
+
+    placed = stability_of(a, reference, test) if a.hull else None
+    if not a.continuous:
+        return placed
+
+    def extend(entries, rows, summary, out):
+        summary = add_continuous(entries, rows, summary, reference)
+        return placed(entries, rows, summary, out) if placed else summary
+
+    return extend
+
+
 def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     "Evaluate a folder of crystals."
     from dpcdvae.evaluation.coverage import CUTOFFS, cutoffs_for
@@ -82,7 +97,7 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     sets = (part_of(a.reference, "train", a, notes), part_of(a.test, "test", a, notes))
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
     more = dict(fingerprints=not a.quick, cutoffs=cutoffs, property=a.property, out=a.out, notes=notes)
-    more |= dict(column=a.column, extend=stability_of(a, *sets) if a.hull else None)
+    more |= dict(column=a.column, extend=extending(a, *sets))
     out = Path(a.out or evaluation_folder(a.folder))
     more |= dict(illustrate=illustrator(place_of(a.folder), out), levels=levels_of(a, *sets, cutoffs))
     found = evaluate(a.folder, *sets, **how, **more)
