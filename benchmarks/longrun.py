@@ -1,0 +1,233 @@
+"""A long job, stopped and resumed on its way: memory and speed as it goes, and whether its folder is complete.
+
+    python -m benchmarks.longrun generate --num 100000 --steps 5 --out results/long-generate.json
+    python -m benchmarks.longrun train --data DIR/perov_5 --max-time 01:00:00 --out results/long-train.json
+
+The job is the command itself, one thread, one process of its own; SIGINT, SIGKILL and SIGTERM end it in turn at
+even shares of the way, and the same command goes on. Memory is resident memory of the process and its children,
+seconds are those of the clock and of the processor (what else runs on the machine slows only the first)."""
+
+import argparse
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.speed import circumstances
+from dpcdvae.data.files import atomic_write
+
+SIGNALS = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+MARK = b"# generated using pymatgen"  # once in every row that holds a crystal
+BLOCK = 256  # crystals that `dpcdvae generate` writes at a time
+PROGRAM = [str(Path(sys.executable).parent / "dpcdvae")]
+
+
+class Table:
+    "Counts the crystals of a table that grows, and may be cut."
+
+    def __init__(self, path: Path):
+        self.path, self.size, self.count = path, 0, 0
+
+    def begin(self) -> None:
+        "Nothing is to be done where a part of the run begins: the table holds all."
+
+    def __call__(self) -> int:
+        if not self.path.exists():
+            return 0
+        if self.path.stat().st_size < self.size:
+            self.size = self.count = 0
+        with open(self.path, "rb") as f:
+            f.seek(self.size)
+            new = f.read()
+        whole = new.rfind(b"\n") + 1
+        self.size, self.count = self.size + whole, self.count + new[:whole].count(MARK)
+        return self.count
+
+
+class Log:
+    "Reads seconds and steps of a training from its lines of progress."
+
+    def __init__(self, path: Path, batch: int):
+        self.path, self.batch, self.seconds, self.start, self.done = path, batch, 0.0, 0, 0
+
+    def begin(self) -> None:
+        "Forget the lines of earlier parts: a killed part had printed more than its checkpoint holds."
+        self.start = len(self.path.read_text(errors="replace")) if self.path.exists() else 0
+        self.seconds = 0.0
+
+    def __call__(self) -> int:
+        text = self.path.read_text(errors="replace")[self.start :]
+        found = re.findall(r"^(\d+):(\d+):(\d+) epoch \d+ step (\d+) ", text, re.MULTILINE)
+        if not found:
+            return self.done
+        hours, minutes, seconds, steps = map(int, found[-1])
+        self.seconds = hours * 3600 + minutes * 60 + seconds
+        self.done = steps * self.batch
+        return self.done
+
+
+def memory_and_processor(process: psutil.Process) -> tuple[float, float]:  # MiB, seconds
+    "Measure a process with its children; zeros where it is gone."
+    try:
+        family = [process, *process.children(recursive=True)]
+        times = process.cpu_times()
+        memory = sum(p.memory_info().rss for p in family)
+        return memory / 2**20, times.user + times.system
+    except psutil.NoSuchProcess:
+        return 0.0, 0.0
+
+
+def part_of_run(command: list, log: Path, done, over, end: float, number, every: float, begin: float) -> dict:
+    "Run the command until a share of the way is over, then stop it; samples of [s, MiB, processor s, crystals]."
+    env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONUNBUFFERED="1")
+    start, samples = time.monotonic(), []
+    done.begin()
+    with open(log, "ab") as f:
+        process = subprocess.Popen(command, stdout=f, stderr=f, env=env, start_new_session=True)
+    watched, stopped = psutil.Process(process.pid), None
+    while process.poll() is None:
+        memory, seconds = memory_and_processor(watched)
+        if memory:
+            samples.append([round(time.monotonic() - begin, 1), round(memory), round(seconds, 1), done()])
+        if number and not stopped and over() >= end:
+            os.kill(process.pid, number)
+            stopped = number.name
+        try:
+            process.wait(1.0 if stopped else every)
+        except subprocess.TimeoutExpired:
+            continue
+    how = dict(stopped_by=stopped, exit_code=process.returncode, done=done())
+    return how | dict(seconds=round(time.monotonic() - start, 1), samples=samples)
+
+
+def stopped_run(command: list, log: Path, done, over, stops: int, every: float) -> list[dict]:
+    "Run a command to its end, stopped on its way."
+    begin, parts = time.monotonic(), []
+    for k in range(stops + 1):
+        number = SIGNALS[k % len(SIGNALS)] if k < stops else None
+        parts.append(part_of_run(command, log, done, over, (k + 1) / (stops + 1), number, every, begin))
+        print(json.dumps({key: v for key, v in parts[-1].items() if key != "samples"}), flush=True)
+        if parts[-1]["exit_code"] == 0:
+            break
+        if not parts[-1]["stopped_by"]:
+            raise SystemExit(f"the command failed; see {log}")
+    return parts
+
+
+def leftovers(out: Path) -> list[str]:
+    "List half-written files and locks."
+    return [str(p.relative_to(out)) for p in out.rglob("*") if p.suffix == ".part" or "lock" in p.name]
+
+
+def same_blocks(out: Path, command: list, num: int, firsts: list[int]) -> dict:
+    "Make the blocks again that a stop hit, each in a process that nobody stops; how many are equal to the byte."
+    from dpcdvae.generation.jobs import csv_text
+
+    csv.field_size_limit(2**30)
+    wanted = {first: [] for first in firsts}
+    with open(out / "crystals.csv", newline="") as f:
+        for row in list(csv.reader(f))[1:]:
+            if int(row[0]) // BLOCK * BLOCK in wanted:
+                wanted[int(row[0]) // BLOCK * BLOCK].append(row)
+    many, equal = -(-num // BLOCK), 0
+    again = out.with_name(out.name + "-again")
+    for first, rows in wanted.items():
+        shutil.rmtree(again, ignore_errors=True)
+        words = [w if w != str(out) else str(again) for w in command]
+        subprocess.run([*words, "--share", f"{first // BLOCK}/{many}"], check=True, env=os.environ)
+        equal += (again / "parts" / f"{first:09d}.csv").read_text() == csv_text(rows)
+    shutil.rmtree(again, ignore_errors=True)
+    return dict(made_again=len(wanted), equal=equal)
+
+
+def check_table(out: Path, num: int) -> dict:
+    "Count the rows of a table, those that are not where they belong, and those without a crystal."
+    csv.field_size_limit(2**30)
+    rows = misplaced = empty = 0
+    with open(out / "crystals.csv", newline="") as f:
+        for row in csv.DictReader(f):
+            misplaced += int(row["index"]) != rows
+            empty += not row["cif"]
+            rows += 1
+    return dict(rows=rows, missing=num - rows, misplaced=misplaced, without_crystal=empty)
+
+
+def check_training(out: Path) -> dict:
+    "Count gaps and doubles in the table of losses, and load what is kept."
+    from dpcdvae.model.checkpoint import SafeCheckpointIO
+    from dpcdvae.model.dpcdvae import DPCDVAE
+
+    epochs = [int(r["epoch"]) for r in csv.DictReader(open(out / "logs" / "metrics.csv")) if r["train/total"]]
+    for name in ("best", "last"):
+        DPCDVAE.from_pretrained(out / name)
+    SafeCheckpointIO().load_checkpoint(out / "checkpoint.safetensors")
+    gaps = len(set(range(max(epochs) + 1)) - set(epochs))
+    record = json.loads((out / "run.json").read_text())
+    facts = {k: record[k] for k in ("steps", "epochs", "crystals_seen", "seconds", "best_val_loss", "skipped")}
+    return facts | dict(epochs_missing=gaps, epochs_doubled=len(epochs) - len(set(epochs)))
+
+
+def generate(a, work: Path) -> dict:
+    "Generate many crystals."
+    out = work / "new"
+    words = f"generate --model {a.model} --num {a.num} --steps {a.steps} --threads 1 --workers 1 --quiet"
+    command = [*PROGRAM, *words.split(), "--out", str(out)]
+    done = Table(out / "crystals.csv")
+    parts = stopped_run(command, work / "log.txt", done, lambda: done() / a.num, a.stops, a.every)
+    hit = sorted({p["done"] // BLOCK * BLOCK for p in parts[:-1] if p["done"] < a.num})
+    kept = check_table(out, a.num) | dict(leftovers=leftovers(out), blocks=same_blocks(out, command, a.num, hit))
+    return dict(command=f"dpcdvae {words}", num=a.num, steps=a.steps, model=a.model, parts=parts, complete=kept)
+
+
+def train(a, work: Path) -> dict:
+    "Train for a long time."
+    from dpcdvae.model.config import get_config
+    from dpcdvae.model.training import _seconds
+
+    out, limit = work / "run", _seconds(a.max_time)
+    words = f"--preset {a.preset} --max-time {a.max_time} --threads 1 --workers 1 --resume"
+    command = [*PROGRAM, "train", "--data", str(a.data), *words.split(), "--out", str(out)]
+    done = Log(work / "log.txt", get_config(a.preset).training.batch_size)
+    over = lambda: done.seconds / limit
+    parts = stopped_run(command, work / "log.txt", done, over, a.stops, a.every)
+    kept = check_training(out) | dict(leftovers=leftovers(out))
+    about = dict(command=f"dpcdvae train --data {a.data.name} {words}", data=a.data.name, preset=a.preset)
+    return about | dict(max_time=a.max_time, parts=parts, complete=kept)
+
+
+def main(argv=None) -> None:
+    "Run the job and write its curve."
+    p = argparse.ArgumentParser("python -m benchmarks.longrun")
+    p.add_argument("job", choices=("generate", "train"))
+    p.add_argument("--out", type=Path)
+    p.add_argument("--work", type=Path)
+    p.add_argument("--stops", type=int, default=3)
+    p.add_argument("--every", type=float, default=20.0, help="seconds between two samples")
+    p.add_argument("--model", default="perov_mini")
+    p.add_argument("--num", type=int, default=100_000)
+    p.add_argument("--steps", type=int, default=5)
+    p.add_argument("--data", type=Path, default=Path("perov_mini"))
+    p.add_argument("--preset", default="tiny")
+    p.add_argument("--max-time", default="01:00:00")
+    a = p.parse_args(argv)
+    work = (a.work or Path("runs") / f"long-{a.job}").resolve()
+    work.mkdir(parents=True)
+    found = dict(kind="long_run", job=a.job) | dict(generate=generate, train=train)[a.job](a, work)
+    found |= dict(every=a.every, made_on=circumstances())
+    text = json.dumps(found, indent=1)
+    text = re.sub(r"\[\s+([-\d.]+),\s+([-\d.]+),\s+([-\d.]+),\s+([-\d.]+)\s+\]", r"[\1, \2, \3, \4]", text)
+    if a.out:
+        atomic_write(a.out, text + "\n")
+    print(json.dumps(found["complete"]))
+
+
+if __name__ == "__main__":
+    main()
