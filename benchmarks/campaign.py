@@ -25,6 +25,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from dpcdvae.data.files import atomic_write
@@ -113,6 +114,7 @@ def train_job(given: Path, out: Path, rank: int, many: int) -> None:
 
     often = functools.partial(training.CheckpointCallback, every=0.0)
     training.CheckpointCallback, often.keywords["every"] = often, 0.0
+    training.PATIENCE = timedelta(seconds=30)  # for a process that was killed before it met the other
     sets = dict(train=read(given, "train"), val=read(given, "val"))
     how = dict(max_epochs=2, seed=3, bf16=False, quiet=True, resume=True, devices=many)
     training.train(sets, out, "tiny", **how, **SMALL)
@@ -370,12 +372,14 @@ def killed_run(job: Job, given: Path, out: Path, seconds: float, rng, most: int 
         time.sleep(rng.uniform(0.0, seconds))
         number = rng.choice((signal.SIGKILL, signal.SIGTERM))
         alive = [p for p in pids if os.waitpid(p, os.WNOHANG) == (0, 0)]
-        for pid in alive if number == signal.SIGKILL else alive[:1]:
+        one = number == signal.SIGTERM or (len(alive) > 1 and rng.random() < 0.5)
+        for pid in rng.sample(alive, 1) if alive and one else alive:
             os.kill(pid, number)
-        if alive and None in codes(alive, 60.0):
+        if alive and None in codes(alive):
             trouble.append("hung after a kill")
         sweep(pids)
-        kills[number.name if alive else "too late"] += 1
+        name = number.name + (" of one" if one and len(alive) > 1 else "")
+        kills[name if alive else "too late"] += 1
         check = fork(lambda: check_whole(out), out.with_suffix(".log"))
         if codes([check]) != [0]:
             trouble.append(f"not whole after a kill: {out.with_suffix('.log').read_text()[-300:]}")

@@ -1,11 +1,11 @@
-"""A long job, stopped and resumed on its way: memory and speed as it goes, and whether its folder is complete.
+"""A long job, stopped and resumed on its way: memory and speed as it goes, and a check of its folder.
 
-    python -m benchmarks.longrun generate --num 100000 --steps 5 --out results/long-generate.json
+    python -m benchmarks.longrun generate --num 100000 --steps 5 --stops 4 --out results/long-generate.json
     python -m benchmarks.longrun train --data DIR/perov_5 --max-time 01:00:00 --out results/long-train.json
 
-The job is the command itself, one thread, one process of its own; SIGINT, SIGKILL and SIGTERM end it in turn at
-even shares of the way, and the same command goes on. Memory is resident memory of the process and its children,
-seconds are those of the clock and of the processor (what else runs on the machine slows only the first)."""
+The job is the command itself, one thread, one process of its own; SIGINT, SIGKILL and SIGTERM end it in turn
+at even shares of the way, and the same command goes on. Memory is resident memory of the process and its
+children, seconds are those of the clock and of the processor (what else runs here slows only the first)."""
 
 import argparse
 import csv
@@ -85,8 +85,9 @@ def memory_and_processor(process: psutil.Process) -> tuple[float, float]:  # MiB
         return 0.0, 0.0
 
 
-def part_of_run(command: list, log: Path, done, over, end: float, number, every: float, begin: float) -> dict:
-    "Run the command until a share of the way is over, then stop it; samples of [s, MiB, processor s, crystals]."
+def part_of_run(command: list, log: Path, done, over, stop: tuple, every: float, begin: float) -> dict:
+    "Run the command until a share of its way, then stop it; samples: [s, MiB, processor s, crystals]."
+    end, number = stop
     env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONUNBUFFERED="1")
     start, samples = time.monotonic(), []
     done.begin()
@@ -113,7 +114,8 @@ def stopped_run(command: list, log: Path, done, over, stops: int, every: float) 
     begin, parts = time.monotonic(), []
     for k in range(stops + 1):
         number = SIGNALS[k % len(SIGNALS)] if k < stops else None
-        parts.append(part_of_run(command, log, done, over, (k + 1) / (stops + 1), number, every, begin))
+        stop = ((k + 1) / (stops + 1), number)
+        parts.append(part_of_run(command, log, done, over, stop, every, begin))
         print(json.dumps({key: v for key, v in parts[-1].items() if key != "samples"}), flush=True)
         if parts[-1]["exit_code"] == 0:
             break
@@ -128,7 +130,7 @@ def leftovers(out: Path) -> list[str]:
 
 
 def same_blocks(out: Path, command: list, num: int, firsts: list[int]) -> dict:
-    "Make the blocks again that a stop hit, each in a process that nobody stops; how many are equal to the byte."
+    "Make the blocks again that a stop hit, in processes that nobody stops; how many are equal to the byte."
     from dpcdvae.generation.jobs import csv_text
 
     csv.field_size_limit(2**30)
@@ -171,7 +173,9 @@ def check_training(out: Path) -> dict:
     SafeCheckpointIO().load_checkpoint(out / "checkpoint.safetensors")
     gaps = len(set(range(max(epochs) + 1)) - set(epochs))
     record = json.loads((out / "run.json").read_text())
-    facts = {k: record[k] for k in ("steps", "epochs", "crystals_seen", "seconds", "best_val_loss", "skipped")}
+    facts = {
+        k: record[k] for k in ("steps", "epochs", "crystals_seen", "seconds", "best_val_loss", "skipped")
+    }
     return facts | dict(epochs_missing=gaps, epochs_doubled=len(epochs) - len(set(epochs)))
 
 
@@ -183,8 +187,12 @@ def generate(a, work: Path) -> dict:
     done = Table(out / "crystals.csv")
     parts = stopped_run(command, work / "log.txt", done, lambda: done() / a.num, a.stops, a.every)
     hit = sorted({p["done"] // BLOCK * BLOCK for p in parts[:-1] if p["done"] < a.num})
-    kept = check_table(out, a.num) | dict(leftovers=leftovers(out), blocks=same_blocks(out, command, a.num, hit))
-    return dict(command=f"dpcdvae {words}", num=a.num, steps=a.steps, model=a.model, parts=parts, complete=kept)
+    kept = check_table(out, a.num) | dict(
+        leftovers=leftovers(out), blocks=same_blocks(out, command, a.num, hit)
+    )
+    return dict(
+        command=f"dpcdvae {words}", num=a.num, steps=a.steps, model=a.model, parts=parts, complete=kept
+    )
 
 
 def train(a, work: Path) -> dict:

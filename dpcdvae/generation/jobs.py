@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from ..crystal.batch import CrystalBatch, tensor_digest
+from ..crystal.lattice import has_room, volume
 from ..data.files import atomic_write, lock_folder
 from ..data.splits import copy_record
 from .decode import Sampling, Trajectories, decode_block
@@ -39,6 +40,10 @@ def rows_of(crystals: CrystalBatch, first: int, names) -> list[list]:
             try:
                 if not torch.isfinite(c.frac_coords).all():
                     raise ValueError("coordinates are not finite")
+                if not has_room(c.lattice, c.num_atoms).all():
+                    raise ValueError(
+                        f"the cell collapsed: {float(volume(c.lattice)):.2g} Å³ for {int(c.num_atoms)} atoms"
+                    )
                 rows.append([first + i, names[i], str(CifWriter(c.to_structures()[0])), ""])
             except (ValueError, FloatingPointError, ZeroDivisionError) as e:
                 rows.append([first + i, names[i], "", str(e).replace("\n", " ")])
