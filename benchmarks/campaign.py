@@ -31,7 +31,7 @@ from pathlib import Path
 from dpcdvae.data.files import atomic_write
 
 TRIES = 3  # kills of one job, at most
-PATIENCE = 120.0  # seconds after which a job counts as hanging
+PATIENCE = 600.0  # seconds after which a job counts as hanging: the machine may be busy
 SMALL = {"denoiser.num_blocks": 1, "latent.prior_steps": 5, "training.batch_size": 4}
 
 

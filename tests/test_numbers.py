@@ -1,5 +1,5 @@
-"""Numbers that go wrong are caught and named, with the crystal: a loss without a value, a gradient that is not
-finite or explodes, a collapsed cell, data that repeat."""
+"""Numbers that go wrong are caught and named, with the crystal: a loss without a value, a gradient that is
+not finite or explodes, a collapsed cell, data that repeat."""
 
 import csv
 import json
