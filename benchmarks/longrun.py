@@ -211,6 +211,93 @@ def train(a, work: Path) -> dict:
     return about | dict(max_time=a.max_time, parts=parts, complete=kept)
 
 
+# ---- what came of it ----
+
+
+def settled(part: dict, after: float = 60.0) -> list:
+    "Drop the samples of a part's first seconds, in which libraries are imported and data are read."
+    begin = part["samples"][0][0] if part["samples"] else 0.0
+    return [s for s in part["samples"] if s[0] - begin >= after]
+
+
+def speeds(part: dict, window: float = 30.0) -> list[tuple[float, float]]:  # s, crystals a processor second
+    "Measure speed between samples that are some processor seconds apart."
+    found, last = [], None
+    for s in settled(part):
+        if last is None:
+            last = s
+        elif s[2] - last[2] >= window:
+            found.append(((s[0] + last[0]) / 2, (s[3] - last[3]) / (s[2] - last[2])))
+            last = s
+    return found
+
+
+def growth(part: dict) -> float | None:  # MiB an hour
+    "Fit a line to the memory of a part, over the processor's time."
+    samples = settled(part)
+    if len(samples) < 5:
+        return None
+    x, y = [s[2] / 3600 for s in samples], [s[1] for s in samples]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    spread = sum((a - mean_x) ** 2 for a in x)
+    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y)) / spread if spread else None
+
+
+def part_row(part: dict) -> list[str]:
+    "Say what a part did: seconds, processor seconds, crystals, memory, growth, speed."
+    kept = settled(part) or part["samples"]
+    memory = [s[1] for s in kept]
+    fast = [v for _, v in speeds(part)]
+    more = growth(part)
+    return [
+        part["stopped_by"] or "the end",
+        f"{part['seconds']:.0f}",
+        f"{part['samples'][-1][2]:.0f}",
+        f"{part['done']:,}",
+        f"{min(memory)} to {max(memory)}",
+        "–" if more is None else f"{more:+.0f}",
+        f"{sorted(fast)[len(fast) // 2]:.1f} ({min(fast):.1f} to {max(fast):.1f})" if fast else "–",
+    ]
+
+
+def long_table(r: dict) -> str:  # markdown
+    "Lay a long run out, part by part, with the check of its folder."
+    head = ["until", "seconds", "of the processor", "crystals by then", "memory, MiB", "MiB a processor hour"]
+    head += ["crystals a processor second: median (range)"]
+    rows = [" | ".join(("", *head, "")).strip(), "|" + "---|" * len(head)]
+    rows += [" | ".join(("", *part_row(p), "")).strip() for p in r["parts"]]
+    kept = {k: v for k, v in r["complete"].items() if v not in ([], None)}
+    told = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in kept.items() if k != "blocks")
+    if blocks := kept.get("blocks"):
+        told += (
+            f"; {blocks['equal']} of {blocks['made_again']} blocks in which it was stopped are, made again "
+        )
+        told += "by a process that nobody stops, equal to the byte"
+    return "\n".join([f"`{r['command']}`", "", *rows, "", f"Its folder: {told}."])
+
+
+def long_plot(r: dict):
+    "Draw memory and speed of a long run over time; a line where it was stopped."
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    fig = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.08)
+    for part in r["parts"]:
+        if not part["samples"]:
+            continue
+        x, how = [s[0] / 60 for s in part["samples"]], dict(mode="lines", showlegend=False)
+        fig.add_scatter(x=x, y=[s[1] for s in part["samples"]], line_color="#1f77b4", **how, row=1, col=1)
+        line = [(t / 60, round(v, 1)) for t, v in speeds(part)]
+        x, y = [t for t, _ in line], [v for _, v in line]
+        fig.add_scatter(x=x, y=y, line_color="#d62728", **how, row=2, col=1)
+        if part["stopped_by"]:
+            fig.add_vline(part["samples"][-1][0] / 60, line_dash="dot", line_color="gray")
+    fig.update_yaxes(title="memory, MiB", rangemode="tozero", row=1, col=1)
+    fig.update_yaxes(title="crystals / processor s", rangemode="tozero", row=2, col=1)
+    fig.update_xaxes(title="minutes of the clock; dotted: stopped and resumed", row=2, col=1)
+    return go.Figure(fig.update_layout(height=420, margin=dict(l=60, r=20, t=20, b=50)))
+
+
 def main(argv=None) -> None:
     "Run the job and write its curve."
     p = argparse.ArgumentParser("python -m benchmarks.longrun")

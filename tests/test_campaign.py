@@ -63,7 +63,7 @@ def test_a_job_goes_on_and_a_broken_resume_is_found(work, tmp_path, monkeypatch)
     assert whole != cut or "crystals.csv" not in whole
 
 
-@pytest.mark.parametrize("name", ["limited_file", "read_only", "full_disk", "other_version"])
+@pytest.mark.parametrize("name", ["limited_file", "read_only", "full_disk", "memory_limit", "other_version"])
 def test_conditions_are_named(work, tmp_path, name):
     tmp_path.chmod(0o755)
     found = getattr(campaign, name)(work / "given", tmp_path)
