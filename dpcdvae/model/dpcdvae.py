@@ -377,7 +377,9 @@ def fitting(
     reasons = [(crystals.name(i), why(i)) for i in bad.nonzero().flatten().tolist()]
     which = f"{len(reasons)} of {len(crystals)} crystals: the first, {reasons[0][0]}, has {reasons[0][1]}"
     if bad.all():
-        raise ValueError(f"no crystal is fit for the model ({which}): raise max_atoms, or mend the cells")
+        raise ValueError(
+            f"no crystal is small enough and whole ({which}): raise max_atoms, or mend the cells"
+        )
     warnings.warn(f"skipped {which}", stacklevel=2)
     return crystals[~bad], reasons
 
