@@ -5,7 +5,8 @@
 
 The job is the command itself, one thread, one process of its own; SIGINT, SIGKILL and SIGTERM end it in turn
 at even shares of the way, and the same command goes on. Memory is resident memory of the process and its
-children, seconds are those of the clock and of the processor (what else runs here slows only the first)."""
+children, seconds are those of the clock and of the processor (what else runs here slows only the first).
+A call that is ended goes on with its next part when it is made again."""
 
 import argparse
 import csv
@@ -109,18 +110,20 @@ def part_of_run(command: list, log: Path, done, over, stop: tuple, every: float,
     return how | dict(seconds=round(time.monotonic() - start, 1), samples=samples)
 
 
-def stopped_run(command: list, log: Path, done, over, stops: int, every: float) -> list[dict]:
-    "Run a command to its end, stopped on its way."
-    begin, parts = time.monotonic(), []
-    for k in range(stops + 1):
-        number = SIGNALS[k % len(SIGNALS)] if k < stops else None
-        stop = ((k + 1) / (stops + 1), number)
+def stopped_run(command: list, work: Path, done, over, stops: int, every: float) -> list[dict]:
+    "Run a command to its end, stopped on its way; parts of an earlier call count, and are not run again."
+    log, journal = work / "log.txt", work / "parts.json"
+    parts = json.loads(journal.read_text()) if journal.exists() else []
+    past = parts[-1]["samples"][-1][0] if parts else 0.0
+    begin = time.monotonic() - past
+    while not parts or parts[-1]["exit_code"]:
+        share = (len(parts) + 1) / (stops + 1)
+        stop = (share, SIGNALS[len(parts) % len(SIGNALS)] if share < 1 else None)
         parts.append(part_of_run(command, log, done, over, stop, every, begin))
         print(json.dumps({key: v for key, v in parts[-1].items() if key != "samples"}), flush=True)
-        if parts[-1]["exit_code"] == 0:
-            break
-        if not parts[-1]["stopped_by"]:
+        if parts[-1]["exit_code"] and not parts[-1]["stopped_by"]:
             raise SystemExit(f"the command failed; see {log}")
+        atomic_write(journal, json.dumps(parts))
     return parts
 
 
@@ -185,7 +188,7 @@ def generate(a, work: Path) -> dict:
     words = f"generate --model {a.model} --num {a.num} --steps {a.steps} --threads 1 --workers 1 --quiet"
     command = [*PROGRAM, *words.split(), "--out", str(out)]
     done = Table(out / "crystals.csv")
-    parts = stopped_run(command, work / "log.txt", done, lambda: done() / a.num, a.stops, a.every)
+    parts = stopped_run(command, work, done, lambda: done() / a.num, a.stops, a.every)
     hit = sorted({p["done"] // BLOCK * BLOCK for p in parts[:-1] if p["done"] < a.num})
     kept = check_table(out, a.num) | dict(
         leftovers=leftovers(out), blocks=same_blocks(out, command, a.num, hit)
@@ -205,7 +208,7 @@ def train(a, work: Path) -> dict:
     command = [*PROGRAM, "train", "--data", str(a.data), *words.split(), "--out", str(out)]
     done = Log(work / "log.txt", get_config(a.preset).training.batch_size)
     over = lambda: done.seconds / limit
-    parts = stopped_run(command, work / "log.txt", done, over, a.stops, a.every)
+    parts = stopped_run(command, work, done, over, a.stops, a.every)
     kept = check_training(out) | dict(leftovers=leftovers(out))
     about = dict(command=f"dpcdvae train --data {a.data.name} {words}", data=a.data.name, preset=a.preset)
     return about | dict(max_time=a.max_time, parts=parts, complete=kept)
@@ -314,7 +317,7 @@ def main(argv=None) -> None:
     p.add_argument("--max-time", default="01:00:00")
     a = p.parse_args(argv)
     work = (a.work or Path("runs") / f"long-{a.job}").resolve()
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     found = dict(kind="long_run", job=a.job) | dict(generate=generate, train=train)[a.job](a, work)
     found |= dict(every=a.every, made_on=circumstances())
     text = json.dumps(found, indent=1)
