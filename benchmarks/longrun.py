@@ -270,13 +270,13 @@ def long_table(r: dict) -> str:  # markdown
     rows = [" | ".join(("", *head, "")).strip(), "|" + "---|" * len(head)]
     rows += [" | ".join(("", *part_row(p), "")).strip() for p in r["parts"]]
     kept = {k: v for k, v in r["complete"].items() if v not in ([], None)}
-    told = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in kept.items() if k != "blocks")
+    found = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in kept.items() if k != "blocks")
     if blocks := kept.get("blocks"):
-        told += (
+        found += (
             f"; {blocks['equal']} of {blocks['made_again']} blocks in which it was stopped are, made again "
         )
-        told += "by a process that nobody stops, equal to the byte"
-    return "\n".join([f"`{r['command']}`", "", *rows, "", f"Its folder: {told}."])
+        found += "by a process that nobody stops, equal to the byte"
+    return "\n".join([f"`{r['command']}`", "", *rows, "", f"Its folder: {found}."])
 
 
 def long_plot(r: dict):
