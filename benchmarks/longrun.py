@@ -110,10 +110,14 @@ def part_of_run(command: list, log: Path, done, over, stop: tuple, every: float,
     return how | dict(seconds=round(time.monotonic() - start, 1), samples=samples)
 
 
-def stopped_run(command: list, work: Path, done, over, stops: int, every: float) -> list[dict]:
+def stopped_run(
+    command: list, work: Path, done, over, stops: int, every: float, so_far: bool = False
+) -> list[dict]:
     "Run a command to its end, stopped on its way; parts of an earlier call count, and are not run again."
     log, journal = work / "log.txt", work / "parts.json"
     parts = json.loads(journal.read_text()) if journal.exists() else []
+    if so_far:
+        return parts
     past = parts[-1]["samples"][-1][0] if parts else 0.0
     begin = time.monotonic() - past
     while not parts or parts[-1]["exit_code"]:
@@ -171,14 +175,13 @@ def check_training(out: Path) -> dict:
     from dpcdvae.model.dpcdvae import DPCDVAE
 
     epochs = [int(r["epoch"]) for r in csv.DictReader(open(out / "logs" / "metrics.csv")) if r["train/total"]]
-    for name in ("best", "last"):
-        DPCDVAE.from_pretrained(out / name)
+    for path in out.glob("*/config.json"):
+        DPCDVAE.from_pretrained(path.parent)
     SafeCheckpointIO().load_checkpoint(out / "checkpoint.safetensors")
     gaps = len(set(range(max(epochs) + 1)) - set(epochs))
     record = json.loads((out / "run.json").read_text())
-    facts = {
-        k: record[k] for k in ("steps", "epochs", "crystals_seen", "seconds", "best_val_loss", "skipped")
-    }
+    facts = ("steps", "epochs", "crystals_seen", "seconds", "best_val_loss", "skipped")
+    facts = {k: record[k] for k in facts if k in record}  # only a run that has ended has them
     return facts | dict(epochs_missing=gaps, epochs_doubled=len(epochs) - len(set(epochs)))
 
 
@@ -188,11 +191,10 @@ def generate(a, work: Path) -> dict:
     words = f"generate --model {a.model} --num {a.num} --steps {a.steps} --threads 1 --workers 1 --quiet"
     command = [*PROGRAM, *words.split(), "--out", str(out)]
     done = Table(out / "crystals.csv")
-    parts = stopped_run(command, work, done, lambda: done() / a.num, a.stops, a.every)
-    hit = sorted({p["done"] // BLOCK * BLOCK for p in parts[:-1] if p["done"] < a.num})
-    kept = check_table(out, a.num) | dict(
-        leftovers=leftovers(out), blocks=same_blocks(out, command, a.num, hit)
-    )
+    parts = stopped_run(command, work, done, lambda: done() / a.num, a.stops, a.every, a.so_far)
+    kept = check_table(out, a.num)
+    hit = sorted({p["done"] // BLOCK * BLOCK for p in parts if p["done"] < kept["rows"]})
+    kept |= dict(leftovers=leftovers(out), blocks=same_blocks(out, command, a.num, hit))
     return dict(
         command=f"dpcdvae {words}", num=a.num, steps=a.steps, model=a.model, parts=parts, complete=kept
     )
@@ -208,7 +210,7 @@ def train(a, work: Path) -> dict:
     command = [*PROGRAM, "train", "--data", str(a.data), *words.split(), "--out", str(out)]
     done = Log(work / "log.txt", get_config(a.preset).training.batch_size)
     over = lambda: done.seconds / limit
-    parts = stopped_run(command, work, done, over, a.stops, a.every)
+    parts = stopped_run(command, work, done, over, a.stops, a.every, a.so_far)
     kept = check_training(out) | dict(leftovers=leftovers(out))
     about = dict(command=f"dpcdvae train --data {a.data.name} {words}", data=a.data.name, preset=a.preset)
     return about | dict(max_time=a.max_time, parts=parts, complete=kept)
@@ -307,6 +309,7 @@ def main(argv=None) -> None:
     p.add_argument("job", choices=("generate", "train"))
     p.add_argument("--out", type=Path)
     p.add_argument("--work", type=Path)
+    p.add_argument("--so-far", action="store_true", help="run nothing: write down the parts that there are")
     p.add_argument("--stops", type=int, default=3)
     p.add_argument("--every", type=float, default=20.0, help="seconds between two samples")
     p.add_argument("--model", default="perov_mini")
