@@ -1,5 +1,9 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
+from benchmarks.campaign import campaign_table
+from benchmarks.longrun import long_table
+from benchmarks.pythons import pythons_table
+
 
 def _table(head: list, rows: list) -> str:
     "Write a Markdown table."
@@ -124,8 +128,18 @@ COMMANDS = dict(
 COMMANDS["symmetry-mp-20"] = (
     "python -m benchmarks.symmetry --num 200 --seed 0 --out results/symmetry-mp-20.json"
 )
+COMMANDS["campaign"] = "make campaign"
+COMMANDS["pythons"] = "make pythons"
+COMMANDS["long-generate"] = (
+    "python -m benchmarks.longrun generate --num 100000 --steps 5 --stops 4 --out results/long-generate.json"
+)
+COMMANDS["long-train"] = (
+    "python -m benchmarks.longrun train --data DIR/perov_5 --max-time 01:00:00 --out results/long-train.json"
+)
 TABLES = dict(matching=matching_table, hostile=hostile_table, reading=reading_table, real_files=files_table)
 TABLES["strict"] = strict_table
+TABLES |= dict(campaign=campaign_table, pythons=pythons_table)
+TABLES |= {"long-generate": long_table, "long-train": long_table}
 TABLES["symmetry-mp-20"] = symmetry_table
 
 
