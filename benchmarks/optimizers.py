@@ -1,7 +1,7 @@
 """How soon Muon and Adam train the default network to the same quality
 
-`python -m benchmarks.optimizers --data DIR --runs FOLDER` trains it on Perov-5 for some numbers of epochs, each
-a whole run of the learning rate, with either optimiser, and reconstructs 512 crystals of the validation set.
+`python -m benchmarks.optimizers --data DIR --runs FOLDER` trains it on Perov-5 for some numbers of epochs,
+each a whole run of the learning rate, with either optimiser, and reconstructs 512 validation crystals.
 It writes results/optimizers.json after each model; a finished model is not trained again, an interrupted one
 goes on. Times are of the processor, so that other work beside it counts little."""
 
