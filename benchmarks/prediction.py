@@ -1,9 +1,9 @@
 """How often the true structure of a formula is found, given the formula alone
 
-`python -m benchmarks.prediction --data DIR --runs FOLDER` takes compounds of MP-20's test set. For each reduced
-formula the model draws candidates of several sizes, which are relaxed, merged and ranked by energy, as `dpcdvae
-predict` does; the place of the true structure is noted. It writes results/prediction-mp-20.json after each
-formula and goes on where it stopped."""
+`python -m benchmarks.prediction --data DIR --runs FOLDER` takes compounds of the test set of MP-20. For each
+reduced formula the model draws candidates of several sizes, which are relaxed, merged and ranked by energy,
+as `dpcdvae predict` does; the place of the true structure is noted. It writes results/prediction-mp-20.json
+after each formula and goes on where it stopped."""
 
 import argparse
 import json
