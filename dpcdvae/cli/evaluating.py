@@ -151,6 +151,23 @@ def cmd_hull(a) -> tuple[str, dict]:  # text, record
     return "\n".join(lines), dict(phases=len(hull), above_hull=above, out=a.out)
 
 
+def cmd_screen(a) -> tuple[str, dict]:  # text, record
+    "Keep the crystals of lowest energy."
+    from dpcdvae.energy.screening import screen
+    from dpcdvae.evaluation.entries import read_crystals
+
+    how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout)
+    known = part_of(a.reference, "train", a, []) if a.reference else None
+    source = a.folder / "crystals.csv" if (a.folder / "crystals.csv").is_file() else a.folder
+    kept, summary = screen(
+        read_crystals(source, a.column), a.keep, a.out, a.hull, known, a.calculator, a.max_steps, **how
+    )
+    lines = [f"{len(kept)} of {summary['of']} crystals kept in {a.out / 'crystals.csv'}"]
+    lines += [f"{num} dropped: {reason}" for reason, num in summary["dropped"].items()]
+    lines.append(f"crystal by crystal in {a.out / 'screened.csv'}")
+    return "\n".join(lines), summary
+
+
 def cmd_export(a) -> tuple[str, dict]:  # text, record
     "Write crystals in a format of other programs."
     from dpcdvae.evaluation.export import export
