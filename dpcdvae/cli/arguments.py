@@ -333,9 +333,7 @@ EVALUATE = [
     ),
     opt("--property", help="column of the test set whose distribution to compare"),
     opt("--timeout", type=positive(), default=60.0, metavar="S", help="seconds a crystal"),
-    opt(
-        "--hull", help="convex hull (see dpcdvae hull): relax all, add energies above it, S.U.N. and M.S.U.N."
-    ),
+    opt("--hull", help="convex hull (see dpcdvae hull): relax all, energies above it, S.U.N., M.S.U.N."),
     opt("--calculator", default="chgnet", help="of --hull"),
     opt("--fmax", type=positive(), default=0.05, metavar="F", help="of --hull, eV/Å"),
     opt("--max-steps", type=whole(1), default=500, metavar="N", help="of --hull"),
