@@ -76,6 +76,12 @@ def check_names(a) -> None:
             raise ValueError(sentence.format(name) + suggestion(plain(name), names))
 
 # %% ../../nbs/cli/06_app.ipynb #25f28b51
+def out_of_memory(error: Exception) -> bool:
+    "Tell whether a library could not get memory; of torch's errors only the text says so."
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
+
+
 def stopped(a) -> str:
     "Tell how to go on after a stop."
     flag = " with --resume" if a.command in ("train", "finetune") else ""
@@ -102,6 +108,15 @@ def main(argv=None) -> int:  # exit code
         if os.environ.get("DPCDVAE_DEBUG"):
             raise
         print(f"dpcdvae {a.command}: {e}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as e:
+        if os.environ.get("DPCDVAE_DEBUG") or not out_of_memory(e):
+            raise
+        print(
+            f"dpcdvae {a.command}: memory ran out; what was written is whole: call the same command again "
+            "with more memory, fewer --workers or smaller batches",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(stopped(a), file=sys.stderr)
