@@ -104,9 +104,7 @@ WORKERS = opt("--workers", type=whole(1), help="processes; all cores if not give
 SCHEDULER = opt("--scheduler", help="address of a Dask scheduler, such as tcp://HOST:8786")
 SAMPLING = [
     opt("--sampler", choices=SAMPLERS, help="the model's choice if not given"),
-    opt(
-        "--steps", type=whole(1), metavar="N", help="function evaluations (NFE) a crystal; the model's choice"
-    ),
+    opt("--steps", type=whole(1), metavar="N", help="function evaluations (NFE), else the model's choice"),
     opt("--spacing", default="uniform", choices=["uniform", "quadratic", "logsnr"], help="of the timesteps"),
     SEED,
 ]
@@ -188,9 +186,7 @@ CONSTRAINTS = [
 ]
 TALKING = [
     opt("--quiet", action="store_true", help="no progress and no summary"),
-    opt(
-        "--json", action="store_true", help="print the summary as one JSON object, everything else on stderr"
-    ),
+    opt("--json", action="store_true", help="print the summary as one JSON object, the rest on stderr"),
 ]
 
 # %% ../../nbs/cli/01_arguments.ipynb #44d86a94
@@ -238,14 +234,9 @@ RECONSTRUCT = [
     MODEL,
     DATA,
     OUT,
-    opt(
-        "--split",
-        help="train, val, test or all; test by default, where there are splits or the model has kept some",
-    ),
+    opt("--split", help="train, val, test or all; test by default, where there is one"),
     opt("--limit", type=whole(1), metavar="N", help="the first N crystals"),
-    opt(
-        "--z", default="mean", choices=["mean", "sampled"], help="latent vector: the encoder's mean, or drawn"
-    ),
+    opt("--z", default="mean", choices=["mean", "sampled"], help="the encoder's mean, or drawn"),
     opt(
         "--condition",
         dest="force",
@@ -270,9 +261,7 @@ RECONSTRUCT = [
 ]
 GENERATE = [
     MODEL,
-    opt(
-        "--num", type=whole(1), required=True, metavar="N", help="crystals; more than OUT holds adds to them"
-    ),
+    opt("--num", type=whole(1), required=True, metavar="N", help="crystals; what is missing is added"),
     opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"),
     *CONSTRAINTS,
     OUT,
@@ -289,12 +278,7 @@ PREDICT = [
     opt("--num-atoms", type=counts, metavar="N", help="atoms in the primitive cell: N, or MIN,MAX"),
     opt("--space-group", type=whole(1, 231), metavar="N", help="look in this space group only"),
     opt("--symmetry", choices=["free", "draw", "given"], help="draw, or given where a group is"),
-    opt(
-        "--steps",
-        type=whole(1),
-        metavar="N",
-        help="function evaluations (NFE); the model's choice if not given",
-    ),
+    opt("--steps", type=whole(1), metavar="N", help="function evaluations (NFE), else the model's choice"),
     SEED,
     opt("--calculator", default="chgnet", help="chgnet, emt, or any of ASE: module:Name(setting=value)"),
     opt("--max-steps", type=whole(0), default=200, metavar="N", help="of a relaxation"),
@@ -334,9 +318,7 @@ EVALUATE = [
     opt("--property", help="column of the test set whose distribution to compare"),
     opt("--continuous", action="store_true", help="add uniqueness and novelty as distances (AMD, ElMD)"),
     opt("--timeout", type=positive(), default=60.0, metavar="S", help="seconds a crystal"),
-    opt(
-        "--hull", help="convex hull (see dpcdvae hull): relax all, add energies above it, S.U.N. and M.S.U.N."
-    ),
+    opt("--hull", help="convex hull (see dpcdvae hull): relax all, energies above it, S.U.N., M.S.U.N."),
     opt("--calculator", default="chgnet", help="of --hull"),
     opt("--fmax", type=positive(), default=0.05, metavar="F", help="of --hull, eV/Å"),
     opt("--max-steps", type=whole(1), default=500, metavar="N", help="of --hull"),
@@ -386,9 +368,7 @@ EXPORT = [
 ]
 RELAX = [
     *CALCULATOR,
-    opt(
-        "--fmax", type=positive(), default=0.05, metavar="F", help="largest force of a relaxed crystal, eV/Å"
-    ),
+    opt("--fmax", type=positive(), default=0.05, metavar="F", help="largest force at the end, eV/Å"),
     opt("--max-steps", type=whole(1), default=500, metavar="N", help="of the optimiser"),
     opt("--fixed-cell", action="store_true", help="relax the atoms only"),
 ]

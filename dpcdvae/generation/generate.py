@@ -45,7 +45,11 @@ def outside_training(
     return found
 
 
-def warn_outside(model: DPCDVAE, counts: Tensor, names: list[str]) -> None:
+def warn_outside(
+    model: DPCDVAE,
+    counts: Tensor,  # (B,100) atoms of each element
+    names: list[str],  # of the crystals
+) -> None:
     "Say which crystals are outside what a model was trained on."
     why = outside_training(model, counts)
     which = [i for i, w in enumerate(why) if w]
