@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BROWSER := $(addprefix tests/test_,$(addsuffix .py,browser explorers tour))
 FAST := $(addprefix tests/test_,$(addsuffix .py,ratchet house cli reference_numbers definitions symmetry sampler film steer plot))
 
-.PHONY: setup campaign demo test test-fast lint pictures lab voila bench results export readme docs docs-check slides figures player screenshots clean
+.PHONY: setup campaign pythons longrun demo test test-fast lint pictures lab voila bench results export readme docs docs-check slides figures player screenshots clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,14 @@ test-fast: $(STAMP)
 # hours: every kind of job, killed 100 times; a stopped campaign goes on
 campaign: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.campaign --out results/campaign.json
+
+# an hour: the short tests with every Python that is here, with the newest libraries and the oldest allowed
+pythons: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pythons --out results/pythons.json
+
+# hours: 100,000 crystals, stopped and resumed on the way
+longrun: $(STAMP)
+	@$(BIN)/python -m benchmarks.longrun generate --stops 4 --out results/long-generate.json
 
 pictures: $(STAMP)
 	@$(BIN)/python -m benchmarks.pictures

@@ -25,12 +25,15 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
 
 TRIES = 3  # kills of one job, at most
-PATIENCE = 120.0  # seconds after which a job counts as hanging
+TIMES = ("seconds", "crystals_per_second", "date")  # fields of records that no two runs share
+PATIENCE = 600.0  # seconds after which a job counts as hanging: the machine may be busy
 SMALL = {"denoiser.num_blocks": 1, "latent.prior_steps": 5, "training.batch_size": 4}
 
 
@@ -113,6 +116,7 @@ def train_job(given: Path, out: Path, rank: int, many: int) -> None:
 
     often = functools.partial(training.CheckpointCallback, every=0.0)
     training.CheckpointCallback, often.keywords["every"] = often, 0.0
+    training.PATIENCE = timedelta(seconds=30)  # for a process that was killed before it met the other
     sets = dict(train=read(given, "train"), val=read(given, "val"))
     how = dict(max_epochs=2, seed=3, bf16=False, quiet=True, resume=True, devices=many)
     training.train(sets, out, "tiny", **how, **SMALL)
@@ -186,7 +190,7 @@ def same_columns(path: Path, without=("seconds",)) -> str:
     return json.dumps(rows)
 
 
-def steady(tree, without=("seconds", "versions", "run", "files", "crystals_per_second", "machine", "input")):
+def steady(tree, without=(*TIMES, "versions", "run", "files", "machine", "input")):
     "Drop from a record what time, place or machine change."
     if isinstance(tree, dict):
         return {k: steady(v) for k, v in tree.items() if k not in without}
@@ -370,12 +374,14 @@ def killed_run(job: Job, given: Path, out: Path, seconds: float, rng, most: int 
         time.sleep(rng.uniform(0.0, seconds))
         number = rng.choice((signal.SIGKILL, signal.SIGTERM))
         alive = [p for p in pids if os.waitpid(p, os.WNOHANG) == (0, 0)]
-        for pid in alive if number == signal.SIGKILL else alive[:1]:
+        one = number == signal.SIGTERM or (len(alive) > 1 and rng.random() < 0.5)
+        for pid in rng.sample(alive, 1) if alive and one else alive:
             os.kill(pid, number)
-        if alive and None in codes(alive, 60.0):
+        if alive and None in codes(alive):
             trouble.append("hung after a kill")
         sweep(pids)
-        kills[number.name if alive else "too late"] += 1
+        name = number.name + (" of one" if one and len(alive) > 1 else "")
+        kills[name if alive else "too late"] += 1
         check = fork(lambda: check_whole(out), out.with_suffix(".log"))
         if codes([check]) != [0]:
             trouble.append(f"not whole after a kill: {out.with_suffix('.log').read_text()[-300:]}")
@@ -437,7 +443,8 @@ def said(call: Callable, work: Path) -> tuple[int, str]:  # exit code, last line
     "Call a function in a fork; its exit code and what it said last."
     log = Path(tempfile.mkstemp(dir=work, suffix=".log")[1])
     (code,) = codes([fork(call, log)])
-    lines = [x for x in log.read_text().splitlines() if x.startswith(("refused:", "Traceback"))]
+    begins = ("refused:", "Traceback", "dpcdvae ")
+    lines = [x for x in log.read_text().splitlines() if x.startswith(begins)]
     return code, lines[-1] if lines else ""
 
 
@@ -499,6 +506,22 @@ def full_disk(given: Path, work: Path) -> dict:
         generate_job(given, work / "full", 0, 1)
 
     return {"full disk": said(call, work)}
+
+
+def memory_limit(given: Path, work: Path) -> dict:
+    "Let the process have hardly more memory than it has."
+    import resource
+
+    def call():
+        from dpcdvae.cli.app import main
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + 2**24
+        words = f"generate --model {given / 'model'} --num 2000 --steps 2 --out {work / 'memory'} --quiet"
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        return main(words.split())
+
+    return {"memory limit": said(call, work)}
 
 
 def other_version(given: Path, work: Path) -> dict:
@@ -616,6 +639,7 @@ CONDITIONS = dict(  # what the sentence must hold
     limited_file="could not be written",
     read_only="cannot be written",
     full_disk="could not be written",
+    memory_limit="memory ran out",
     other_version="of another version",
     worker_killed="the process ended",
     clock_back="survived",
@@ -635,15 +659,19 @@ def conditions(given: Path, work: Path) -> dict[str, dict]:
 def campaign_table(found: dict) -> str:
     "Lay the counts out as Markdown."
     out = io.StringIO()
-    print("| job | processes | kills | jobs | equal results | faults |\n|---|---|---|---|---|---|", file=out)
+    head = ("job", "processes", "kills", "of which", "jobs", "equal results", "faults")
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", file=out)
     for name, r in found["jobs"].items():
-        cells = (name.split(",")[0], r["processes"], r["kills"], r["jobs"], r["results_equal"])
+        kinds = ", ".join(f"{n} {k}" for k, n in sorted(r["kinds"].items()) if k != "too late")
+        cells = (name.split(",")[0], r["processes"], r["kills"], kinds, r["jobs"], r["results_equal"])
         print(f"| {' | '.join(map(str, cells))} | {len(r['faults'])} |", file=out)
-    named = sum(r["named"] for r in found["conditions"].values())
-    flips = found["flipped_bytes"].values()
-    print(f"\n{named} of {len(found['conditions'])} conditions named their cause.", file=out)
-    named, tried = sum(r["named"] for r in flips), sum(r["flipped"] for r in flips)
-    print(f"{named} of {tried} flipped bytes of a model were named.", file=out)
+    print("\n| condition | named | sentence |\n|---|---|---|", file=out)
+    for name, r in found["conditions"].items():
+        print(f"| {name} | {'yes' if r['named'] else 'no'} | {r['sentence'][:160]} |", file=out)
+    print("\n| flipped byte in | files read | named |\n|---|---|---|", file=out)
+    for name, r in found["flipped_bytes"].items():
+        print(f"| {name} | {r['flipped']} | {r['named']} |", file=out)
+    print(f"\nSeed {found['seed']}.", file=out)
     return out.getvalue()
 
 
@@ -655,7 +683,7 @@ def main(argv=None) -> int:  # 1 where anything was lost
     p.add_argument("--kills", type=int, default=100)
     p.add_argument("--kills-two", type=int, help="of two trainings in step; else as --kills")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--only", nargs="+", help="jobs")
+    p.add_argument("--only", nargs="+", help="jobs, or conditions")
     a = p.parse_args(argv)
     work = a.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -670,18 +698,23 @@ def main(argv=None) -> int:  # 1 where anything was lost
         found["jobs"][f"{job.name}, {job.processes}"] = campaign(job, given, folder, kills, a.seed, journal)
         print(job.name, job.processes, found["jobs"][f"{job.name}, {job.processes}"], flush=True)
         atomic_write(a.out, json.dumps(old | found, indent=1) + "\n")
-    folder = Path(tempfile.mkdtemp(dir=work))
-    found |= dict(conditions=conditions(given, folder), flipped_bytes=flipped_model(given, folder))
+    found = old | found
+    if not a.only or "conditions" in a.only:
+        folder = Path(tempfile.mkdtemp(dir=work))
+        folder.chmod(0o755)  # for another user, who may read and not write
+        found |= dict(conditions=conditions(given, folder), flipped_bytes=flipped_model(given, folder))
+    found["made_on"] = circumstances()
     atomic_write(a.out, json.dumps(found, indent=1) + "\n")
-    print(campaign_table(found))
+    if not a.only:
+        print(campaign_table(found))
     return int(not is_clean(found))
 
 
 def is_clean(found: dict) -> bool:
     "Tell whether nothing was lost, doubled, or left without a name."
     jobs = all(not r["faults"] for r in found["jobs"].values())
-    flips = all(r["named"] == r["flipped"] for r in found["flipped_bytes"].values())
-    return jobs and flips and all(r["named"] for r in found["conditions"].values())
+    flips = all(r["named"] == r["flipped"] for r in found.get("flipped_bytes", {}).values())
+    return jobs and flips and all(r["named"] for r in found.get("conditions", {}).values())
 
 
 if __name__ == "__main__":

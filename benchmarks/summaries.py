@@ -1,5 +1,9 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
+from benchmarks.campaign import campaign_table
+from benchmarks.longrun import long_table
+from benchmarks.pythons import pythons_table
+
 
 def _table(head: list, rows: list) -> str:
     "Write a Markdown table."
@@ -124,8 +128,18 @@ COMMANDS = dict(
 COMMANDS["symmetry-mp-20"] = (
     "python -m benchmarks.symmetry --num 200 --seed 0 --out results/symmetry-mp-20.json"
 )
+COMMANDS["campaign"] = "make campaign"
+COMMANDS["pythons"] = "make pythons"
+COMMANDS["long-generate"] = (
+    "python -m benchmarks.longrun generate --num 100000 --steps 5 --stops 4 --out results/long-generate.json"
+)
+COMMANDS["long-train"] = (
+    "python -m benchmarks.longrun train --data DIR/perov_5 --max-time 01:00:00 --out results/long-train.json"
+)
 TABLES = dict(matching=matching_table, hostile=hostile_table, reading=reading_table, real_files=files_table)
 TABLES["strict"] = strict_table
+TABLES |= dict(campaign=campaign_table, pythons=pythons_table)
+TABLES |= {"long-generate": long_table, "long-train": long_table}
 TABLES["symmetry-mp-20"] = symmetry_table
 
 
@@ -152,6 +166,11 @@ def stability_table(r: dict) -> str:  # markdown
     head += (
         f"hull {r['hull']['source']} ({r['hull']['num_phases']} phases); novelty against {r['reference']}."
     )
+    if "screening" in r:
+        head += (
+            f" Chosen from {r['screening']['of']} by energy above this hull before relaxation, with the "
+            f"calculator that is also the judge: no fair sample of the model."
+        )
     return "\n".join([head, "", "| | |", "|---|---|", *rows])
 
 
@@ -176,13 +195,50 @@ def overlaps_table(r: dict) -> str:  # markdown
     )
 
 
-for _source in ("test", "exchange", "random", "mp-20", "mp-20-draw"):
-    TABLES[f"stability-{_source}"] = stability_table
-    COMMANDS[f"stability-{_source}"] = (
-        f"python -m benchmarks.stability {_source.removesuffix('-draw')}"
-        f"{' --symmetry draw' if _source.endswith('-draw') else ''}"
-        f" --data DIR/mp_20 --hull DIR/mp_hull --num NUM --steps 100"
+ARMS = {
+    "test": "test",
+    "exchange": "exchange",
+    "random": "random",
+    "mp-20": "mp-20 --steps 100",
+    "mp-20-draw": "mp-20 --symmetry draw --steps 100",
+    "mp-20-draw-screened": "mp-20 --symmetry draw --pool 4000 --steps 20",
+}
+for _arm, _options in ARMS.items():
+    TABLES[f"stability-{_arm}"] = stability_table
+    COMMANDS[f"stability-{_arm}"] = (
+        f"python -m benchmarks.stability {_options} --data DIR/mp_20 --hull DIR/mp_hull --num NUM"
     )
+
+
+def optimizers_table(r: dict) -> str:  # markdown
+    "Show what either optimiser reaches after some epochs, and in which time."
+    points = lambda x, plus: f"{100 * x:{plus}.1f}"
+    percent = lambda m, plus="": (
+        f"{points(m['value'], plus)} [{points(m['low'], plus)}, {points(m['high'], plus)}] %"
+    )
+    rows = [
+        "| optimiser | epochs | processor time | validation loss | strict rate |",
+        "|---|---|---|---|---|",
+    ]
+    for m in r["models"].values():
+        cells = [
+            m["optimizer"],
+            m["epochs"],
+            f"{m['processor_seconds'] / 60:.0f} min",
+            f"{m['val_loss']:.3f}",
+        ]
+        rows.append("| " + " | ".join(map(str, [*cells, percent(m["metrics"]["strict_rate"])])) + " |")
+    tests = [
+        f"{name}: {percent(t | dict(value=t['difference']), '+')}, p = {t['p']:.1g}"
+        for name, t in r.get("tests", {}).items()
+    ]
+    end = f"{r['num_val']} crystals of the validation set of {r['data']}, seed {r['seed']}; each row is a "
+    end += "whole run of the learning rate." + (" McNemar's test: " + "; ".join(tests) + "." if tests else "")
+    return "\n".join([*rows, "", end])
+
+
+TABLES["optimizers"] = optimizers_table
+COMMANDS["optimizers"] = "python -m benchmarks.optimizers --data DIR/perov_5"
 TABLES["overlaps-mp-20"] = overlaps_table
 COMMANDS["overlaps-mp-20"] = "python -m benchmarks.overlaps runs/symmetry/free runs/symmetry/draw"
 

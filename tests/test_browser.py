@@ -138,6 +138,7 @@ def test_keyboard_reaches_everything(page, tmp_path):
         settled(page, frame)
     for key, name in (
         ("b", "bonds"),
+        ("h", "polyhedra"),
         ("x", "arrows"),
         ("t", "trails"),
         ("o", "target"),

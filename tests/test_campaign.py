@@ -3,6 +3,7 @@ conditions are named; and what it must find is found: a lock, a checksum, a resu
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 from test_run import own_cache  # noqa: F401  fixture
@@ -63,7 +64,7 @@ def test_a_job_goes_on_and_a_broken_resume_is_found(work, tmp_path, monkeypatch)
     assert whole != cut or "crystals.csv" not in whole
 
 
-@pytest.mark.parametrize("name", ["limited_file", "read_only", "full_disk", "other_version"])
+@pytest.mark.parametrize("name", ["limited_file", "read_only", "full_disk", "memory_limit", "other_version"])
 def test_conditions_are_named(work, tmp_path, name):
     tmp_path.chmod(0o755)
     found = getattr(campaign, name)(work / "given", tmp_path)
@@ -139,3 +140,17 @@ def test_counts_of_a_campaign_must_be_clean():
     assert not campaign.is_clean(json.loads(json.dumps(good).replace("true", "false")))
     assert not campaign.is_clean(good | dict(jobs=dict(a=dict(faults=[dict()]))))
     assert not campaign.is_clean(good | dict(flipped_bytes=dict(x=dict(named=1, flipped=2))))
+
+
+def stored(name):
+    return json.loads((Path(__file__).parents[1] / "results" / f"{name}.json").read_text())
+
+
+def test_the_stored_counts_are_clean():
+    found = stored("campaign")
+    assert campaign.is_clean(found) and found["jobs"] and set(found) >= {"seed", "made_on"}
+    assert all(r["results_equal"] == r["jobs"] for r in found["jobs"].values())
+    assert not any(case.get("failed", True) for case in stored("pythons")["cases"].values())
+    for name in ("long-generate", "long-train"):
+        complete = stored(name)["complete"]
+        assert not complete.get("misplaced") and not complete.get("epochs_doubled")

@@ -1,4 +1,4 @@
-"""What the page on input from others promises, and that each promise has its test"""
+"""What the pages on input from others and on things that go wrong promise: each promise has its test"""
 
 import gzip
 import io
@@ -17,11 +17,12 @@ from dpcdvae.data.files import DataError
 from dpcdvae.model.dpcdvae import DPCDVAE
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "nbs" / "howto" / "06_untrusted_input.md"
+PAGES = [ROOT / "nbs" / "howto" / n for n in ("06_untrusted_input.md", "07_when_things_go_wrong.md")]
 
 
-def test_every_promise_has_its_test():
-    rows = [r for r in PAGE.read_text().splitlines() if r.startswith("| ") and "::" in r]
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_every_promise_has_its_test(page):
+    rows = [r for r in page.read_text().splitlines() if r.startswith("| ") and "::" in r]
     assert len(rows) >= 8
     for row in rows:
         named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", row)

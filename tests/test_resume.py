@@ -6,11 +6,14 @@ import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -149,15 +152,25 @@ if __name__ == "__main__":
 """
 
 
+def environment():
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=path)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 def test_two_processes_stop_together_and_resume_at_the_same_batch(tmp_path):
     "SIGTERM reaches one of two processes in the first epoch: both stop after the same step."
     (tmp_path / "program.py").write_text(PROGRAM)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=path)
 
     def launch(out, how="go", resume="new"):
         words = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / out), how, resume]
-        return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=400)
+        options = dict(cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=400)
+        return subprocess.run(words, **options)
 
     done = launch("whole")
     assert done.returncode == 0, done.stderr[-1500:]
@@ -170,3 +183,54 @@ def test_two_processes_stop_together_and_resume_at_the_same_batch(tmp_path):
     assert max(float((one[k].double() - two[k].double()).abs().max()) for k in one) < 1e-6
     one, two = ((tmp_path / k / "logs" / "metrics.csv").read_text() for k in ("whole", "cut"))
     assert one.splitlines()[0] == two.splitlines()[0] and len(one.splitlines()) == len(two.splitlines())
+
+
+ALONE = """
+import os, sys
+from datetime import timedelta
+os.environ.update(WORLD_SIZE="2", RANK="0", LOCAL_RANK="0", LOCAL_WORLD_SIZE="2", GROUP_RANK="0")
+os.environ.update(TORCHELASTIC_RUN_ID="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[2])
+from test_resume import DATA, HOW
+from dpcdvae.model import training
+training.PATIENCE = timedelta(seconds=2)
+try:
+    training.train(DATA, sys.argv[1], "tiny", devices=2, **HOW)
+except ConnectionError as e:
+    sys.exit(f"named: {e}")
+"""
+
+
+def test_a_process_that_never_comes_is_named(tmp_path):
+    "One of two processes is killed before they meet: the other waits for a bounded time."
+    words = [sys.executable, "-c", ALONE, str(tmp_path / "run"), str(free_port())]
+    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1 and "did not come within 2 s" in done.stderr, done.stderr[-1500:]
+
+
+def started_by(process) -> int:
+    "The process that a training has started; waits for it."
+    for _ in range(1200):
+        assert process.poll() is None, process.communicate()[1][-1500:]
+        if found := psutil.Process(process.pid).children():
+            return found[0].pid
+        time.sleep(0.1)
+    raise AssertionError("no second process came")
+
+
+@pytest.mark.parametrize("victim,moment", [("second", "met"), ("second", "started"), ("first", "started")])
+def test_where_one_process_is_killed_the_other_ends_with_a_sentence(tmp_path, victim, moment):
+    "kill -9 reaches one of two processes in a step, or before they have met."
+    (tmp_path / "program.py").write_text(PROGRAM)
+    words = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "run"), "go", "new"]
+    how = dict(cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(words, **how)
+    second = psutil.Process(started_by(process))
+    while moment == "met" and not (tmp_path / "run" / "logs" / "metrics.csv").exists():
+        time.sleep(0.05)
+    (second if victim == "second" else process).kill()
+    left = process if victim == "second" else second
+    begin = time.monotonic()
+    left.wait(60)
+    assert time.monotonic() - begin < 60
+    _, err = process.communicate(timeout=60)
+    assert "resume to go on from" in err and "of this run" in err, err[-1500:]

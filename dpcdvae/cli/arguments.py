@@ -322,6 +322,12 @@ EVALUATE = [
     opt("--out", type=Path, help="folder to write into; one of its own if not given"),
     opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
     opt(
+        "--baselines",
+        choices=["none", "random", "all"],
+        default="random",
+        help="sets without a network to compare with: random placement; all: ion exchange too",
+    ),
+    opt(
         "--cutoffs",
         help="of coverage: perov-5, carbon-24, mp-20, or S,C; by the test set's name if not given",
     ),
@@ -352,6 +358,18 @@ HULL = [
         help="formation energies (eV/atom) to place above the hull",
     ),
     *CALCULATOR[1:-1],
+]
+SCREEN = [
+    opt("folder", type=Path, help="folder of generated crystals, or any file or folder of crystals"),
+    opt("--keep", type=whole(1), required=True, metavar="N", help="crystals to keep, at most"),
+    opt("--out", type=Path, required=True, help="folder for the kept crystals, and why others were dropped"),
+    opt("--hull", help="convex hull (see dpcdvae hull); without it the lowest crystal of each formula"),
+    opt("--reference", help="known crystals, which are dropped: the training set"),
+    opt("--calculator", default="chgnet", help="chgnet, emt, or module:Name(setting=value)"),
+    opt("--max-steps", type=whole(0), default=0, metavar="N", help="of a relaxation before; 0: none"),
+    opt("--timeout", type=positive(), default=600.0, metavar="S", help="seconds a crystal"),
+    WORKERS,
+    COLUMN,
 ]
 EXPORT = [
     opt("results", type=Path, help="run folder, or any file or folder of crystals"),
@@ -436,6 +454,11 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         "Read a convex hull, or compute one from crystals; place formation energies above it.",
         "dpcdvae hull entries.json --at NaCl=-2.1",
         HULL,
+    ),
+    screen=(
+        "Keep the new crystals of lowest energy: valid, novel, unique, low above a hull.",
+        "dpcdvae screen new --keep 20 --out best --hull hull --reference perov_mini",
+        SCREEN,
     ),
     export=(
         "Write crystals, with ids, energies and results, in a format of other programs.",

@@ -47,6 +47,15 @@ def volume(
     "Measure cell volumes."
     return torch.linalg.det(lattice).abs()
 
+# %% ../../nbs/crystal/00_lattice.ipynb #62eaf73c
+def has_room(
+    lattice: Tensor,  # (B,3,3) rows a, b, c in Å
+    num_atoms: Tensor,  # (B,)
+    distance: float = 0.5,  # Å; atoms that are nearer overlap
+) -> Tensor:  # (B,) bool; False where the cell is not finite
+    "Tell which cells have room for their atoms."
+    return volume(lattice) >= num_atoms * distance**3 / math.sqrt(2)
+
 # %% ../../nbs/crystal/00_lattice.ipynb #e1b8743d
 def cell_heights(
     lattice: Tensor,  # (B,3,3) rows a, b, c in Å

@@ -94,6 +94,17 @@ class SplitRecord:
         "Note a crystal that is in no part."
         self.rows.append(("", "skipped", name, reason))
 
+    def repeated(self) -> dict:  # counts, and two names of each kind
+        "Count the training crystals that repeat another, and the validation crystals that are trained on."
+        first, found = {}, dict(train=[], val=[])
+        for digest, part, name, _ in self.rows:
+            if digest in first and part in found:
+                found[part].append((name, first[digest]))
+            elif part == "train":
+                first[digest] = name
+        counts = dict(num_repeated=len(found["train"]), num_val_in_train=len(found["val"]))
+        return counts | {f"{k}_repeats": v[0] for k, v in found.items() if v}
+
     def of(
         self,
         crystals: CrystalBatch,  # in reduced cells
@@ -114,6 +125,21 @@ class SplitRecord:
     def save(self, folder: str | Path) -> Path:
         "Write split.csv into a folder."
         return atomic_write(Path(folder) / SPLIT_FILE, self.to_csv())
+
+# %% ../../nbs/data/16_splits.ipynb #179c99e9
+def repeated_sentence(facts: dict) -> str:  # empty where nothing repeats
+    "Say what `SplitRecord.repeated` found."
+    said = []
+    if num := facts["num_repeated"]:
+        name, other = facts["train_repeats"]
+        said.append(f"{num} crystals to train on repeat another ({name} repeats {other})")
+    if num := facts["num_val_in_train"]:
+        name, other = facts["val_repeats"]
+        said.append(
+            f"{num} crystals to validate with are also trained on ({name} is {other}): their loss tells "
+            "little about new ones"
+        )
+    return "; ".join(said)
 
 # %% ../../nbs/data/16_splits.ipynb #2cfe682f
 def copy_record(source: str | Path | None, folder: str | Path) -> None:

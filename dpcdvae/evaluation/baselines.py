@@ -6,6 +6,7 @@
 __all__ = ['BASELINES', 'exchange_ions', 'make_baseline']
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #b477c3fa
+import warnings
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -77,7 +78,9 @@ def _volume_ratio(new, old) -> float:
     from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
 
     try:
-        ratio = DLSVolumePredictor().predict(new) / DLSVolumePredictor().predict(old)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # radii that it had to estimate
+            ratio = DLSVolumePredictor().predict(new) / DLSVolumePredictor().predict(old)
     except (ValueError, KeyError, TypeError, ZeroDivisionError, IndexError):
         return 1.0
     return ratio if 0.2 < ratio < 5 else 1.0

@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import time
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 
 from ..crystal.batch import CrystalBatch, tensor_digest
+from ..crystal.lattice import has_room, volume
 from ..data.files import atomic_write, lock_folder
 from ..data.splits import copy_record
 from .decode import Sampling, Trajectories, decode_block
@@ -38,6 +40,10 @@ def rows_of(crystals: CrystalBatch, first: int, names) -> list[list]:
             try:
                 if not torch.isfinite(c.frac_coords).all():
                     raise ValueError("coordinates are not finite")
+                if not has_room(c.lattice, c.num_atoms).all():
+                    raise ValueError(
+                        f"the cell collapsed: {float(volume(c.lattice)):.2g} Å³ for {int(c.num_atoms)} atoms"
+                    )
                 rows.append([first + i, names[i], str(CifWriter(c.to_structures()[0])), ""])
             except (ValueError, FloatingPointError, ZeroDivisionError) as e:
                 rows.append([first + i, names[i], "", str(e).replace("\n", " ")])
@@ -50,25 +56,43 @@ def csv_text(rows) -> str:
     return out.getvalue()
 
 
+def _whole_rows(path: Path, columns: int):
+    "Go through the rows of a table; yield the place where each ends, up to the first that is not whole."
+    place, line = 0, b"\n"
+
+    def lines():
+        nonlocal place, line
+        for line in file:
+            place += len(line)
+            yield line.decode(errors="replace")
+
+    csv.field_size_limit(2**30)
+    with open(path, "rb") as file:
+        for row in csv.reader(lines()):
+            if len(row) != columns or not line.endswith(b"\n"):
+                return
+            yield row, place
+
+
 def resume_at(path: Path, num: int, block: int, header: list = HEADER) -> int:
     "Count the rows of whole blocks that are already there, and cut off what follows them."
     if not path.exists():
         atomic_write(path, csv_text([header]))
-    csv.field_size_limit(2**30)
-    with open(path, newline="") as f:
-        text = f.read()
-    rows = list(csv.reader(io.StringIO(text, newline="")))
-    if not rows or rows[0] != header:
+    rows = _whole_rows(path, len(header))
+    first, end = next(rows, (None, 0))
+    if first != header:
         raise ValueError(
             f"{path} is not a table of this job (its first line is not {','.join(header)}): "
             f"choose another folder"
         )
-    whole = [r for r in rows[1:] if len(r) == len(header)]
-    if len(rows) > 1 and not text.endswith("\n") and len(rows[-1]) == len(header):
-        whole.pop()  # torn in its last field
-    keep = num if len(whole) >= num else len(whole) // block * block
-    if keep != len(rows) - 1:
-        atomic_write(path, csv_text([header, *whole[:keep]]))
+    keep = 0
+    for count, (_, place) in enumerate(rows, 1):
+        if count % block == 0 or count == num:
+            keep, end = count, place
+        if count == num:
+            break
+    if end < path.stat().st_size:
+        os.truncate(path, end)
     return keep
 
 

@@ -13,6 +13,7 @@ import json
 import math
 import signal
 import time
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -150,8 +151,14 @@ class MetricsLogger(Logger):
                 self.path.unlink()
 
 # %% ../../nbs/model/05_checkpoint.ipynb #f4e68a11
+STALE = 10  # validations without a new best after which a falling training loss is named
+
+
 class CheckpointCallback(Callback):
     "Write best/ and last/ (averaged weights), a checkpoint to resume from, and a line of progress."
+
+    KEPT = ("best", "seconds", "seen", "validated_at")
+    KEPT += ("best_step", "best_epoch", "stale", "train_at_best", "stalled")
 
     def __init__(
         self,
@@ -168,15 +175,18 @@ class CheckpointCallback(Callback):
         self.seen = self.seen_before = self.epochs_before = self.steps_before = 0
         self.stop, self.handlers = None, {}  # the signal that asks to stop; what to do on signals
         self.cut = False  # the time was up within an epoch
+        self.stopped = False  # all processes have agreed to stop
+        self.best_step = self.best_epoch = self.stale = 0  # of the best validation; validations since
+        self.train_at_best, self.stalled = math.inf, False
         self.between_epochs = False
 
     def state_dict(self) -> dict:
-        return dict(best=self.best, seconds=self.seconds, seen=self.seen, validated_at=self.validated_at)
+        return {k: getattr(self, k) for k in self.KEPT}
 
     def load_state_dict(self, state: dict) -> None:
-        self.best, self.seconds_before = state["best"], state["seconds"]
-        self.seen = self.seen_before = state["seen"]
-        self.validated_at = state.get("validated_at", -1)
+        for k in set(self.KEPT) & set(state) - {"seconds"}:
+            setattr(self, k, state[k])
+        self.seconds_before, self.seen_before = state["seconds"], state["seen"]
 
     @property
     def elapsed(self) -> float:
@@ -221,6 +231,7 @@ class CheckpointCallback(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         self.seen = module.crystals_seen
         stop, time_up, due = self.decide(trainer)
+        self.stopped = self.stopped or stop
         self.print_progress(trainer, module)
         if time_up:
             trainer.should_stop, self.cut = True, not trainer.is_last_batch
@@ -235,6 +246,7 @@ class CheckpointCallback(Callback):
         if trainer.current_epoch == self.epochs_before:
             return  # nothing is new
         stop, _, due = self.decide(trainer)
+        self.stopped = self.stopped or stop
         if stop or due:
             self.between_epochs = True
             self.keep(trainer)
@@ -258,9 +270,26 @@ class CheckpointCallback(Callback):
     def consider(self, trainer, module, value: float):
         "Keep the averaged weights as the best if their validation loss is the lowest so far."
         self.validated_at = trainer.global_step
+        train = module.running_means().get("total", math.inf)
         if value < self.best:
-            self.best = value
+            self.best, self.best_step, self.best_epoch = value, trainer.global_step, trainer.current_epoch
+            self.train_at_best, self.stale, self.stalled = train, 0, False
             self.save(trainer, module, "best", val_loss=value)
+            return
+        self.stale += 1
+        if self.stale >= STALE and not self.stalled and train < self.train_at_best < math.inf:
+            self.stalled = True
+            self.name_stall(trainer, train)
+
+    @rank_zero_only
+    def name_stall(self, trainer, train: float):
+        "Warn that training goes on falling where validation does not: the data repeat."
+        warnings.warn(
+            f"validation has not improved in {self.stale} validations, since step {self.best_step} "
+            f"({self.best:.4g}), while the training loss fell from {self.train_at_best:.4g} to {train:.4g}: "
+            f"the data repeat (every crystal has been seen {trainer.current_epoch + 1} times). best/ holds "
+            "the best; stop here, or train on more crystals, or choose a smaller model"
+        )
 
     @rank_zero_only
     def save(self, trainer, module, name: str, **card):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..crystal.batch import CrystalBatch
-from ..crystal.lattice import lattice_from_parameters
+from ..crystal.lattice import has_room, lattice_from_parameters, volume
 from ..crystal.rng import RandomSource, uniform_times
 from ..data.composition import composition_fractions, element_counts
 from ..data.scaler import LatticeScaler
@@ -362,17 +362,26 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
 def fitting(
     crystals: CrystalBatch, max_atoms: int
 ) -> tuple[CrystalBatch, list[tuple[str, str]]]:  # those that a model can hold; name and reason of others
-    "Leave out crystals that are larger than a model can hold, with a warning that names the first."
-    large = (crystals.num_atoms > max_atoms).nonzero().flatten().tolist()
-    if not large:
+    "Leave out crystals that are too large for a model, or whose cells collapsed; warn, and name the first."
+    large, room = crystals.num_atoms > max_atoms, has_room(crystals.lattice, crystals.num_atoms)
+    bad = large | ~room
+    if not bad.any():
         return crystals, []
-    why = lambda i: f"{int(crystals.num_atoms[i])} atoms, and the model holds at most {max_atoms}"
-    reasons = [(crystals.name(i), why(i)) for i in large]
-    which = f"{len(large)} of {len(crystals)} crystals: the first, {reasons[0][0]}, has {reasons[0][1]}"
-    if len(large) == len(crystals):
-        raise ValueError(f"no crystal is small enough ({which}): raise max_atoms")
+
+    def why(i):
+        n = int(crystals.num_atoms[i])
+        if large[i]:
+            return f"{n} atoms, and the model holds at most {max_atoms}"
+        return f"a collapsed cell: {float(volume(crystals.lattice[i])):.2g} Å³ for {n} atoms"
+
+    reasons = [(crystals.name(i), why(i)) for i in bad.nonzero().flatten().tolist()]
+    which = f"{len(reasons)} of {len(crystals)} crystals: the first, {reasons[0][0]}, has {reasons[0][1]}"
+    if bad.all():
+        raise ValueError(
+            f"no crystal is small enough and whole ({which}): raise max_atoms, or mend the cells"
+        )
     warnings.warn(f"skipped {which}", stacklevel=2)
-    return crystals[crystals.num_atoms <= max_atoms], reasons
+    return crystals[~bad], reasons
 
 
 def num_trained(model: DPCDVAE) -> int:

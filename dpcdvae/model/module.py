@@ -6,8 +6,17 @@
 __all__ = ['Training']
 
 # %% ../../nbs/model/06_module.ipynb #fa23aaed
+import dataclasses
 import math
+import os
+import re
+import signal
+import sys
+import threading
 import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
 import lightning as L
 import torch
@@ -48,8 +57,73 @@ def microbatches(crystals: CrystalBatch, size: int = 128) -> list[CrystalBatch]:
         return [crystals]
     return [crystals[i : i + size] for i in range(0, len(crystals), size)]
 
+# %% ../../nbs/model/06_module.ipynb #2b9d4e10
+MATRIX_RATE = 3.0  # learning rate of the matrices, relative to that of all other weights
+LEAST_SIDE = 16  # a narrower matrix is a basis or a readout
+
+
+def split_weights(model: nn.Module) -> tuple[list, list]:  # matrices, all others
+    "Separate the weights of linear layers, which Muon suits, from embeddings, biases, bases and readouts."
+    layers = (m for m in model.modules() if isinstance(m, nn.Linear))
+    weights = (m.weight for m in layers if min(m.weight.shape) >= LEAST_SIDE)
+    matrices = [w for w in weights if w.requires_grad]
+    taken = {id(w) for w in matrices}
+    return matrices, [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+
+# %% ../../nbs/model/06_module.ipynb #3c8e5f32
+class MuonWithAdam(torch.optim.Optimizer):
+    "One optimiser of two kinds of weights: PyTorch's Muon for matrices, Adam for all others."
+
+    def __init__(self, matrices: list, others: list, lr: float):
+        muon = torch.optim.Muon(matrices, MATRIX_RATE * lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        self.parts = [muon, torch.optim.Adam(others, lr, fused=True)]
+        super().__init__([g for part in self.parts for g in part.param_groups], {})
+
+    def step(self, closure=None):
+        loss = None if closure is None else closure()
+        for part, group in zip(self.parts, self.param_groups):
+            part.state, part.param_groups = self.state, [group]  # a resumed run has others
+            part.step()
+        return loss
+
+# %% ../../nbs/model/06_module.ipynb #4d7f6a43
+def make_optimizer(model: nn.Module, kind: str, lr: float) -> torch.optim.Optimizer:
+    "Make the optimiser of a training: `muon`, or `adam` for all weights."
+    matrices, others = split_weights(model)
+    if kind == "muon" and matrices:
+        optimizer = MuonWithAdam(matrices, others, lr)
+    else:
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr, fused=True)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]  # before the schedule
+    return optimizer
+
 # %% ../../nbs/model/06_module.ipynb #3ee60cb0
 TERMS = ("coord", "type", "num_atoms", "lattice", "composition", "kl")
+
+# %% ../../nbs/model/06_module.ipynb #45933cea
+EXPLODED, WARMED_UP, MOST_NAMED = 100.0, 20, 10  # times the usual; steps before; crystals named in a run
+
+
+@dataclass
+class GradientNorms:
+    "What norm of the gradient is usual in a run."
+
+    log_mean: float = 0.0
+    num: int = 0  # norms seen
+    num_named: int = 0
+
+    def exploded(self, norm: float) -> float | None:  # the usual norm, if this one is far over it
+        "Take the norm of a step, and tell whether it is to be named."
+        usual = math.exp(self.log_mean)
+        far = self.num >= WARMED_UP and norm > EXPLODED * usual
+        if not far and norm > 0:
+            self.num += 1
+            self.log_mean += (math.log(norm) - self.log_mean) / min(self.num, 50)
+        if not far or self.num_named >= MOST_NAMED:
+            return None
+        self.num_named += 1
+        return usual
 
 # %% ../../nbs/model/06_module.ipynb #2de65775
 class Training(L.LightningModule):
@@ -63,18 +137,19 @@ class Training(L.LightningModule):
         self.averaged.requires_grad_(False)
         self.num_skipped, self.crystals_seen, self.last_progress = 0, 0, 0.0
         self.random_state = None
+        self.norms = GradientNorms()
         self.clear_sums()
 
     def configure_optimizers(self):
         c = self.model.config.training
-        adam = torch.optim.Adam(self.model.parameters(), c.learning_rate, fused=True)
+        optimizer = make_optimizer(self.model, c.optimizer, c.learning_rate)
         if self.lr_schedule != "plateau":
-            return adam
+            return optimizer
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            adam, factor=0.6, patience=30, min_lr=c.min_learning_rate
+            optimizer, factor=0.6, patience=30, min_lr=c.min_learning_rate
         )
         how = dict(monitor="val/total", interval="epoch", frequency=self.trainer.check_val_every_n_epoch)
-        return dict(optimizer=adam, lr_scheduler=dict(scheduler=plateau, **how))
+        return dict(optimizer=optimizer, lr_scheduler=dict(scheduler=plateau, **how))
 
     def progress(self) -> float:
         "Share of the run that is over: of the time, or of the epochs, whichever is further."
@@ -94,7 +169,7 @@ class Training(L.LightningModule):
         self.last_progress = self.progress()
         if self.lr_schedule == "cosine":
             for group in self.optimizers().param_groups:
-                group["lr"] = self.model.config.training.learning_rate * cosine_rate(self.last_progress)
+                group["lr"] = group["initial_lr"] * cosine_rate(self.last_progress)
 
     def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
         pass  # training_step cleared the gradients before it gathered them
@@ -106,6 +181,7 @@ class Training(L.LightningModule):
     def training_step(self, crystals: CrystalBatch, batch_idx):
         "Gather the gradients of all microbatches; the last one's loss goes back to Lightning."
         self.optimizers().zero_grad()
+        self.at_work = crystals  # to name the one to blame
         *early, last = microbatches(crystals)
         first = 0
         for part in early:
@@ -180,6 +256,7 @@ class Training(L.LightningModule):
             num_skipped=self.num_skipped,
             crystals_seen=self.crystals_seen,
             random_state=torch.get_rng_state(),
+            norms=dataclasses.asdict(self.norms),
         )
 
     def on_load_checkpoint(self, checkpoint):
@@ -187,6 +264,7 @@ class Training(L.LightningModule):
             return  # written before this was kept
         self.num_skipped, self.crystals_seen = state["num_skipped"], state["crystals_seen"]
         self.random_state = state["random_state"]
+        self.norms = GradientNorms(**state.get("norms", {}))
         mine = 1.0 if self.global_rank == 0 else 0.0  # the sum of all goes on in the first process
         self.loss_sums = {k: v * mine for k, v in state["loss_sums"].items()}
 
@@ -198,9 +276,49 @@ class Training(L.LightningModule):
             self.skip(f"{crystals.name(i)}: the {term} loss is {getattr(losses, term)[i].item()}")
         return crystals[losses.finite]
 
+    def largest_gradient(self) -> tuple[str, float]:  # a crystal of this process, norm of its gradient
+        "Find the crystal of the batch whose gradient is not finite, or else is the largest."
+        crystals, worst = self.at_work, ("none", 0.0)
+        numbers = self.numbers(0, len(crystals))
+        params = [p for p in self.model.parameters() if p.requires_grad]
+        for i in range(len(crystals)):
+            rng = CounterRNG(crystals[i : i + 1], numbers[i : i + 1], self.seed, self.global_step)
+            with torch.enable_grad():
+                loss = self.model.losses(crystals[i : i + 1], rng).total.sum()
+            if not torch.isfinite(loss):
+                continue  # it has been left out
+            found = torch.autograd.grad(loss, params, allow_unused=True)
+            norm = float(nn.utils.get_total_norm([g for g in found if g is not None]))
+            if not math.isfinite(norm):
+                return crystals.name(i), norm
+            worst = max(worst, (crystals.name(i), norm), key=lambda w: w[1])
+        return worst
+
+    def check_norm(self, norm: float) -> bool:  # whether the step may be made
+        "Name the crystal of a gradient that is not finite (the step is not made), or far over the usual."
+        if not math.isfinite(norm):
+            name, own = self.largest_gradient()
+            which = f"{name}: its gradient" if not math.isfinite(own) else "the gradient"
+            self.skip(f"{which} is not finite; this step changes nothing")
+            return False
+        if usual := self.norms.exploded(norm):
+            name, own = self.largest_gradient()
+            share = own / len(self.at_work) / self.trainer.world_size
+            if share > norm / 10:  # else another process names it
+                self.note(
+                    f"{name}: its gradient of {share:.3g} makes that of the step {norm:.3g}, "
+                    f"{norm / usual:.0f} times the usual; it is clipped, and training goes on"
+                )
+        return True
+
     def skip(self, sentence: str):
         self.num_skipped += 1
-        warnings.warn(f"skipped at step {self.global_step}: {sentence}")
+        self.note(f"skipped at step {self.global_step}: {sentence}", sentence)
+
+    def note(self, text: str, sentence: str | None = None) -> None:
+        "Warn, and write a line with the number of the step."
+        warnings.warn(text)
+        sentence = sentence or text
         if self.skipped_file:
             with open(self.skipped_file, "a") as f:
                 f.write(f"step {self.global_step}: {sentence}\n")
@@ -212,8 +330,7 @@ class Training(L.LightningModule):
             nn.utils.clip_grad_value_(params, 0.5)
         else:
             norm = nn.utils.clip_grad_norm_(params, 1.0)
-        if not torch.isfinite(norm):
-            self.skip("the gradient is not finite; this step changes nothing")
+        if not self.check_norm(float(norm)):
             optimizer.zero_grad()
 
     def validation_losses(self, crystals: CrystalBatch, batch_idx: int) -> Losses:
@@ -235,3 +352,57 @@ class Training(L.LightningModule):
             mean = self.validation_losses(crystals.to(self.device), i).means()["total"]
             total, num = total + mean * len(crystals), num + len(crystals)
         return float(self.trainer.strategy.reduce(total / num, reduce_op="mean"))
+
+# %% ../../nbs/model/06_module.ipynb #0bdb5902
+PATIENCE = timedelta(minutes=5)  # how long processes of a run wait for each other
+STARTER = "DPCDVAE_STARTER"  # in the environment of a process that was started here: who started it
+
+
+def gone_process(started: list, starter: int | None) -> str | None:  # what became of it
+    "Name a process of this run that has ended badly; None while all others are at work."
+    for rank, process in enumerate(started, 1):
+        if code := process.poll():
+            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+            return f"process {rank} of this run ended {how}"
+    if starter and os.getppid() != starter:
+        return "process 0 of this run ended"
+    return None
+
+
+@contextmanager
+def named_loss(trainer, checkpoint, patience: timedelta):
+    "Make one sentence of what the libraries raise where another process is gone."
+    words = "gloo|nccl|connection|peer|timed? ?out|socket"
+    try:
+        yield
+    except RuntimeError as e:
+        lost = isinstance(e, torch.distributed.DistError) or re.search(words, str(e), re.IGNORECASE)
+        if trainer.world_size == 1 or not lost:
+            raise
+        raise ConnectionError(
+            f"another process of this run is gone, or did not come within {patience.total_seconds():.0f} s; "
+            f"resume to go on from {checkpoint} ({str(e).splitlines()[0][:200]})"
+        ) from None
+
+
+@contextmanager
+def ends_with_others(trainer, stopped, how_to_go_on: str):
+    "End this process with a sentence where another of its run has ended; `stopped()`: all end anyway."
+    starter = int(os.environ.get(STARTER, 0)) or None
+    os.environ[STARTER] = str(os.getpid())  # those that are started from here inherit it
+    over = threading.Event()
+
+    def watch():
+        while not over.wait(0.2):
+            who = gone_process(getattr(trainer.strategy.launcher, "procs", []), starter)
+            if who and not stopped() and not over.is_set():
+                print(f"dpcdvae: {who}; {how_to_go_on}", file=sys.stderr, flush=True)
+                os._exit(1)  # it may hang where no exception reaches it; files are whole at any moment
+
+    if trainer.world_size > 1:
+        threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        os.environ.pop(STARTER)

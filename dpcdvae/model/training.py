@@ -23,6 +23,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from ..crystal.batch import CrystalBatch
@@ -30,11 +31,11 @@ from ..data.cache import content_digest
 from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
 from ..data.files import atomic_write, lock_folder, processor_name
 from ..data.loader import CrystalLoader
-from ..data.splits import SPLIT_FILE, SplitRecord
+from ..data.splits import SPLIT_FILE, SplitRecord, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
 from .config import get_config
 from .dpcdvae import DPCDVAE, fitting, num_trained, tune_malloc
-from .module import Training
+from .module import PATIENCE, Training, ends_with_others, named_loss
 from .pretrained import inherit
 
 # %% ../../nbs/model/07_training.ipynb #c0de4fa5
@@ -250,7 +251,7 @@ def _trainer(out: Path, keeper: CheckpointCallback, num_train: int, **options) -
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     return L.Trainer(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        strategy="ddp" if options["devices"] * options["num_nodes"] > 1 else "auto",
+        strategy=DDPStrategy(timeout=PATIENCE) if options["devices"] * options["num_nodes"] > 1 else "auto",
         logger=_loggers(out, out / "checkpoint.safetensors"),
         callbacks=[keeper],
         plugins=[SafeCheckpointIO()],
@@ -281,7 +282,7 @@ def _fit(trainer: L.Trainer, module: Training, loader: CrystalLoader, keeper: Ch
     "Train until the end, the time limit, or a signal."
     checkpoint = keeper.out / "checkpoint.safetensors"
     start_from = str(checkpoint) if checkpoint.exists() else None
-    with warnings.catch_warnings(), _stop_between_steps(keeper):
+    with warnings.catch_warnings(), _stop_between_steps(keeper), named_loss(trainer, checkpoint, PATIENCE):
         warnings.filterwarnings("ignore", QUIET)
         try:
             trainer.fit(module, loader, keeper.val_loader, ckpt_path=start_from)
@@ -289,15 +290,9 @@ def _fit(trainer: L.Trainer, module: Training, loader: CrystalLoader, keeper: Ch
             if trainer.interrupted:
                 raise KeyboardInterrupt from None  # Lightning makes an exit of Ctrl-C
             raise
-        except RuntimeError as e:
-            if trainer.world_size > 1 and re.search("gloo|nccl|connection|peer", str(e), re.IGNORECASE):
-                raise ConnectionError(
-                    f"another process of this run is gone; resume to go on from {checkpoint} "
-                    f"({str(e).splitlines()[0][:200]})"
-                ) from None
-            raise
-    if keeper.start is not None:
-        keeper.keep_end(trainer)  # all processes meet here
+    with named_loss(trainer, checkpoint, PATIENCE):
+        if keeper.start is not None:
+            keeper.keep_end(trainer)  # all processes meet here
     if keeper.stop:
         raise KeyboardInterrupt
 
@@ -356,6 +351,8 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
         flush=True,
     )
     print(f"{SPLIT_FILE} lists which crystal is used for what", flush=True)
+    if sentence := repeated_sentence(facts):
+        print(sentence, flush=True)
 
 
 def _note_training(out: Path, record: dict) -> None:
@@ -380,6 +377,7 @@ def _finish(trainer, module, keeper, out):
         crystals_per_second=round(keeper.speed, 1),
         best_val_loss=keeper.best if math.isfinite(keeper.best) else None,
         skipped=module.num_skipped,
+        stalled_since=keeper.best_step if keeper.stalled else None,
     )
     _note_training(out, record)
     atomic_write(out / "run.json", json.dumps(record, indent=1))
@@ -439,7 +437,7 @@ def train(
     how = dict(max_time=max_time, max_epochs=max_epochs, devices=devices, num_nodes=num_nodes)
     facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
     facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))
-    facts |= dict(data="given in memory" if isinstance(data, dict) else str(data))
+    facts |= dict(data="given in memory" if isinstance(data, dict) else str(data), **record.repeated())
     with _alone(out):
         return _train(out, model, (train_set, val_set, record), begun, how, facts, quiet)
 
@@ -474,10 +472,12 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
     atomic_write(out / "run.json", json.dumps(dict(kind="train") | begun | facts, indent=1))
     if trainer.is_global_zero and not quiet:
         _announce(model, facts, trainer)
-    _fit(trainer, module, loader, keeper)
-    _fit_priors(trainer, module, train_set, keeper, seconds)
-    if trainer.is_global_zero:
-        _finish(trainer, module, keeper, out)  # last: a run with its steps in run.json is complete
+    go_on = f"resume to go on from {out / 'checkpoint.safetensors'}"
+    with ends_with_others(trainer, lambda: keeper.stopped, go_on):
+        _fit(trainer, module, loader, keeper)
+        _fit_priors(trainer, module, train_set, keeper, seconds)
+        if trainer.is_global_zero:
+            _finish(trainer, module, keeper, out)  # last: a run with its steps in run.json is complete
     trainer.strategy.barrier()
     best = DPCDVAE.from_pretrained(out if (out / "best").exists() else out / "last")
     best.bf16 = model.bf16
