@@ -15,6 +15,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -652,6 +653,7 @@ def conditions(given: Path, work: Path) -> dict[str, dict]:
     for name, words in CONDITIONS.items():
         for label, (code, line) in globals()[name](given, work).items():
             line = line.removeprefix("refused: ").replace(str(work), "FOLDER")
+            line = re.sub(r"/\S*/read-only-\w+", "FOLDER", line)
             found[label] = dict(named=code == 2 and words in line, sentence=line)
     return found
 
