@@ -33,7 +33,7 @@ from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
 
 TRIES = 3  # kills of one job, at most
-TIMES = ("seconds", "crystals_per_second", "date")  # fields of records that no two runs share
+TIMES = ("seconds", "crystals_per_second", "date", "started", "trained")  # no two runs share them
 PATIENCE = 600.0  # seconds after which a job counts as hanging: the machine may be busy
 SMALL = {"denoiser.num_blocks": 1, "latent.prior_steps": 5, "training.batch_size": 4}
 
@@ -191,7 +191,7 @@ def same_columns(path: Path, without=("seconds",)) -> str:
     return json.dumps(rows)
 
 
-def steady(tree, without=(*TIMES, "versions", "run", "files", "machine", "input")):
+def steady(tree, without=(*TIMES, "versions", "run", "files", "machine", "input", "digest")):
     "Drop from a record what time, place or machine change."
     if isinstance(tree, dict):
         return {k: steady(v) for k, v in tree.items() if k not in without}
