@@ -7,6 +7,7 @@ from benchmarks.anatomy import ladder_table
 from benchmarks.energies import TRUSTED, _energy, ground_table, trust_table
 from benchmarks.gpu import gpu_table
 from benchmarks.house import house_table
+from benchmarks.levels import levels_command, levels_table
 from benchmarks.player import player_table
 from benchmarks.speed_tables import bench_table
 from benchmarks.steering import steering_table
@@ -29,6 +30,8 @@ def made_by(name: str, r: dict) -> str:  # command
         return COMMANDS[name]
     if r.get("name") == "house":
         return "python -m benchmarks house"
+    if r.get("name") == "levels":
+        return levels_command(name, r)
     if r.get("name") == "player":
         return f"python -m benchmarks player --seed {r['seed']} --out results/{name}.json"
     data = (
@@ -112,6 +115,7 @@ SHOWN = {
     "regained": _regained,
     "player": player_table,
     "house": house_table,
+    "levels": levels_table,
     "priors": lambda r: prior_table(r),
     "switches": lambda r: switch_table(r),
     "generation": lambda r: generation_table(r),

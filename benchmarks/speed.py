@@ -19,7 +19,7 @@ from dpcdvae.diffusion.samplers import SAMPLERS
 from dpcdvae.generation.generate import reconstruct
 from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE, tune_malloc
-from dpcdvae.model.module import microbatches
+from dpcdvae.model.module import make_optimizer, microbatches
 from dpcdvae.model.training import fuse, has_bf16, machine
 
 
@@ -77,13 +77,14 @@ def training_step(
     model.bf16 = bf16
     if compiled:
         fuse(model)
-    adam = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+    settings = model.config.training
+    optimizer = make_optimizer(model, settings.optimizer, settings.learning_rate)
 
     def step():
-        adam.zero_grad()
+        optimizer.zero_grad()
         for piece in microbatches(crystals):
             (model.losses(piece).total.sum() / len(crystals)).backward()
-        adam.step()
+        optimizer.step()
 
     return step
 

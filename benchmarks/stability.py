@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
+from dpcdvae.energy.screening import screen
 from dpcdvae.energy.stability import ceiling, stability, stability_text
 from dpcdvae.evaluation.entries import Entry, structure_of
 from dpcdvae.evaluation.matching import random_placement
@@ -93,6 +94,11 @@ def _write(entries: list, folder: Path) -> None:
     )
 
 
+def arm_of(source: str, symmetry: str, pool: int | None) -> str:
+    "Name an arm of the comparison."
+    return source + f"-{symmetry}" * (symmetry != "free") + "-screened" * (pool is not None)
+
+
 def stability_study(
     source: str,  # a pretrained model, or test, exchange, random
     data: Path,  # folder of train.csv.gz and test.csv.gz
@@ -104,17 +110,23 @@ def stability_study(
     steps: int | None = None,  # of the sampler
     workers: int | None = None,
     symmetry: str = "free",  # draw: a space group and Wyckoff positions for each generated crystal
+    pool: int | None = None,  # crystals of a model that `screen` chooses from; None: none is chosen
 ) -> dict:
     "Make crystals, relax and evaluate them; call it again to go on where it stopped."
-    arm = source if symmetry == "free" else f"{source}-{symmetry}"
+    arm, chosen = arm_of(source, symmetry, pool), None
     folder = Path(runs) / f"{arm}-{num}-{seed}"
     if source in ("test", "exchange", "random"):
         _write(crystals_of(source, Path(data), num, seed), folder)
-    else:
+    elif pool is None:
         generated(source, num, seed, folder, steps, symmetry)
+    else:
+        made, known = Path(runs) / f"{arm}-{pool}-{seed}-pool", Path(data) / "train.csv.gz"
+        generated(source, pool, seed, made, steps, symmetry)
+        chosen = screen(made, num, folder, hull, known, workers=workers, progress=False)[1]
     rows, summary = stability(
         folder, hull, folder, Path(data) / "train.csv.gz", workers=workers, progress=False
     )
+    summary |= dict(screening=chosen) if chosen else {}
     summary |= dict(
         kind="stability",
         source=arm,
@@ -146,11 +158,11 @@ def main(argv=None) -> None:
     )
     p.add_argument("--workers", type=int)
     p.add_argument("--symmetry", choices=["free", "draw"], default="free", help="of generated crystals")
+    p.add_argument("--pool", type=int, help="generate so many and keep the --num lowest above the hull")
     a = p.parse_args(argv)
-    arm = a.source if a.symmetry == "free" else f"{a.source}-{a.symmetry}"
-    out = a.out or Path(f"results/stability-{arm}.json")
+    out = a.out or Path(f"results/stability-{arm_of(a.source, a.symmetry, a.pool)}.json")
     found = stability_study(
-        a.source, a.data, a.hull, a.runs, out, a.num, a.seed, a.steps, a.workers, a.symmetry
+        a.source, a.data, a.hull, a.runs, out, a.num, a.seed, a.steps, a.workers, a.symmetry, a.pool
     )
     print(stability_text(found))
 

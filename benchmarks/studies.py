@@ -620,17 +620,31 @@ def generation(
     )
 
 
+def stored_levels(path) -> dict:  # name of a set -> num, metrics; empty where none are stored
+    "Find the sets without a network that belong to a generation, and the test set."
+    r = json.loads(Path(path).read_text())
+    found = Path(path).parent / f"levels-{r['data']}.json"
+    sets = json.loads(found.read_text())["levels"] if found.exists() else {}
+    for s in sets.values():
+        if s["num"] != r["num_new"]:
+            s["metrics"].pop("cov_recall", None)  # it grows with the number of crystals
+    return sets
+
+
 def generation_table(path) -> str:  # markdown
     "Put all metrics of a generation into a table, each with its meaning and its blind spot."
     from dpcdvae.evaluation.metrics import METRICS
     from dpcdvae.evaluation.summary import show
 
-    r = json.loads(Path(path).read_text())
+    r, sets = json.loads(Path(path).read_text()), stored_levels(path)
+    of = lambda s, k: show(k, s["metrics"][k], False) if k in s["metrics"] else ""
+    known = lambda k: "".join(f" {of(s, k)} |" for s in sets.values())
     rows = [
-        "| metric | value | what it is | blind spot |",
-        "|---|---|---|---|",
+        f"| metric | value |{''.join(f' {name} |' for name in sets)} what it is | blind spot |",
+        f"|---|---|{'---|' * len(sets)}---|---|",
         *(
-            f"| {METRICS[k].label} | {show(k, m)} | {METRICS[k].definition} | {METRICS[k].weakness} |"
+            f"| {METRICS[k].label} | {show(k, m)} |{known(k)} {METRICS[k].definition} | "
+            f"{METRICS[k].weakness} |"
             for k, m in r["metrics"].items()
         ),
     ]

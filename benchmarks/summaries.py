@@ -166,6 +166,11 @@ def stability_table(r: dict) -> str:  # markdown
     head += (
         f"hull {r['hull']['source']} ({r['hull']['num_phases']} phases); novelty against {r['reference']}."
     )
+    if "screening" in r:
+        head += (
+            f" Chosen from {r['screening']['of']} by energy above this hull before relaxation, with the "
+            f"calculator that is also the judge: no fair sample of the model."
+        )
     return "\n".join([head, "", "| | |", "|---|---|", *rows])
 
 
@@ -190,13 +195,50 @@ def overlaps_table(r: dict) -> str:  # markdown
     )
 
 
-for _source in ("test", "exchange", "random", "mp-20", "mp-20-draw"):
-    TABLES[f"stability-{_source}"] = stability_table
-    COMMANDS[f"stability-{_source}"] = (
-        f"python -m benchmarks.stability {_source.removesuffix('-draw')}"
-        f"{' --symmetry draw' if _source.endswith('-draw') else ''}"
-        f" --data DIR/mp_20 --hull DIR/mp_hull --num NUM --steps 100"
+ARMS = {
+    "test": "test",
+    "exchange": "exchange",
+    "random": "random",
+    "mp-20": "mp-20 --steps 100",
+    "mp-20-draw": "mp-20 --symmetry draw --steps 100",
+    "mp-20-draw-screened": "mp-20 --symmetry draw --pool 4000 --steps 20",
+}
+for _arm, _options in ARMS.items():
+    TABLES[f"stability-{_arm}"] = stability_table
+    COMMANDS[f"stability-{_arm}"] = (
+        f"python -m benchmarks.stability {_options} --data DIR/mp_20 --hull DIR/mp_hull --num NUM"
     )
+
+
+def optimizers_table(r: dict) -> str:  # markdown
+    "Show what either optimiser reaches after some epochs, and in which time."
+    points = lambda x, plus: f"{100 * x:{plus}.1f}"
+    percent = lambda m, plus="": (
+        f"{points(m['value'], plus)} [{points(m['low'], plus)}, {points(m['high'], plus)}] %"
+    )
+    rows = [
+        "| optimiser | epochs | processor time | validation loss | strict rate |",
+        "|---|---|---|---|---|",
+    ]
+    for m in r["models"].values():
+        cells = [
+            m["optimizer"],
+            m["epochs"],
+            f"{m['processor_seconds'] / 60:.0f} min",
+            f"{m['val_loss']:.3f}",
+        ]
+        rows.append("| " + " | ".join(map(str, [*cells, percent(m["metrics"]["strict_rate"])])) + " |")
+    tests = [
+        f"{name}: {percent(t | dict(value=t['difference']), '+')}, p = {t['p']:.1g}"
+        for name, t in r.get("tests", {}).items()
+    ]
+    end = f"{r['num_val']} crystals of the validation set of {r['data']}, seed {r['seed']}; each row is a "
+    end += "whole run of the learning rate." + (" McNemar's test: " + "; ".join(tests) + "." if tests else "")
+    return "\n".join([*rows, "", end])
+
+
+TABLES["optimizers"] = optimizers_table
+COMMANDS["optimizers"] = "python -m benchmarks.optimizers --data DIR/perov_5"
 TABLES["overlaps-mp-20"] = overlaps_table
 COMMANDS["overlaps-mp-20"] = "python -m benchmarks.overlaps runs/symmetry/free runs/symmetry/draw"
 
@@ -225,3 +267,83 @@ TABLES["finetuning-mp-20"] = finetuning_table
 COMMANDS["finetuning-mp-20"] = (
     "python -m benchmarks.finetuning --family DIR/perov_5 --others DIR/mp_20 --run RUN --epochs 60"
 )
+
+
+def peers_table(r: dict) -> str:  # markdown
+    "Show what peers and we measure on the same crystals."
+    show = lambda x: f"{x:.4g}" if isinstance(x, float) else str(x)
+    head = ["what", "theirs", "ours", "numbers compared", "differ", "largest difference", "why"]
+    rows = [
+        [
+            d["what"],
+            show(d["theirs"]),
+            show(d["ours"]),
+            d["num"],
+            d["differ"],
+            "" if d["largest"] is None else f"{d['largest']:.2g}",
+            d["why"],
+        ]
+        for d in r["rows"]
+    ]
+    sizes, versions = r["sizes"], ", ".join(f"{k} {v}" for k, v in r["versions"].items())
+    about = (
+        f"{sizes['made']} crystals ({sizes['made'] - r['copies']} new of {r['source']} and {r['copies']} "
+        f"described again, their atoms moved by 0.03 Å) and {sizes['known']} known ones; means, and how many "
+        f"numbers differ crystal by crystal. {versions}."
+    )
+    failed = "".join(f"\n\n{k} failed: {v}" for k, v in r["errors"].items())
+    return f"{_table(head, rows)}\n\n{about}{failed}"
+
+
+TABLES["peers"] = peers_table
+COMMANDS["peers"] = "python -m benchmarks.peers runs/models/mp-20 --data DIR/mp_20"
+
+
+def _with_interval(m: dict | None, share: bool = True) -> str:
+    "Write a value, of a rate with its interval."
+    if not m or m.get("value") is None:
+        return "–"
+    if not share:
+        return f"{m['value']:.3f}"
+    ends = "" if m.get("low") is None else f" [{100 * m['low']:.1f}, {100 * m['high']:.1f}]"
+    return f"{100 * m['value']:.1f}{ends} %"
+
+
+_RATES = dict(
+    composition_valid="composition valid, icsd24",
+    composition_valid_smact="composition valid, SMACT 4's default",
+    composition_valid_field="composition valid, older tables",
+    structure_valid="structure valid",
+    cov_recall="COV-R",
+    cov_precision="COV-P",
+    unique="unique",
+    novel="novel",
+)
+_NUMBERS = dict(
+    wdist_density="Wasserstein, density (g/cm³)",
+    wdist_num_elements="Wasserstein, elements",
+    unique_both="continuous uniqueness, ElMD and AMD",
+    novel_both="continuous novelty, ElMD and AMD",
+)
+
+
+def models_table(r: dict) -> str:  # markdown
+    "Show each pretrained model next to known crystals and to what needs no network."
+    out = []
+    for name, model in r["models"].items():
+        arms = {k: a for k, a in model["arms"].items() if "reason" not in a}
+        rows = [[text, *(_with_interval(a.get(k)) for a in arms.values())] for k, text in _RATES.items()]
+        rows += [
+            [text, *(_with_interval(a.get(k), False) for a in arms.values())] for k, text in _NUMBERS.items()
+        ]
+        rows += [
+            ["P1 at 0.1 Å", *(f"{100 * a['p1'] / max(1, a['with_group']):.1f} %" for a in arms.values())]
+        ]
+        rows += [["crystals", *(a["num"] for a in arms.values())]]
+        out.append(f"**{name}**, sets of {model['data']}, seed {r['seed']}\n\n{_table(['', *arms], rows)}")
+        out += [f"No {k}: {a['reason']}" for k, a in model["arms"].items() if "reason" in a]
+    return "\n\n".join(out)
+
+
+TABLES["models"] = models_table
+COMMANDS["models"] = "python -m benchmarks.models MODEL --data DIR/SET --num NUM"

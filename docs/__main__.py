@@ -13,6 +13,7 @@ def parser() -> argparse.ArgumentParser:
     two = sub.add_parser("check", help="check the built site: links, requests, formulas, search, films, size")
     two.add_argument("--out", type=Path, default=None)
     sub.add_parser("steps", help="take the pictures of README from the notebooks")
+    sub.add_parser("minutes", help="write into the lessons how long their sections take")
     three = sub.add_parser("look", help="take pictures of pages, light and dark, wide and narrow")
     three.add_argument("places", nargs="+", help="such as index.html, or index.html@900 to scroll first")
     three.add_argument("--to", type=Path, default=Path("runs/look"))
@@ -39,6 +40,10 @@ def main(argv=None) -> None:
         from .browser import look
 
         look(a.places, a.to)
+    if a.command == "minutes":
+        from .minutes import write
+
+        write()
     if a.command == "steps":
         from .steps import write
 

@@ -295,6 +295,18 @@ def cards(text: str, module: str, write: Writer) -> list[str]:
     return parts
 
 
+def printed_together(outputs: list[dict]) -> list[dict]:
+    "Join what a cell printed in several pieces, which only the time of printing made."
+    made = []
+    for out in outputs:
+        text = "".join(out.get("text", ""))
+        if made and out["output_type"] == made[-1]["output_type"] == "stream":
+            made[-1] = made[-1] | dict(text="".join(made[-1]["text"]) + text)
+        else:
+            made.append(out)
+    return made
+
+
 def code(cell: dict, module: str | None, write: Writer) -> list[str]:
     "Write a cell of code: cards and folded source of what is exported, examples as they are, then outputs."
     text, marks = cell_text(cell), directives(cell_text(cell))
@@ -312,7 +324,7 @@ def code(cell: dict, module: str | None, write: Writer) -> list[str]:
         parts.append(block)
     if body.startswith("check("):
         return parts  # marks are for the student's own copy
-    return parts + [o for o in map(write.output, cell["outputs"]) if o]
+    return parts + [o for o in map(write.output, printed_together(cell["outputs"])) if o]
 
 
 def first_lines(page: Page, module: str | None) -> str:

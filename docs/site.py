@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.house import ROOT, cell_text, exports, read_cells
 
 from . import films, slides
+from .minutes import measured
 from .pages import NBS, exported, lessons, markdown, notebook, pages, place_of, put_in, split_title
 
 HERE = Path(__file__).parent
@@ -59,14 +60,19 @@ def listed(paths: list[Path]) -> str:
 def course_page() -> str:
     "Write the page that opens the course."
     decks = " · ".join(f'<a href="slides/{p.stem}.html">{p.stem[:2].lstrip("0")}</a>' for p in lessons())
+    rows = ["| lesson | about | minutes |\n|---|---|---|"]
+    for p in lessons():
+        core, more = measured(p)
+        rows[0] += f"\n| [{pages()[p].title}](../{place_of(p)}) | {subtitle(p)} | {core} (+{more}) |"
     return f"""# Course
 
 Diffusion models of crystals, learnt by doing, on a laptop and off line.
-A lesson takes 60 to 90 minutes and runs in under a minute on two cores.
+The core path of a lesson takes 60 to 90 minutes, and a line below each heading counts them;
+what is marked as going further is extra (in brackets). A lesson runs in under a minute on two cores.
 Its exercises check themselves, and a hint names the mistake. Here lessons are to be read;
-to work on one, open its notebook in Jupyter (`make setup`, then `.venv/bin/jupyter lab nbs/course`).
+to work on one, open its notebook in Jupyter (`make setup`, then `make lab`).
 
-{listed(lessons())}
+{rows[0]}
 
 Slides of the lessons: {decks}. The [glossary](glossary.md) has every term.
 Teachers find a class of 90 minutes and an assignment in the [teacher's pack](teacher.md).

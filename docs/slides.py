@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.house import ROOT, cell_text, read_cells
 
+from .minutes import BUDGET
 from .pages import directives, lessons, without_directives
 
 HERE = Path(__file__).parent
@@ -104,7 +105,7 @@ def deck(path: Path) -> dict:  # notebook
     "Make the deck of a lesson: a notebook whose cells say which slide they are."
     made, section = [], ""
     for c in read_cells(path):
-        text = cell_text(c)
+        text = BUDGET.sub("", cell_text(c))  # the clock of a slide is the teacher's
         if c["cell_type"] == "markdown" and "<details>" in text:
             made += solution(text)
         elif c["cell_type"] == "markdown":

@@ -272,55 +272,67 @@ def lab_page(browser, lab):
     context.close()
 
 
+class Voila:
+    "A Voila server that shows one notebook, with the template that asks nobody for icons."
+
+    def __init__(self, folder, book):
+        port, self.folder = free_port(), Path(folder)
+        self.url = f"http://127.0.0.1:{port}/"
+        (folder / "work").mkdir()
+        (folder / "work/book.ipynb").write_text(json.dumps(book))
+        # (an editor's extension, where one is installed, does not know Voila)
+        options = [
+            "--no-browser",
+            f"--port={port}",
+            "--Voila.ip=127.0.0.1",
+            "--template=offline",
+            "--progressive_rendering=True",
+            "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext",
+        ]
+        self.log = open(folder / "voila.log", "w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "voila", "book.ipynb", *options],
+            cwd=folder / "work",
+            env=server_env(folder) | dict(JUPYTER_PATH=str(ROOT / "share/jupyter")),
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def listen(self, seconds=60):
+        "Wait until it answers."
+        host, port = self.url.split("/")[2].split(":")
+        deadline = time.time() + seconds
+        while True:
+            try:
+                return socket.create_connection((host, int(port)), 5).close()
+            except OSError:
+                if self.process.poll() is not None or time.time() > deadline:
+                    said = (self.folder / "voila.log").read_text()[-2000:]
+                    raise RuntimeError("Voila did not start: " + said)
+                time.sleep(0.2)
+
+    def end(self):
+        end_process(self.process)
+        self.log.close()
+
+
 @pytest.fixture
 def voila(browser, tmp_path):
-    """Serve a notebook by Voila, with the template that asks nobody for icons.
-
-    Gives a page that shows it, and the folder of its kernel."""
+    "Serve a notebook by Voila: a page that shows it, and the folder of its kernel."
     pytest.importorskip("voila", reason="voila is not installed: pip install voila")
     open_now = []
 
     def serve(book, width=1000):
-        port = free_port()
-        url = f"http://127.0.0.1:{port}/"
-        (tmp_path / "work").mkdir()
-        (tmp_path / "work/book.ipynb").write_text(json.dumps(book))
-        log = open(
-            tmp_path / "voila.log", "w"
-        )  # (an editor's extension, where one is installed, does not know Voila)
-        server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "voila",
-                "book.ipynb",
-                "--no-browser",
-                f"--port={port}",
-                "--Voila.ip=127.0.0.1",
-                "--template=offline",
-                "--progressive_rendering=True",
-                "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext",
-            ],
-            cwd=tmp_path / "work",
-            env=server_env(tmp_path) | dict(JUPYTER_PATH=str(ROOT / "share/jupyter")),
-            stdout=log,
-            stderr=log,
-        )
+        server = Voila(tmp_path, book)
         context = browser.new_context(viewport=dict(width=width, height=800))
-        open_now.append((context, server, log))
-        page = watch(context.new_page(), [url, url.replace("http", "ws")])
+        open_now.append((context, server))
+        page = watch(context.new_page(), [server.url, server.url.replace("http", "ws")])
         page.set_default_timeout(300000)
-        for _ in range(100):
-            try:
-                page.goto(url)
-                break
-            except Exception:
-                page.wait_for_timeout(300)  # it is not up yet
+        server.listen()
+        page.goto(server.url)
         return page, tmp_path
 
     yield serve
-    for context, server, log in open_now:
+    for context, server in open_now:
         context.close()
-        server.terminate()
-        server.wait(30)
-        log.close()
+        server.end()

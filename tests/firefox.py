@@ -81,8 +81,9 @@ class Firefox:
                 assert said["type"] == "success", said
                 return said["result"]
 
-    def goto(self, path: Path) -> None:
-        self.call("browsingContext.navigate", context=self.window, url=path.as_uri(), wait="complete")
+    def goto(self, place: Path | str) -> None:  # a file or an address
+        url = place.as_uri() if isinstance(place, Path) else place
+        self.call("browsingContext.navigate", context=self.window, url=url, wait="complete")
 
     def evaluate(self, expression: str):
         "Evaluate JavaScript in the page."

@@ -138,6 +138,7 @@ def test_keyboard_reaches_everything(page, tmp_path):
         settled(page, frame)
     for key, name in (
         ("b", "bonds"),
+        ("h", "polyhedra"),
         ("x", "arrows"),
         ("t", "trails"),
         ("o", "target"),
@@ -408,6 +409,18 @@ def test_nothing_overlaps_however_narrow(page, tmp_path, width):
         )  # a pixel is some frames wide
     agrees(page, film, frame)
     assert page.locator(".dpv-slider").bounding_box()["width"] > 200
+
+
+def test_crystal_and_slider_fit_on_one_screen_at_150_percent(page, tmp_path):
+    "A window of 1280 x 900 at 150 % is 853 x 600 to the page."
+    page.set_viewport_size(dict(width=853, height=600))
+    film = make()
+    show(page, film.to_html(tmp_path / "film.html"))
+    stage, slider = (page.locator(f".dpv {s}").bounding_box() for s in (".dpv-stage", ".dpv-slider"))
+    assert stage["y"] >= 0 and slider["y"] + slider["height"] <= 600 and stage["height"] >= 220
+    drag(page, 0.5)
+    settled(page, 20)
+    agrees(page, film, 20)
 
 
 def test_without_webgl_it_says_so_and_time_still_works(page, tmp_path):

@@ -89,6 +89,22 @@ def test_mistakes_are_found_at_once():
     assert min(seconds) < 2
 
 
+@pytest.mark.parametrize(
+    "words,said",
+    [
+        ("reconstruct --model perov5 --data perov_mini --out x", "did you mean perov-5?"),
+        ("generate --model runs/none --num 4 --out x", "none of the pretrained models"),
+        ("train --data perov_minni --out x", "did you mean perov_mini?"),
+        ("evaluate nbs --reference no/such", "check the path"),
+    ],
+)
+def test_misspelt_names_are_found_without_torch(words, said):
+    call = f"main({words.split()}); sys.exit('torch' in sys.modules)"
+    code = f"import sys; from dpcdvae.cli.app import main; {call}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and said in done.stderr, done.stderr
+
+
 def test_old_flags_work_and_say_their_new_name(capsys):
     words = "reconstruct --model m --data d --out o --tries 3 --arrange 8 --force num_atoms,lattice".split()
     a = parser().parse_args(words)

@@ -11,10 +11,11 @@ import time
 from importlib import import_module
 
 import pytest
+import torch
 
 from benchmarks.house import ROOT, exports
 from benchmarks.pictures import PLOTLY, PNG, figure_outputs, is_fresh
-from dpcdvae.course.checks import EXERCISES, mark
+from dpcdvae.course.checks import EXERCISES, check, mark, mine_or
 from dpcdvae.course.grading import exercise_name, grade_page, main, run_cells, solutions, with_solutions
 
 COURSE = ROOT / "nbs/course"
@@ -108,7 +109,8 @@ def test_a_lesson_has_its_parts(path):
     text = "\n".join("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "markdown")
     parts = "**Aims.** **What.is.needed.** minutes redict <dfn> ##.Summary ##.Further.reading arXiv".split()
     assert [p for p in parts if p.replace(".", " ") not in text.replace(".", " ")] == []
-    assert 2000 <= len(text.split()) <= 4000, f"{len(text.split())} words"
+    prose = re.sub(r"```.*?```|\$\$.*?\$\$", "", text, flags=re.S)  # without code and displayed formulas
+    assert 2000 <= len(prose.split()) <= 4000, f"{len(prose.split())} words"
     drawn = figure_outputs(book)
     assert len(drawn) >= 3
     assert all(map(is_fresh, drawn)), "a figure without its picture: make pictures"
@@ -148,6 +150,8 @@ def test_the_course_is_whole():
         (lambda: 1, "TypeError"),
         (lambda x: x * float("nan"), "nan"),
         (lambda x: x - x.floor() if x.numel() > 3 else None, "return"),
+        (lambda x: x - math.floor(x), "torch.exp"),
+        (lambda x: list(x - x.floor()), "torch.stack"),
         (3, "itself"),
     ],
 )
@@ -258,3 +262,38 @@ def test_the_glossary_names_the_lesson_that_explains_a_term():
             marked.setdefault(term.lower(), path.stem[1])
     assert {t: n for t, _, n in lines if marked.get(t.lower(), n) != n} == {}
     assert [t for t in terms if t not in marked] == []
+
+
+@pytest.mark.parametrize(
+    "name, function, case, kind",
+    [
+        (
+            "alpha_bar",
+            lambda beta: torch.cumprod(1 - beta, 0).tolist(),
+            (torch.full((3,), 0.1),),
+            torch.Tensor,
+        ),
+        ("alpha_bar", lambda beta: (1 - beta).cumprod(0).numpy(), (torch.full((3,), 0.1),), torch.Tensor),
+        ("time_grid", lambda T, n: torch.tensor(EXERCISES["time_grid"].reference(T, n)), (9, 3), list),
+        (
+            "match_rate",
+            lambda r, s: torch.tensor(EXERCISES["match_rate"].other(r, s)),
+            ([0.1, None], 0.5),
+            float,
+        ),
+    ],
+)
+def test_a_right_answer_of_another_kind_serves_the_cells_below(name, function, case, kind, capsys):
+    check(name, function)
+    assert "right" in capsys.readouterr().out
+    found = mine_or(function, None)(*case)
+    assert type(found) is kind
+    assert torch.as_tensor(found).tolist() == pytest.approx(torch.as_tensor(function(*case)).tolist())
+
+
+def test_every_exercise_of_every_lesson_has_its_check_below_it():
+    for path in LESSONS:
+        cells = json.loads(path.read_text())["cells"]
+        for here, below in zip(cells, cells[1:]):
+            if name := exercise_name(here):
+                assert "".join(below["source"]).startswith(f'check("{name}", '), f"{path.name}: {name}"

@@ -12,7 +12,7 @@ from dpcdvae.cli.app import parser
 
 pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install mkdocs-material")
 
-from docs import api, check, figures, films, pages, site, slides, steps  # noqa: E402
+from docs import api, check, figures, films, minutes, pages, site, slides, steps  # noqa: E402
 
 MARKDOWN = sorted((ROOT / "nbs").rglob("*.md"))
 
@@ -119,6 +119,13 @@ def _private(): pass
     )
 
 
+def test_what_a_cell_printed_in_pieces_stands_in_one_block():
+    piece = lambda text: dict(output_type="stream", name="stdout", text=[text])
+    shown = dict(output_type="display_data", data={})
+    found = pages.printed_together([piece("a\n"), piece("b\n"), shown, piece("c\n")])
+    assert ["".join(o.get("text", "")) for o in found] == ["a\nb\n", "", "c\n"]
+
+
 def test_directives_are_those_at_the_top_of_a_cell():
     assert pages.directives("#| exporti\n#|hide\nx = 1\n#| export\n") == {"exporti", "hide"}
     assert not pages.directives("x = 1\n#| export")
@@ -222,3 +229,41 @@ def test_the_assignment_counts_what_the_lessons_have():
     assert all(a[1] == b[0] for a, b in zip(minutes, minutes[1:]))
     points = re.findall(r"^\| [1-4] \w+ \| (\d+)(?: × (\d))? \|", text, re.M)
     assert sum(int(a) * int(b or 1) for a, b in points) == 30
+
+
+def test_the_minutes_of_lessons_are_up_to_date_and_their_core_path_fits_a_class():
+    assert minutes.stale() == []
+
+
+def lesson(path, *cells) -> None:
+    kinds = [dict(cell_type="code" if "import" in c else "markdown", source=c, outputs=[]) for c in cells]
+    path.write_text(json.dumps(dict(cells=kinds), ensure_ascii=False, indent=1) + "\n")
+
+
+def test_minutes_are_counted_by_section_and_what_goes_further_is_apart(tmp_path):
+    path = tmp_path / "a.ipynb"
+    lesson(
+        path,
+        f"# Title\n\n{minutes.PROMISE.pattern.replace(chr(92) + 'd+', '1').replace(chr(92), '')}",
+        "## One\n\n" + 300 * "word " + "$$x$$",
+        "### Exercise 1: a (7 min)\n\n**Predict** it.",
+        "import a\n" * 16,
+        "## Two\n\n*Going further, after class.*\n\n" + 150 * "word ",
+        "### Inside (4 min)",
+        "## Three\n\n**Predict** and **write**.",
+    )
+    found = {s.title: (s.further, round(s.minutes, 1)) for s in minutes.sections(path)}
+    assert found["One"] == (False, 4.0) and found["Exercise 1: a (7 min)"] == (False, 9.0)
+    assert found["Two"] == (True, 1.0) and found["Inside (4 min)"] == (True, 4.0)
+    assert minutes.measured(path) == (18, 5)
+    once = minutes.budgeted(path)
+    path.write_text(once)
+    assert minutes.budgeted(path) == once and minutes.measured(path) == (18, 5)
+    text = "\n".join("".join(c["source"]) for c in json.loads(once)["cells"])
+    assert "## One\n\n*Minutes 2 to 15.*\n" in text and "About 18 minutes on the core path, 5 more" in text
+    assert "## Two\n\n*Going further, after class: 5 minutes.*" in text and "Minutes 15 to 18" in text
+
+
+def test_a_core_path_that_is_too_long_is_found(monkeypatch):
+    monkeypatch.setattr(minutes, "MOST", 80)
+    assert any("core path of" in line for line in minutes.stale())

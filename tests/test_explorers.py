@@ -740,6 +740,19 @@ def test_latent_explorer_goes_where_it_is_sent(model, toys):
     assert torch.equal(e.z, e.means[0])
 
 
+def test_latent_explorer_says_when_it_leaves_the_data(model, toys):
+    e = W.LatentExplorer(model, toys, "share of O", steps=2)
+    said = "the crystals have share of O from 0 to 0.6"
+    e.mix = 0.0
+    assert said not in e.says.value and e.nearest()[0] == 0 and e.nearest()[1] < 1e-3
+    for walk in (-4.0, 4.0):
+        e.walk = walk
+        assert "Outside the data" in e.says.value and said in e.says.value
+    e.widest = e.widest / 1000
+    e.walk = 0.1
+    assert "times as far" in e.says.value
+
+
 def test_two_clicks_choose_two_crystals(model, toys):
     e = W.LatentExplorer(model, toys, steps=2)
     for i in (4, 2, 1):

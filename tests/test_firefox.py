@@ -1,10 +1,14 @@
-"The film player in Firefox: the same hand as in Chromium, and the same film."
+"The film player and an explorer in Firefox: the same hand as in Chromium, and the same film."
 
 import numpy as np
 import pytest
+from conftest import Voila, notebook
 from firefox import Firefox, program
 from hand import player
 from test_browser import make
+
+from dpcdvae.crystal.batch import toy
+from dpcdvae.viz.forward import ForwardExplorer
 
 PLAYER = player()
 
@@ -32,7 +36,7 @@ def frame(firefox, number):
 
 
 def slider(firefox, part):
-    b = firefox.box(".dpv-slider")
+    b = firefox.box(".dpv .dpv-slider")
     return b["left"] + 8 + part * (b["width"] - 16), b["top"] + b["height"] / 2
 
 
@@ -60,6 +64,7 @@ def test_keys_move_time_and_turn_switches(firefox, film):
 
 
 def test_the_stage_shows_atoms_or_says_why_not(firefox, film):
+    firefox.until(f"{PLAYER}.session.drawn.ms !== undefined")  # the first picture, or the message
     b = firefox.box(".dpv-stage")
     seen = firefox.picture().crop((b["left"], b["top"], b["right"], b["bottom"] - 20))
     if not firefox.draws:
@@ -72,3 +77,42 @@ def test_the_stage_shows_atoms_or_says_why_not(firefox, film):
     firefox.drag(middle, (middle[0] + 160, middle[1] + 40))
     turned = np.asarray(firefox.picture().crop((b["left"], b["top"], b["right"], b["bottom"] - 20)))
     assert (np.abs(turned.astype(int) - first).max(-1) > 30).mean() > 0.005  # it turned under the mouse
+
+
+EXPLORER = """from dpcdvae.crystal.batch import toy
+from dpcdvae.viz.forward import ForwardExplorer
+
+ForwardExplorer(toy("SrTiO3"), t=600, height=300)"""
+PLOT = "document.querySelector('.js-plotly-plot')"
+LINE = f"[...({PLOT}?.querySelectorAll('.trace path.js-line') ?? [])].map(p => p.getAttribute('d')).join()"
+
+
+@pytest.fixture
+def explorer(firefox, tmp_path):
+    "A forward explorer in a page of Voila."
+    pytest.importorskip("voila", reason="voila is not installed: pip install voila")
+    server = Voila(tmp_path, notebook([EXPLORER]))
+    server.listen()
+    firefox.goto(server.url)
+    firefox.until(f"{PLAYER.replace(').player', ')?.player')} && {LINE}", 90)
+    firefox.evaluate("document.querySelector('.dpv-stage').scrollIntoView({block: 'center'})")
+    yield
+    firefox.goto("about:blank")
+    server.end()
+
+
+def test_the_histogram_follows_the_slider_in_voila(firefox, explorer):
+    "What plotly drew changes under the mouse, and its numbers are those of the time that is chosen."
+    at = firefox.evaluate(f"{PLAYER}.session.state.frame / ({PLAYER}.session.film.frames - 1)")
+    python = ForwardExplorer(toy("SrTiO3"))
+    for part in (0.15, 0.85):
+        before = firefox.evaluate(LINE)
+        firefox.drag(slider(firefox, at), slider(firefox, part))
+        firefox.until(f"{LINE} !== {before!r}")
+        python.t = firefox.evaluate(f"{PLAYER}.session.state.frame")
+        assert abs(python.t / (len(python.film) - 1) - part) < 0.03
+        for trace in python.figure.data:
+            shown = f"{PLOT}.data.find(t => t.name === '{trace.name}').y"
+            firefox.until(f"Math.abs(Math.max(...{shown}) - {max(trace.y)}) < 1e-3")
+            assert np.allclose(firefox.evaluate(f"[...{shown}]"), trace.y, atol=1e-3)
+        at = part

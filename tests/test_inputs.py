@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
 
 from dpcdvae.cli.app import main
 from dpcdvae.data.cache import FORMAT, open_crystals
@@ -832,3 +833,20 @@ def test_hostile_inputs(monkeypatch):
     monkeypatch.setenv("SPGLIB_WARNING", "OFF")
     found = campaign(24, seed=7)
     assert not found["faults"] and all(v["read"] + v["refused"] == 24 for v in found["commands"].values())
+
+
+@pytest.mark.parametrize("element, num", [("Na", 7), ("H", 7), ("K", 3), ("O", 5)])
+def test_what_pymatgen_writes_of_half_formula_units_is_read(element, num):
+    "pymatgen reduces NaO to Na2O2, so that Na7O7 are 3.5 units, and it writes 3."
+    species = [element, "O"] * num if element != "O" else ["O"] * num
+    places = np.random.default_rng(num).random((len(species), 3))
+    made = Structure(Lattice.cubic(9), species, places)
+    again = read_cif(made.to(fmt="cif"))
+    assert again.composition == made.composition and len(again) == len(species)
+
+
+def test_missing_symmetry_is_seen_in_spite_of_a_structural_formula():
+    made = Structure(Lattice.cubic(9), ["K", "Cl"], [[0, 0, 0], [0.3, 0.3, 0.3]]).to(fmt="cif")
+    assert "_chemical_formula_structural" in made and len(read_cif(made)) == 2
+    with pytest.raises(ValueError, match="4 formula units"):
+        read_cif(made.replace("_cell_formula_units_Z   1", "_cell_formula_units_Z   4"))

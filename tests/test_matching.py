@@ -406,3 +406,82 @@ def test_best_matches_are_the_brute_force_ones():
     assert num == sum(
         len(i) for i, _ in m.composition_pairs(m.reduce_crystals(truth), m.reduce_crystals(made), most=7)
     )
+
+
+# -- what changing a tolerance or a sign would change
+ONE_WAY = [[7.16, -0.28, 1.58], [-1.12, 3.68, 0.62], [-0.85, 0.09, 3.73]]  # Å: these map onto each other
+OTHER_WAY = [[8.76, 0.04, 1.08], [-1.94, 3.02, 0.91], [-1.65, 0.06, 4.4]]  # from one side only
+NARROW = [
+    [2.23, 0.24, 0.26],
+    [0.42, 2.29, -0.4],
+    [-0.26, -0.7, 4.04],
+]  # and these, with pymatgen's tolerances
+NARROWER = [[2.23, 0.22, 0.29], [0.54, 2.43, -0.45], [-0.08, -0.69, 5.05]]
+
+
+def one_atom(lattice):
+    return Structure(Lattice(lattice), ["C"], [[0, 0, 0]])
+
+
+def test_no_displacement_is_given_beyond_the_tolerance():
+    crystal = low()
+    apart = pair(crystal, pushed(crystal, 0, 1.3), m.Tolerances(0.3, 0.3, 10.0))
+    assert np.isfinite(apart.rms[0]) and np.isinf(apart.max_dist[0])
+
+
+def test_mappings_are_counted_with_their_opposites():
+    cube = Structure(Lattice.cubic(3), ["Po"], [[0, 0, 0]])
+    assert pair(cube, cube).num_mappings[0] == 48
+
+
+def loosened():
+    "A supercell and the same with one atom moved so far that the largest displacement is beyond 0.5."
+    cell = Structure(Lattice.cubic(2.5), ["Po"], [[0, 0, 0]]) * 2
+    return cell, pushed(cell, 0, 0.6 * 2.5)
+
+
+def test_a_match_in_the_given_cells_is_named_after_the_root_mean_square():
+    cell, moved = loosened()
+    found = m.match_rows([moved], [cell])
+    assert found.given_cells[0] and found.matches.rms[0] < 0.5 and not found.matches.fits()[0]
+    assert np.isinf(found.field_rms[0]) and found.reasons == [m.ONLY_GIVEN]
+
+
+def test_the_fields_rate_counts_no_match_in_the_given_cells():
+    cell = Structure(Lattice.cubic(2.5), ["Po"], [[0, 0, 0]]) * 2
+    rates = m.match_rates(m.match_rows([pushed(cell, 0, 0.6)], [cell]))
+    assert (rates["field"], rates["fit_0.5"], rates["fit_0.1"]) == (0, 1, 0)
+
+
+def test_a_repeat_is_decided_by_the_largest_displacement():
+    crystal = perovskite()
+    moved = pushed(crystal, 2, 0.45 * 3.9 / 5 ** (1 / 3))
+    found = pair(crystal, moved, m.PYMATGEN, symmetric=True)
+    assert found.rms[0] < 0.3 and not found.fits(0.3)[0]
+    assert m.first_matches(m.reduce_crystals([crystal, moved])).tolist() == [-1, -1]
+    near = pushed(crystal, 2, 0.3 * 3.9 / 5 ** (1 / 3))
+    assert m.first_matches(m.reduce_crystals([crystal, near])).tolist() == [-1, 0]
+
+
+@pytest.mark.parametrize("first, second", [(NARROW, NARROWER), (NARROWER, NARROW)])
+def test_a_repeat_is_looked_for_from_both_sides(first, second):
+    a, b = one_atom(first), one_atom(second)
+    ways = [np.isfinite(pair(x, y, m.PYMATGEN).rms[0]) for x, y in ((a, b), (b, a))]
+    assert sorted(ways) == [False, True]
+    assert m.first_matches(m.reduce_crystals([a, b])).tolist() == [-1, 0]
+
+
+def test_given_cells_are_compared_from_both_sides():
+    whole = Structure(Lattice(ONE_WAY), ["C", "C"], [[0, 0, 0], [0.5, 0, 0]])
+    broken = Structure(Lattice(OTHER_WAY), ["C", "C"], [[0, 0, 0], [0.5, 0.12, 0]])
+    cells = [m.reduce_crystals([s], primitive=False) for s in (whole, broken)]
+    ways = [np.isfinite(m.match_pairs(a, b, [0], [0]).rms[0]) for a, b in (cells, cells[::-1])]
+    assert sorted(ways) == [False, True]
+    found = [m.match_rows([a], [b]) for a, b in ((whole, broken), (broken, whole))]
+    assert all(w.given_cells[0] and np.isfinite(w.matches.rms[0]) for w in found)
+
+
+@pytest.mark.parametrize("times, usable", [(200, True), (30_000, False)])
+def test_how_flat_a_cell_may_be_described(times, usable):
+    cube = Structure(Lattice([[3, 0, 0], [3 * times, 3, 0], [0, 0, 3]]), ["Po"], [[0, 0, 0]])
+    assert (m.reduce_crystals([cube]).composition[0] >= 0) == usable

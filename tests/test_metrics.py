@@ -19,6 +19,7 @@ from pymatgen.core import Composition, Lattice, Structure
 summaries = group("summaries")
 metrics = group("measures")
 from dpcdvae.data.files import DataError, atomic_write
+from dpcdvae.evaluation import compare
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 
 M = Modules(*(m.__name__ for m in (*metrics.modules, *summaries.modules)))
@@ -610,3 +611,16 @@ def test_what_data_and_generate_write_can_be_a_reference(tmp_path):
 def test_a_folder_that_is_not_there():
     with pytest.raises(M.MetricsError, match="nowhere does not exist"):
         M.evaluate("nowhere", **quiet)
+
+
+@pytest.mark.parametrize("long, symprec, sheared", [(4, 0.1, False), (50, 0.1, True), (50, 0.01, False)])
+def test_very_long_and_thin_cells_are_left_to_spglib(long, symprec, sheared, monkeypatch):
+    lattice = np.array([[3.0, 0, 0], [0, 3, 0], [0, 3 * 7, long]])  # the description does not matter
+    silver = Structure(lattice, ["Ag"], [[0, 0, 0]])
+    assert compare.looks_sheared(lattice, symprec) == sheared
+    monkeypatch.setattr(compare, "_moyopy", lambda: pytest.fail("moyo was asked"))
+    if sheared:
+        assert compare.space_group(silver, symprec) in (123, 139)
+    else:
+        with pytest.raises(pytest.fail.Exception, match="moyo was asked"):
+            compare.space_group(silver, symprec)

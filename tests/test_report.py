@@ -48,6 +48,23 @@ def test_strict_and_novel_numbers_come_first_with_chance(home):
     assert cards(page(home, "new"))[0][0] == "valid, unique and novel"
 
 
+def test_headlines_stand_next_to_sets_without_a_network(home, capsys):
+    levels = json.loads((home / "new_evaluation/metrics.json").read_text())["levels"]
+    assert {k: s["num"] for k, s in levels.items()} == {"random placement": 8, "test set": 8}
+    novel = [levels[k]["metrics"]["novel"]["value"] for k in levels]
+    assert novel[0] == 1.0  # random placement is always new
+    text = page(home, "new")
+    assert "random placement, 8 crystals" in text and "<br>random placement 100.0&nbsp;%" in text
+    assert "random placement" not in page(home, "rec")
+    known = ("--reference", "perov_mini", "--test", "perov_mini", "--quick", "--workers", "1")
+    out = ("--out", str(home / "again"))
+    assert main(["evaluate", str(home / "new"), *known, *out]) == 0
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("novel"))
+    assert "(random placement 100.0 %, test set" in said
+    assert main(["evaluate", str(home / "new"), *known, *out, "--baselines", "none"]) == 0
+    assert "random placement" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name,line", [("new", "test set"), ("rec", "targets")])
 def test_what_is_compared_with_lies_behind_every_distribution(home, name, line):
     text = page(home, name)

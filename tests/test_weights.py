@@ -9,10 +9,12 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
 from safetensors.torch import load_file, save_file
 
 from benchmarks.cards import limits, pack, page, read_card, read_results, train_command
@@ -20,6 +22,7 @@ from dpcdvae.cli.app import main
 from dpcdvae.cli.arguments import parser
 from dpcdvae.cli.cards import pretrained_table
 from dpcdvae.crystal.batch import CrystalBatch, toy
+from dpcdvae.data.as_crystals import as_crystals
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 from dpcdvae.model.config import get_config
@@ -446,3 +449,21 @@ def test_a_card_takes_newer_results_and_the_weights_stay(tmp_path):
         and (tmp_path / "perov_mini/model.safetensors").read_bytes() == weights
     )
     DPCDVAE.from_pretrained(tmp_path / "perov_mini")
+
+
+def test_a_model_says_what_is_outside_its_training(tmp_path):
+    "CaF2 has elements that the perovskites have, and a cell that they have not."
+    model = DPCDVAE.from_pretrained("perov_mini")
+    fluorite = Structure.from_spacegroup(225, Lattice.cubic(5.46), ["Ca", "F"], [[0] * 3, [0.25] * 3])
+    with pytest.warns(UserWarning, match="3 atoms in the cell, it has seen 5"):
+        model.reconstruct(as_crystals(fluorite.get_primitive_structure()), steps=2)
+    with pytest.warns(UserWarning, match="1 of 1 crystals are outside .* it has not seen Si"):
+        model.generate(1, steps=2, formula="CaSiO3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.reconstruct(load_crystals("perov_mini", split="test", progress=False)[:4], steps=2)
+        model.generate(2, steps=2, formula="SrTiO3")
+    fluorite.to(filename=str(tmp_path / "CaF2.cif"))
+    job = ("--model", "perov_mini", "--data", str(tmp_path), "--steps", "2", "--out", str(tmp_path / "rec"))
+    with pytest.warns(UserWarning, match="1 of 1 crystals are outside what the model was trained on"):
+        assert main(["reconstruct", *job, "--workers", "1"]) == 0

@@ -12,9 +12,11 @@ import json
 import os
 import sys
 import warnings
+from importlib.resources import files
+from pathlib import Path
 
 from . import commands, demo, evaluating
-from .arguments import parser
+from .arguments import parser, suggestion
 
 # %% ../../nbs/cli/06_app.ipynb #de855f47
 def run_command(a) -> None:
@@ -51,6 +53,28 @@ def complete(p) -> None:
 
         argcomplete.autocomplete(p)
 
+# %% ../../nbs/cli/06_app.ipynb #de4df128
+KNOWN_DATA = ("perov_mini", "carbon_mini", "perov-5", "carbon-24", "mp-20")
+
+
+def _known_models() -> list[str]:
+    "List the pretrained models, without importing torch."
+    weights = Path(str(files("dpcdvae"))) / "weights"
+    return [p.parent.name for p in sorted(weights.glob("*/config.json"))]
+
+
+def check_names(a) -> None:
+    "Refuse a model or a data set that is neither a file nor known."
+    plain = lambda name: str(name).lower().replace("_", "-")
+    models = f"it is no folder and none of the pretrained models, {', '.join(_known_models())}"
+    data = f"no file, no folder and none of the known names {', '.join(KNOWN_DATA)}"
+    asked = dict(model=(_known_models(), f"no model called {{}}: {models}"))
+    asked |= {k: (KNOWN_DATA, f"{{}} is {data}; check the path") for k in ("data", "reference", "test")}
+    for flag, (names, sentence) in asked.items():
+        name = getattr(a, flag, None)
+        if name and not Path(name).expanduser().exists() and plain(name) not in map(plain, names):
+            raise ValueError(sentence.format(name) + suggestion(plain(name), names))
+
 # %% ../../nbs/cli/06_app.ipynb #25f28b51
 def out_of_memory(error: Exception) -> bool:
     "Tell whether a library could not get memory; of torch's errors only the text says so."
@@ -71,6 +95,7 @@ def main(argv=None) -> int:  # exit code
     a = p.parse_args(argv)
     try:
         if a.command:
+            check_names(a)
             prepare(a)
             run_command(a)
         else:

@@ -104,9 +104,7 @@ WORKERS = opt("--workers", type=whole(1), help="processes; all cores if not give
 SCHEDULER = opt("--scheduler", help="address of a Dask scheduler, such as tcp://HOST:8786")
 SAMPLING = [
     opt("--sampler", choices=SAMPLERS, help="the model's choice if not given"),
-    opt(
-        "--steps", type=whole(1), metavar="N", help="function evaluations (NFE) a crystal; the model's choice"
-    ),
+    opt("--steps", type=whole(1), metavar="N", help="function evaluations (NFE), else the model's choice"),
     opt("--spacing", default="uniform", choices=["uniform", "quadratic", "logsnr"], help="of the timesteps"),
     SEED,
 ]
@@ -188,9 +186,7 @@ CONSTRAINTS = [
 ]
 TALKING = [
     opt("--quiet", action="store_true", help="no progress and no summary"),
-    opt(
-        "--json", action="store_true", help="print the summary as one JSON object, everything else on stderr"
-    ),
+    opt("--json", action="store_true", help="print the summary as one JSON object, the rest on stderr"),
 ]
 
 # %% ../../nbs/cli/01_arguments.ipynb #44d86a94
@@ -238,14 +234,9 @@ RECONSTRUCT = [
     MODEL,
     DATA,
     OUT,
-    opt(
-        "--split",
-        help="train, val, test or all; test by default, where there are splits or the model has kept some",
-    ),
+    opt("--split", help="train, val, test or all; test by default, where there is one"),
     opt("--limit", type=whole(1), metavar="N", help="the first N crystals"),
-    opt(
-        "--z", default="mean", choices=["mean", "sampled"], help="latent vector: the encoder's mean, or drawn"
-    ),
+    opt("--z", default="mean", choices=["mean", "sampled"], help="the encoder's mean, or drawn"),
     opt(
         "--condition",
         dest="force",
@@ -270,9 +261,7 @@ RECONSTRUCT = [
 ]
 GENERATE = [
     MODEL,
-    opt(
-        "--num", type=whole(1), required=True, metavar="N", help="crystals; more than OUT holds adds to them"
-    ),
+    opt("--num", type=whole(1), required=True, metavar="N", help="crystals; what is missing is added"),
     opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"),
     *CONSTRAINTS,
     OUT,
@@ -289,12 +278,7 @@ PREDICT = [
     opt("--num-atoms", type=counts, metavar="N", help="atoms in the primitive cell: N, or MIN,MAX"),
     opt("--space-group", type=whole(1, 231), metavar="N", help="look in this space group only"),
     opt("--symmetry", choices=["free", "draw", "given"], help="draw, or given where a group is"),
-    opt(
-        "--steps",
-        type=whole(1),
-        metavar="N",
-        help="function evaluations (NFE); the model's choice if not given",
-    ),
+    opt("--steps", type=whole(1), metavar="N", help="function evaluations (NFE), else the model's choice"),
     SEED,
     opt("--calculator", default="chgnet", help="chgnet, emt, or any of ASE: module:Name(setting=value)"),
     opt("--max-steps", type=whole(0), default=200, metavar="N", help="of a relaxation"),
@@ -322,14 +306,19 @@ EVALUATE = [
     opt("--out", type=Path, help="folder to write into; one of its own if not given"),
     opt("--quick", action="store_true", help="leave out fingerprints: no coverage, no diversity"),
     opt(
+        "--baselines",
+        choices=["none", "random", "all"],
+        default="random",
+        help="sets without a network to compare with: random placement; all: ion exchange too",
+    ),
+    opt(
         "--cutoffs",
         help="of coverage: perov-5, carbon-24, mp-20, or S,C; by the test set's name if not given",
     ),
     opt("--property", help="column of the test set whose distribution to compare"),
+    opt("--continuous", action="store_true", help="add uniqueness and novelty as distances (AMD, ElMD)"),
     opt("--timeout", type=positive(), default=60.0, metavar="S", help="seconds a crystal"),
-    opt(
-        "--hull", help="convex hull (see dpcdvae hull): relax all, add energies above it, S.U.N. and M.S.U.N."
-    ),
+    opt("--hull", help="convex hull (see dpcdvae hull): relax all, energies above it, S.U.N., M.S.U.N."),
     opt("--calculator", default="chgnet", help="of --hull"),
     opt("--fmax", type=positive(), default=0.05, metavar="F", help="of --hull, eV/Å"),
     opt("--max-steps", type=whole(1), default=500, metavar="N", help="of --hull"),
@@ -352,6 +341,18 @@ HULL = [
     ),
     *CALCULATOR[1:-1],
 ]
+SCREEN = [
+    opt("folder", type=Path, help="folder of generated crystals, or any file or folder of crystals"),
+    opt("--keep", type=whole(1), required=True, metavar="N", help="crystals to keep, at most"),
+    opt("--out", type=Path, required=True, help="folder for the kept crystals, and why others were dropped"),
+    opt("--hull", help="convex hull (see dpcdvae hull); without it the lowest crystal of each formula"),
+    opt("--reference", help="known crystals, which are dropped: the training set"),
+    opt("--calculator", default="chgnet", help="chgnet, emt, or module:Name(setting=value)"),
+    opt("--max-steps", type=whole(0), default=0, metavar="N", help="of a relaxation before; 0: none"),
+    opt("--timeout", type=positive(), default=600.0, metavar="S", help="seconds a crystal"),
+    WORKERS,
+    COLUMN,
+]
 EXPORT = [
     opt("results", type=Path, help="run folder, or any file or folder of crystals"),
     opt(
@@ -367,9 +368,7 @@ EXPORT = [
 ]
 RELAX = [
     *CALCULATOR,
-    opt(
-        "--fmax", type=positive(), default=0.05, metavar="F", help="largest force of a relaxed crystal, eV/Å"
-    ),
+    opt("--fmax", type=positive(), default=0.05, metavar="F", help="largest force at the end, eV/Å"),
     opt("--max-steps", type=whole(1), default=500, metavar="N", help="of the optimiser"),
     opt("--fixed-cell", action="store_true", help="relax the atoms only"),
 ]
@@ -435,6 +434,11 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         "Read a convex hull, or compute one from crystals; place formation energies above it.",
         "dpcdvae hull entries.json --at NaCl=-2.1",
         HULL,
+    ),
+    screen=(
+        "Keep the new crystals of lowest energy: valid, novel, unique, low above a hull.",
+        "dpcdvae screen new --keep 20 --out best --hull hull --reference perov_mini",
+        SCREEN,
     ),
     export=(
         "Write crystals, with ids, energies and results, in a format of other programs.",

@@ -57,6 +57,33 @@ def stability_of(a, reference, test):  # a step of `evaluate`
     return extend
 
 
+def levels_of(a, reference, test, cutoffs):  # a step of `evaluate`, or None
+    "Make the step of an evaluation that measures sets without a network, and the test set."
+    from dpcdvae.evaluation.baselines import BASELINES
+    from dpcdvae.evaluation.levels import levels_for
+
+    if a.baselines == "none" or reference is None and test is None:
+        return None
+    how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
+    how |= dict(fingerprints=not a.quick, cutoffs=cutoffs, kinds=BASELINES[: 1 + (a.baselines == "all")])
+    return lambda num: levels_for(num, reference, test, **how)
+
+
+def extending(a, reference, test):  # a step of `evaluate`, or None
+    "Join the steps that add figures: distances, stability."
+    from dpcdvae.evaluation.continuous import add_continuous
+
+    placed = stability_of(a, reference, test) if a.hull else None
+    if not a.continuous:
+        return placed
+
+    def extend(entries, rows, summary, out):
+        summary = add_continuous(entries, rows, summary, reference)
+        return placed(entries, rows, summary, out) if placed else summary
+
+    return extend
+
+
 def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     "Evaluate a folder of crystals."
     from dpcdvae.evaluation.coverage import CUTOFFS, cutoffs_for
@@ -70,9 +97,9 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
     sets = (part_of(a.reference, "train", a, notes), part_of(a.test, "test", a, notes))
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
     more = dict(fingerprints=not a.quick, cutoffs=cutoffs, property=a.property, out=a.out, notes=notes)
-    more |= dict(column=a.column, extend=stability_of(a, *sets) if a.hull else None)
+    more |= dict(column=a.column, extend=extending(a, *sets))
     out = Path(a.out or evaluation_folder(a.folder))
-    more |= dict(illustrate=illustrator(place_of(a.folder), out))
+    more |= dict(illustrate=illustrator(place_of(a.folder), out), levels=levels_of(a, *sets, cutoffs))
     found = evaluate(a.folder, *sets, **how, **more)
     end = f"all of it in {out / 'metrics.json'}, as a page in {out / 'report.html'}"
     return f"{text_table(found)}\n{end}", found
@@ -122,6 +149,23 @@ def cmd_hull(a) -> tuple[str, dict]:  # text, record
         )
         lines.append(f"{formula}: {words}")
     return "\n".join(lines), dict(phases=len(hull), above_hull=above, out=a.out)
+
+
+def cmd_screen(a) -> tuple[str, dict]:  # text, record
+    "Keep the crystals of lowest energy."
+    from dpcdvae.energy.screening import screen
+    from dpcdvae.evaluation.entries import read_crystals
+
+    how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout)
+    known = part_of(a.reference, "train", a, []) if a.reference else None
+    source = a.folder / "crystals.csv" if (a.folder / "crystals.csv").is_file() else a.folder
+    kept, summary = screen(
+        read_crystals(source, a.column), a.keep, a.out, a.hull, known, a.calculator, a.max_steps, **how
+    )
+    lines = [f"{len(kept)} of {summary['of']} crystals kept in {a.out / 'crystals.csv'}"]
+    lines += [f"{num} dropped: {reason}" for reason, num in summary["dropped"].items()]
+    lines.append(f"crystal by crystal in {a.out / 'screened.csv'}")
+    return "\n".join(lines), summary
 
 
 def cmd_export(a) -> tuple[str, dict]:  # text, record

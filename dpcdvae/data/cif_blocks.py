@@ -25,7 +25,7 @@ SAME_DENSITY = 0.03  # relative; stated densities are rounded
 
 WANTED = frozenset(
     """cell_length_a cell_length_b cell_length_c cell_angle_alpha cell_angle_beta cell_angle_gamma cell_volume
-    cell_formula_units_z chemical_formula_sum exptl_crystal_density_diffrn
+    cell_formula_units_z chemical_formula_sum chemical_formula_structural exptl_crystal_density_diffrn
     symmetry_equiv_pos_as_xyz space_group_symop_operation_xyz space_group_symop_magn_operation_xyz
     space_group_name_hall symmetry_space_group_name_hall
     space_group_name_h-m_alt symmetry_space_group_name_h-m space_group_name_h-m_full space_group_name_h-m_ref

@@ -6,7 +6,9 @@
 __all__ = ['BASELINES', 'exchange_ions', 'make_baseline']
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #b477c3fa
+import warnings
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,15 +25,16 @@ def ion_charges(
     symbols: tuple,  # of elements
     counts: tuple,  # atoms of each
 ) -> tuple | None:  # oxidation state of each, None where no choice is neutral
-    "Choose oxidation states that cancel, anions the more electronegative elements."
+    "Choose oxidation states that cancel, common ones first, anions the more electronegative elements."
     import smact
+    from pymatgen.core import Element
 
-    states = allowed_states(symbols, "smact")
+    known, common = allowed_states(symbols, "smact"), [Element(s).common_oxidation_states for s in symbols]
     enegs = [smact.Element(s).pauling_eneg for s in symbols]
     alloy = all(s in smact.metals for s in symbols)
-    if len(symbols) < 2 or alloy or not all(states) or None in enegs:
+    if len(symbols) < 2 or alloy or not all(known) or None in enegs:
         return None
-    for cut in sorted(set(enegs))[1:]:
+    for states, cut in product((common, known), sorted(set(enegs))[1:]):
         sides = [[o for o in s if (o < 0) == (e >= cut)] for s, e in zip(states, enegs)]
         if found := neutral_states(sides, counts):
             return found
@@ -75,7 +78,9 @@ def _volume_ratio(new, old) -> float:
     from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
 
     try:
-        ratio = DLSVolumePredictor().predict(new) / DLSVolumePredictor().predict(old)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # radii that it had to estimate
+            ratio = DLSVolumePredictor().predict(new) / DLSVolumePredictor().predict(old)
     except (ValueError, KeyError, TypeError, ZeroDivisionError, IndexError):
         return 1.0
     return ratio if 0.2 < ratio < 5 else 1.0

@@ -9,6 +9,7 @@ __all__ = ['match', 'match_crystals']
 import logging
 import math
 import time
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..data.parsers import plain_error
 from .entries import structure_of
 from .mapping import lattice_mappings
 from .matching import RowMatches, match_rows, random_placement
+from .niggli import niggli_transform
 from .parallel import time_limit
 from .reduction import FIELD, Tolerances, reduce_crystals
 from .validity import SETTINGS, composition_validity, min_distance, structure_validity
@@ -98,18 +100,48 @@ def mismatch(
 SYMPRECS = (0.01, 0.03, 0.1, 0.3)  # Å: tolerances at which symmetry is looked for
 
 
+@lru_cache(maxsize=1)
+def _moyopy():
+    "Import moyo, which warns of every supercell, and quiet it."
+    import moyopy
+
+    logging.getLogger("moyo").setLevel(logging.ERROR)
+    return moyopy
+
+
+def _by_spglib(cell: tuple, symprec: float) -> int | None:
+    "Find a space group without a tolerance of angles."
+    import spglib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = spglib.get_symmetry_dataset(cell, symprec=symprec, angle_tolerance=-1)
+    return None if found is None else int(found.number)
+
+
+def looks_sheared(
+    lattice: np.ndarray,  # (3,3) Å
+    symprec: float,  # Å
+) -> bool:
+    "Tell whether a long axis moved by a short one is as long as before, within the tolerance."
+    short, _, long = np.sort(np.linalg.norm(niggli_transform(lattice[None])[0] @ lattice, axis=1))
+    return bool(short**2 < 2 * long * symprec)
+
+
 def space_group(
     structure,
     symprec: float = 0.1,  # Å
 ) -> int | None:  # number, 1 to 230
-    "Find the space group with moyo at the tolerance or, where its operations form no group, below it."
-    import moyopy
+    """Find the space group with moyo at the tolerance or, where its operations form no group, below it.
 
-    logging.getLogger("moyo").setLevel(logging.ERROR)  # it warns of every supercell
-
+    Of cells so long and thin that a shear passes for a symmetry moyo finds no end: there it is spglib."""
     numbers = [int(z) for z in structure.atomic_numbers]
+    lattice, coords = structure.lattice.matrix, structure.frac_coords
     try:
-        cell = moyopy.Cell(structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
+        if looks_sheared(lattice, symprec):
+            return _by_spglib((lattice, coords, numbers), symprec)
+        moyopy = _moyopy()
+        cell = moyopy.Cell(lattice.tolist(), coords.tolist(), numbers)
         return int(moyopy.MoyoDataset(cell, symprec=symprec).number)
     except (ValueError, TypeError, IndexError, AttributeError):
         return None

@@ -115,6 +115,7 @@ def evaluate(
     extend=None,  # (entries, rows, summary, folder) -> summary with more figures, such as stability
     notes=(),  # sentences on how the sets were chosen, for the summary and the page
     illustrate=None,  # (index, structures) -> (an SVG of each, link to a film or None), for the page
+    levels=None,  # number of generated crystals -> their chance levels, see `levels.levels_for`
 ) -> dict:  # kind, num_crystals, metrics, reasons, settings, versions, run, files
     "Evaluate a folder of crystals and write metrics.json, per_crystal.csv and report.html."
     folder = Path(folder)
@@ -144,6 +145,7 @@ def evaluate(
             evaluate_reconstruction(pred, truth, **kw) if truth else evaluate_generation(pred, **how, **kw)
         )
         summary = _add_figures(pred, rows, summary, run, home, out, reference, test, property, extend)
+        summary |= dict(levels=levels(len(pred))) if levels and not truth else {}
         summary |= dict(run=run, made_by="dpcdvae evaluate", input=str(folder.resolve()))
         summary |= dict(notes=[*_mark_seen(rows, run), *notes], provenance=origin)
         known = reference if test is None else test

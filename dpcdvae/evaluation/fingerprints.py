@@ -8,6 +8,8 @@ __all__ = ['structure_fingerprint', 'composition_fingerprint', 'fingerprint']
 # %% ../../nbs/evaluation/09_fingerprints.ipynb #015bc69c
 import numpy as np
 
+from ..crystal.motifs import angles_of, order_parameter
+from ..crystal.voronoi import crystal_nn
 from .entries import structure_of
 from .parallel import time_limit
 
@@ -25,12 +27,27 @@ def _featurizers(kept={}) -> tuple:  # (CrystalNN, Magpie)
     return kept["site"], kept["composition"]
 
 
+def _cn_features(found, cn: int, ops: list) -> np.ndarray:  # one number for each of ops
+    "Average the share of a coordination number and its motifs' parameters over the sites."
+    some = [(share, near) for site in found for number, share, near in site if number == cn]
+    means = np.zeros(len(ops))
+    if not some:
+        return means
+    shares = np.array([share for share, _ in some])
+    angles = angles_of(np.array([near for _, near in some])) if len(ops) > 1 else None
+    for k, op in enumerate(ops):
+        value = 1.0 if op == "wt" else order_parameter(op._types[0], angles, op._params[0])
+        means[k] = (shares * value).sum() / len(found)
+    return means
+
+
 def structure_fingerprint(
     structure,  # pymatgen Structure
 ) -> np.ndarray:  # (61,)
     "Average CrystalNN's order parameters over the sites."
     site, _ = _featurizers()
-    return np.mean([site.featurize(structure, i) for i in range(len(structure))], axis=0)
+    found = crystal_nn(structure)
+    return np.concatenate([_cn_features(found, cn, ops) for cn, ops in sorted(site.ops.items())])
 
 
 def composition_fingerprint(

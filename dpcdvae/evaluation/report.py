@@ -17,7 +17,7 @@ from dpcdvae.evaluation.charts import (
 )
 from .compare import STOL, STOLS, SYMPRECS
 from .metrics import METRICS
-from .summary import _e, _sup, show
+from .summary import _e, _sup, against, show
 
 # %% ../../nbs/evaluation/17_report.ipynb #311d252c
 COLUMNS = [
@@ -76,6 +76,12 @@ COLUMNS = [
     "plausible",
     "relaxed_unique",
     "relaxed_novel",
+    "unique_amd",
+    "unique_elmd",
+    "unique_both",
+    "novel_amd",
+    "novel_elmd",
+    "novel_both",
     "stable",
     "metastable",
     "metastable_08",
@@ -184,25 +190,45 @@ _headline = dict(
 _chance = dict(strict_rate="strict_chance", match_rate="match_chance")
 
 
-def _card(metrics: dict, k: str) -> str:
-    "Write one of the numbers to see first, with its interval and its chance level."
+def _card(summary: dict, k: str) -> str:
+    "Write one of the numbers to see first, with its interval and what it is by chance and of known crystals."
+    metrics = summary["metrics"]
     value, *unit = show(k, metrics[k], False).split(" ", 1)
     small = []
     if metrics[k].get("low") is not None:
         small.append("95 %: " + show(k, metrics[k]).split("[")[1].split("]")[0].replace(", ", " – "))
     if _chance.get(k) in metrics:
         small.append(f"by chance {show(_chance[k], metrics[_chance[k]], False)}")
+    known = "".join(f"<br>{s}" for s in against(summary, k).replace(" %", "&nbsp;%").split(", ") if s)
     return (
         f'<div class="card" title="{_e(METRICS[k].definition)}"><div class="soft">{_e(METRICS[k].label)}'
         f'</div><div class="big">{value} <span>{_e(" ".join(unit))}</span></div>'
-        f"<small>{' · '.join(small)}</small></div>"
+        f"<small>{' · '.join(small)}{known}</small></div>"
     )
 
 
-def _cards(metrics: dict, kind: str, num: int = 6) -> str:
+def _cards(summary: dict, num: int = 6) -> str:
     "Write the numbers to see first: strict and novel ones before easy ones."
-    have = [k for k in _headline[kind] if k in metrics][:num]
-    return f'<div class="grid cards">{"".join(_card(metrics, k) for k in have)}</div>'
+    have = [k for k in _headline[summary["kind"]] if k in summary["metrics"]][:num]
+    return f'<div class="grid cards">{"".join(_card(summary, k) for k in have)}</div>'
+
+
+def _levels(summary: dict) -> str:  # HTML, empty without sets to compare with
+    "Write the headline figures next to those of sets without a network and of the test set."
+    sets, metrics = summary.get("levels"), summary["metrics"]
+    if not sets:
+        return ""
+    keys = [k for k in METRICS if k in metrics and any(k in s["metrics"] for s in sets.values())]
+    cell = lambda k, m: f'<td class="n">{_e(show(k, m[k], False)) if k in m else "–"}</td>'
+    row = lambda k: cell(k, metrics) + "".join(cell(k, s["metrics"]) for s in sets.values())
+    head = "".join(f'<th class="n">{_e(n)}, {s["num"]} crystals' for n, s in sets.items())
+    lines = "".join(f'<tr><td class="name">{_e(METRICS[k].label)}</td>{row(k)}</tr>' for k in keys)
+    return (
+        '<h2>Next to sets without a network</h2><div class="card scroll"><table><tr><th>metric'
+        f'<th class="n">evaluated{head}</tr>{lines}</table><p class="key">Random placement: the atoms of '
+        "known crystals at random places in their cells. Ion exchange: known crystals with other ions of "
+        "the same charge. The test set: a sample of it.</p></div>"
+    )
 
 # %% ../../nbs/evaluation/17_report.ipynb #511c40bf
 PAGE = """<!doctype html>
@@ -210,7 +236,7 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{word} {title}</title><style>{css}</style></head><body><main>
-<h1>{word}</h1><p class="soft">{title} · {head}</p>{facts}{notes}{cards}{look}
+<h1>{word}</h1><p class="soft">{title} · {head}</p>{facts}{notes}{cards}{levels}{look}
 <h2>Rates</h2><div class="card">{rates}<p class="key">Of all {n} crystals (twin-free: of those whose formula
 the reference does not hold). Bracket: 95 % Wilson interval.</p></div>
 <h2>Distributions</h2><div class="grid">{drawings}</div><h2>Reasons</h2><div class="grid">{reasons}</div>
@@ -331,7 +357,8 @@ def report_html(
         facts=_facts(summary),
         look=_look(pictures),
         notes=_notes(summary),
-        cards=_sup(_cards(metrics, kind)),
+        cards=_sup(_cards(summary)),
+        levels=_levels(summary),
         rates=rate_bars(metrics, METRICS),
         n=n,
         drawings=_drawings(rows, kind, compared),

@@ -166,10 +166,17 @@ def show(
     return text if unit == "1" else f"{text} {unit}"
 
 
+def against(summary: dict, key: str) -> str:  # empty where no set has it
+    "Write one metric of the sets to compare with: baselines without a network, the test set."
+    have = {n: s["metrics"][key] for n, s in (summary.get("levels") or {}).items() if key in s["metrics"]}
+    return ", ".join(f"{name} {show(key, m, False)}" for name, m in have.items())
+
+
 def text_table(summary: dict) -> str:
     "Write all metrics as lines of text."
     width = max(len(METRICS[k].label) for k in summary["metrics"])
-    lines = [f"{METRICS[k].label:{width}}  {show(k, m)}" for k, m in summary["metrics"].items()]
+    more = lambda k: f"  ({found})" if (found := against(summary, k)) else ""
+    lines = [f"{METRICS[k].label:{width}}  {show(k, m)}{more(k)}" for k, m in summary["metrics"].items()]
     return "\n".join([*lines, *summary.get("notes", ())])
 
 

@@ -12,7 +12,7 @@ from .dpcdvae import DPCDVAE, skip_dims
 from .training import train
 
 # %% ../../nbs/model/10_finetuning.ipynb #0b90475d
-FINETUNED = dict(batch_size=16, learning_rate=1e-4, min_learning_rate=1e-5, ema=0.99)
+FINETUNED = dict(optimizer="adam", batch_size=16, learning_rate=1e-4, min_learning_rate=1e-5, ema=0.99)
 PARTS = ("denoiser", "all")
 
 

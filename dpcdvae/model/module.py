@@ -57,6 +57,47 @@ def microbatches(crystals: CrystalBatch, size: int = 128) -> list[CrystalBatch]:
         return [crystals]
     return [crystals[i : i + size] for i in range(0, len(crystals), size)]
 
+# %% ../../nbs/model/06_module.ipynb #2b9d4e10
+MATRIX_RATE = 3.0  # learning rate of the matrices, relative to that of all other weights
+LEAST_SIDE = 16  # a narrower matrix is a basis or a readout
+
+
+def split_weights(model: nn.Module) -> tuple[list, list]:  # matrices, all others
+    "Separate the weights of linear layers, which Muon suits, from embeddings, biases, bases and readouts."
+    layers = (m for m in model.modules() if isinstance(m, nn.Linear))
+    weights = (m.weight for m in layers if min(m.weight.shape) >= LEAST_SIDE)
+    matrices = [w for w in weights if w.requires_grad]
+    taken = {id(w) for w in matrices}
+    return matrices, [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+
+# %% ../../nbs/model/06_module.ipynb #3c8e5f32
+class MuonWithAdam(torch.optim.Optimizer):
+    "One optimiser of two kinds of weights: PyTorch's Muon for matrices, Adam for all others."
+
+    def __init__(self, matrices: list, others: list, lr: float):
+        muon = torch.optim.Muon(matrices, MATRIX_RATE * lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        self.parts = [muon, torch.optim.Adam(others, lr, fused=True)]
+        super().__init__([g for part in self.parts for g in part.param_groups], {})
+
+    def step(self, closure=None):
+        loss = None if closure is None else closure()
+        for part, group in zip(self.parts, self.param_groups):
+            part.state, part.param_groups = self.state, [group]  # a resumed run has others
+            part.step()
+        return loss
+
+# %% ../../nbs/model/06_module.ipynb #4d7f6a43
+def make_optimizer(model: nn.Module, kind: str, lr: float) -> torch.optim.Optimizer:
+    "Make the optimiser of a training: `muon`, or `adam` for all weights."
+    matrices, others = split_weights(model)
+    if kind == "muon" and matrices:
+        optimizer = MuonWithAdam(matrices, others, lr)
+    else:
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr, fused=True)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]  # before the schedule
+    return optimizer
+
 # %% ../../nbs/model/06_module.ipynb #3ee60cb0
 TERMS = ("coord", "type", "num_atoms", "lattice", "composition", "kl")
 
@@ -101,14 +142,14 @@ class Training(L.LightningModule):
 
     def configure_optimizers(self):
         c = self.model.config.training
-        adam = torch.optim.Adam(self.model.parameters(), c.learning_rate, fused=True)
+        optimizer = make_optimizer(self.model, c.optimizer, c.learning_rate)
         if self.lr_schedule != "plateau":
-            return adam
+            return optimizer
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            adam, factor=0.6, patience=30, min_lr=c.min_learning_rate
+            optimizer, factor=0.6, patience=30, min_lr=c.min_learning_rate
         )
         how = dict(monitor="val/total", interval="epoch", frequency=self.trainer.check_val_every_n_epoch)
-        return dict(optimizer=adam, lr_scheduler=dict(scheduler=plateau, **how))
+        return dict(optimizer=optimizer, lr_scheduler=dict(scheduler=plateau, **how))
 
     def progress(self) -> float:
         "Share of the run that is over: of the time, or of the epochs, whichever is further."
@@ -128,7 +169,7 @@ class Training(L.LightningModule):
         self.last_progress = self.progress()
         if self.lr_schedule == "cosine":
             for group in self.optimizers().param_groups:
-                group["lr"] = self.model.config.training.learning_rate * cosine_rate(self.last_progress)
+                group["lr"] = group["initial_lr"] * cosine_rate(self.last_progress)
 
     def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
         pass  # training_step cleared the gradients before it gathered them

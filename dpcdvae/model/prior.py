@@ -329,6 +329,10 @@ class FormulaPrior(nn.Module):
             [describe_formula(counts, size), nn.functional.one_hot(size, self.max_atoms + 1)], -1
         )
 
+    def seen(self) -> tuple[Tensor, Tensor] | None:  # (100,) elements, (max_atoms+1,) numbers of atoms, bool
+        "Tell what the training set held: a column that no crystal moved is exactly zero."
+        return (self.linear[:100].abs().sum(-1) > 0, self.formulas.sizes > 0) if self.fitted else None
+
     def linear_mean(self, counts: Tensor) -> Tensor:  # (B,100) -> (B,D)
         "Predict the encoded mean from the formula alone, by a linear map."
         return self._terms(counts) @ self.linear

@@ -23,6 +23,7 @@ from ..crystal.lattice import volume
 from ..data.composition import composition_fractions
 from ..diffusion.trajectory import Trajectory
 from ..generation.decode import Sampling
+from ..generation.optimize import patterns
 from ..model.dpcdvae import DPCDVAE, check_size
 from .atoms import arrays, parameters, pretty, rounded
 from .explorer import Explorer, field, flow, stage
@@ -247,6 +248,9 @@ class LatentExplorer(Explorer):
             crystals.formulas(),
             quantities(crystals),
         )
+        apart = torch.cdist(self.means, self.means).fill_diagonal_(torch.inf).min(-1).values
+        self.kinds = set(patterns(crystals))
+        self.widest = apart.max() if len(crystals) > 1 else torch.tensor(torch.inf)
         self.method, self.quantity, self.second = (
             method,
             quantity or next(iter(self.values)),
@@ -324,6 +328,13 @@ class LatentExplorer(Explorer):
         "The point that is decoded."
         return self.path(self.mix) + (self.walk * self.slope.step * self.slope.direction).to(self.means)
 
+    def nearest(
+        self,
+    ) -> tuple[int, float]:  # which crystal, and how far; 1: the loneliest crystal's neighbour
+        "Find the crystal of the map that is nearest to the point that is decoded."
+        apart, which = torch.cdist(self.z[None], self.means)[0].min(0)
+        return int(which), float(apart / self.widest)
+
     def _map(self, change):
         values = self.values[self.quantity]
         self.slope = fit_slope(self.means, values)
@@ -379,10 +390,27 @@ class LatentExplorer(Explorer):
         } | ({f"second: {self.names[self.second]}": self.crystals[self.second]} if self.second >= 0 else {})
 
 # %% ../../nbs/viz/12_latent.ipynb #a634cb8b
+def left_data(explorer: LatentExplorer, found: CrystalBatch) -> list[str]:  # reasons, none where it has not
+    "Find out whether a point of the map, and the crystal decoded there, have left the data."
+    near, far = explorer.nearest()
+    values, here = explorer.values[explorer.quantity], float(explorer.slope(explorer.z[None]))
+    low, high = (float(x) for x in (values[values.isfinite()].min(), values[values.isfinite()].max()))
+    nearest = f"the nearest crystal, {pretty(explorer.names[near])}, is {far:.1f} times as far as any of them"
+    checks = {
+        f"{nearest} is from its own": far > 1,
+        f"the crystals have {escape(explorer.quantity)} from {low:.3g} to {high:.3g}": not low
+        <= here
+        <= high,
+        "none of the crystals has a formula of this kind": patterns(found)[0] not in explorer.kinds,
+    }
+    return [why for why, left in checks.items() if left]
+
+
 def latent_words(explorer: LatentExplorer) -> str:  # HTML
     "Say where one is on the map and what is there."
     ends, found = [explorer.first] + [explorer.second] * (explorer.second >= 0), explorer.film.crystal()
     good = quality(found)
+    away = left_data(explorer, found)
     words = [
         " to ".join(pretty(explorer.names[i]) for i in ends),
         f"here <b>{pretty(found.formulas()[0])}</b>",
@@ -392,4 +420,5 @@ def latent_words(explorer: LatentExplorer) -> str:  # HTML
     return (
         " · ".join(words) + f"<br>{escape(explorer.quantity)}: the line expects "
         f"{float(explorer.slope(explorer.z[None])):.3g} here (its R² {explorer.slope.r2:.2f})"
+        + (f"<br><b>Outside the data</b>: {'; '.join(away)}." if away else "")
     )

@@ -61,6 +61,32 @@ NONMETALS = {
     86,
 }  # metalloids with them
 
+ELECTRONEGATIVITY = dict(
+    zip(
+        (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 51, 52, 53, 85),
+        (
+            2.20,
+            2.04,
+            2.55,
+            3.04,
+            3.44,
+            3.98,
+            1.90,
+            2.19,
+            2.58,
+            3.16,
+            2.01,
+            2.18,
+            2.55,
+            2.96,
+            2.05,
+            2.10,
+            2.66,
+            2.2,
+        ),
+    )
+)  # Pauling's, of non-metals and metalloids; a metal counts as less than any of them
+
 
 def elements(
     numbers,  # atomic numbers, any shape
@@ -72,6 +98,7 @@ def elements(
             z=z,
             bond=round(element(z)["radius"] / SHRINK, 3) if element(z)["symbol"] != "?" else 0,
             metal=z not in NONMETALS | {0},
+            en=ELECTRONEGATIVITY.get(z, 0),
         )
         for z in sorted(set(np.ravel(numbers).tolist()), reverse=True)
     ]

@@ -138,8 +138,8 @@ class FilmPlayer(anywidget.AnyWidget):
     wrapped, ghosts, axes = (
         tr.Bool(True).tag(sync=True) for _ in range(3)
     )  # atoms in the cell, images near faces, letters a b c
-    bonds, arrows, trails, target, curves = (
-        tr.Bool(False).tag(sync=True) for _ in range(5)
+    bonds, polyhedra, arrows, trails, target, curves = (
+        tr.Bool(False).tag(sync=True) for _ in range(6)
     )  # arrows point to the predicted x0, the target is the true crystal
     supercell = tr.Int(1, min=1, max=3).tag(sync=True)  # repeats along each axis
     projection = tr.Enum(["orthographic", "perspective"], "orthographic").tag(sync=True)

@@ -73,5 +73,6 @@ export function tube(sides, head) {
   return [new Float32Array(p), new Uint16Array(index)];
 }
 
+export const THREE = [new Float32Array([0, 0, 0, 1, 0, 0, 2, 0, 0]), null]; // a triangle whose corners come with each instance
 export const QUAD = [new Float32Array([-0.5, 0, 0, 0.5, 0, 0, -0.5, 1, 0, 0.5, 1, 0]), new Uint16Array([0, 1, 2, 1, 3, 2])];
 export const SQUARE = [new Float32Array([-1, -1, 0, 1, -1, 0, -1, 1, 0, 1, 1, 0]), new Uint16Array([0, 1, 2, 1, 3, 2])];

@@ -14,8 +14,8 @@ export function elementColors(films, palette) {
 }
 
 export const THEMES = {
-  light: { back: rgb("#f5f7fa"), cell: rgb("#8b95a5"), axes: ["#d6336c", "#2b8a3e", "#1c6dd0"].map(rgb), arrow: rgb("#343a46"), pick: rgb("#3b5bdb"), ink: "#1f2430", halo: "rgba(255,255,255,.85)" },
-  dark: { back: rgb("#171b22"), cell: rgb("#77839a"), axes: ["#ff7aa8", "#69db7c", "#74b3ff"].map(rgb), arrow: rgb("#dfe4ee"), pick: rgb("#9db0ff"), ink: "#e8eaf0", halo: "rgba(20,23,28,.8)" },
+  light: { back: rgb("#f5f7fa"), cell: rgb("#8b95a5"), axes: ["#d6336c", "#2b8a3e", "#1c6dd0"].map(rgb), arrow: rgb("#343a46"), pick: rgb("#3b5bdb"), ink: "#1f2430", halo: "rgba(255,255,255,.85)", solid: 0.46, tint: 0 },
+  dark: { back: rgb("#171b22"), cell: rgb("#77839a"), axes: ["#ff7aa8", "#69db7c", "#74b3ff"].map(rgb), arrow: rgb("#dfe4ee"), pick: rgb("#9db0ff"), ink: "#e8eaf0", halo: "rgba(20,23,28,.8)", solid: 0.46, tint: 0.25 },
 };
 
 /** Is the page around an element light or dark? JupyterLab and VS Code say so; otherwise the background behind it tells, and at last the reader's own wish. */

@@ -1,7 +1,8 @@
 // The geometry of a crystal: rows a, b, c of the lattice in Å; fractional coordinates live on a torus.
 
 export const cart = (L, x, y, z) => [x * L[0][0] + y * L[1][0] + z * L[2][0], x * L[0][1] + y * L[1][1] + z * L[2][1], x * L[0][2] + y * L[1][2] + z * L[2][2]];
-const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+export const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+export const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 export const norm = (v) => Math.hypot(v[0], v[1], v[2]);
 export const wrap = (x) => { const w = x - Math.floor(x); return w < 1 ? w : 0; };
 /** Difference on the circle, from -1/2 to 1/2. */
@@ -62,29 +63,39 @@ export function copies(film, position, { wrapped = true, ghosts = true, supercel
 
 const SPECTATORS = new Set([3, 11, 19, 37, 55, 87, 20, 38, 56, 88]); // alkali and heavy alkaline-earth metals
 
+const TOLERANCE = 1.1, IONIC = 1.2; // longest bond over the sum of covalent radii; between a metal and a non-metal (Pb-I is 1.10 to 1.13 in halide perovskites)
+
 /**
- * Half bonds of every atom: vectors (Å) to the middle of each bond, over all faces. Two atoms are bonded below 1.1 times the sum of their covalent radii.
+ * Bonded neighbours of every atom: {to, v, frac}, the vector from the atom in Å and fractional, over all faces. `dpcdvae.viz.polyhedra.bonded_neighbors` is the same rule.
  * Where there are non-metals, metals are not bonded to each other; and where other metals hold the frame, as in a perovskite, alkali and alkaline-earth metals stand free in it.
  */
-export function halfBonds(film, position, tolerance = 1.1) {
-  const L = film.lattice, H = heights(L), u = film.at(position), frame = Math.min(Math.round(position), film.frames - 1), n = film.atoms;
-  const look = new Map(film.elements.map((e) => [e.z, e])), of = Array.from({ length: n }, (_, i) => look.get(film.number(frame, i)));
-  const salt = of.some((e) => !e.metal && e.bond), framed = salt && of.some((e) => e.metal && !SPECTATORS.has(e.z)), longest = 2 * tolerance * Math.max(...of.map((e) => e.bond));
-  const range = H.map((h) => Math.min(Math.ceil(longest / h + 0.5), 3)), bonds = Array.from({ length: n }, () => []);
+export function neighbors(film, position) {
+  const L = film.lattice, H = heights(L), u = film.at(position), of = elementsAt(film, position), n = film.atoms;
+  const salt = of.some((e) => !e.metal && e.bond), framed = salt && of.some((e) => e.metal && !SPECTATORS.has(e.z)), longest = 2 * IONIC * Math.max(...of.map((e) => e.bond));
+  const range = H.map((h) => Math.min(Math.ceil(longest / h + 0.5), 3)), found = Array.from({ length: n }, () => []);
   for (let i = 0; i < n; i++) for (let j = i; j < n; j++) {
     if (!of[i].bond || !of[j].bond || (salt && of[i].metal && of[j].metal) || (framed && (SPECTATORS.has(of[i].z) || SPECTATORS.has(of[j].z)))) continue;
-    const limit = tolerance * (of[i].bond + of[j].bond), d = [0, 1, 2].map((k) => nearest(u[3 * j + k] - u[3 * i + k]));
+    const limit = (of[i].metal === of[j].metal ? TOLERANCE : IONIC) * (of[i].bond + of[j].bond), d = [0, 1, 2].map((k) => nearest(u[3 * j + k] - u[3 * i + k]));
     if (d.some(Number.isNaN)) continue;
     for (let p = -range[0]; p <= range[0]; p++) for (let q = -range[1]; q <= range[1]; q++) for (let r = -range[2]; r <= range[2]; r++) {
       if (i === j && !(p || q || r)) continue;
-      const v = cart(L, d[0] + p, d[1] + q, d[2] + r), long = norm(v);
+      const frac = [d[0] + p, d[1] + q, d[2] + r], v = cart(L, ...frac), long = norm(v);
       if (long > limit || long < 0.3) continue;
-      bonds[i].push(v.map((c) => c / 2));
-      if (i !== j) bonds[j].push(v.map((c) => -c / 2));
+      found[i].push({ to: j, v, frac });
+      if (i !== j) found[j].push({ to: i, v: v.map((c) => -c), frac: frac.map((c) => -c) });
     }
   }
-  return bonds;
+  return found;
 }
+
+/** How each atom is drawn and bonded at a moment. */
+function elementsAt(film, position) {
+  const look = new Map(film.elements.map((e) => [e.z, e])), frame = Math.min(Math.round(position), film.frames - 1);
+  return Array.from({ length: film.atoms }, (_, i) => look.get(film.number(frame, i)));
+}
+
+/** Half bonds of every atom: vectors (Å) to the middle of each bond. */
+export const halfBonds = (film, position) => neighbors(film, position).map((all) => all.map((b) => b.v.map((c) => c / 2)));
 
 /** Vectors (Å) from every atom to the nearest image of its predicted clean place. */
 export function toPredicted(film, position) {

@@ -1,10 +1,11 @@
 // The picture: a film at a moment becomes spheres, rods, lines and rings, and these become pixels.
-import { Scene, Vector2, Vector3 } from "three";
-import { Batch, QUAD, SQUARE, dome, tube } from "./batch.js";
+import { DoubleSide, Scene, Vector2, Vector3 } from "three";
+import { Batch, QUAD, SQUARE, THREE, dome, tube } from "./batch.js";
 import { View } from "./camera.js";
 import { THEMES, css, elementColors, mix } from "./colors.js";
 import { graphics } from "./gl.js";
-import { cart, copies, halfBonds, norm, shortest, toPredicted, trail } from "./periodic.js";
+import { cart, copies, dot, halfBonds, norm, shortest, toPredicted, trail } from "./periodic.js";
+import { polyhedra } from "./polyhedra.js";
 import * as shaders from "./shaders.js";
 
 const DETAIL = [3, 5, 8, 12]; // roundness: the rim of a sphere of 30, 60, 140, 300 pixels is off by less than a third of a pixel
@@ -18,7 +19,7 @@ const corners = (S) => [0, S].flatMap((i) => [0, S].flatMap((j) => [0, S].map((k
 
 export class Picture {
   constructor(session) {
-    this.session = session; this.view = new View(); this.scene = new Scene(); this.atoms = []; this.bonds = null; this.trailKey = "";
+    this.session = session; this.view = new View(); this.scene = new Scene(); this.atoms = []; this.solids = []; this.bonds = null; this.trailKey = "";
     this.shared = { back: { value: new Vector3() }, depth: { value: new Vector2(10, 5) }, perspective: { value: 0 }, pixels: { value: new Vector2(1, 1) }, scale: { value: 1 } };
     const u = (more = {}) => ({ ...this.shared, ...Object.fromEntries(Object.entries(more).map(([k, v]) => [k, { value: v }])) });
     const body = { center: 4, color: 4 }, stick = { start: 4, along: 4, color: 4 }, stroke = { from: 3, to: 3, color: 4, span: 4 };
@@ -31,12 +32,16 @@ export class Picture {
     add("trails", 5, new Batch(shaders.line, ...QUAD, stroke, u({ width: 2, now: 0, memory: 1 }), { depthWrite: false }));
     add("target", 6, new Batch(shaders.ring, ...SQUARE, body, u({ width: 2.4, lift: 0 }), { depthWrite: false }));
     add("ghostBonds", 7, new Batch(shaders.rod, ...tube(14, false), stick, u({ head: 0, lift: 0 }), { depthWrite: false }));
+    const seethrough = { depthWrite: false, side: DoubleSide };
+    add("farEdges", 7.2, new Batch(shaders.line, ...QUAD, stroke, u({ width: 1.2, now: 0, memory: 0 }), seethrough));
+    add("facets", 8.3, new Batch(shaders.facet, ...THREE, { p0: 3, p1: 3, p2: 3, normal: 3, color: 4 }, u(), seethrough));
+    add("nearEdges", 8.6, new Batch(shaders.line, ...QUAD, stroke, u({ width: 1.8, now: 0, memory: 0 }), seethrough));
     add("pick", 9, new Batch(shaders.ring, ...SQUARE, body, u({ width: 3, lift: 0 }), { depthWrite: false, depthTest: false }));
     this.levels = new Map();
   }
 
   dispose() {
-    for (const b of [this.solidBonds, this.arrows, this.edges, this.axes, this.trails, this.target, this.ghostBonds, this.pick, ...[...this.levels.values()].flat()]) b.dispose();
+    for (const b of [this.solidBonds, this.arrows, this.edges, this.axes, this.trails, this.target, this.ghostBonds, this.pick, this.farEdges, this.facets, this.nearEdges, ...[...this.levels.values()].flat()]) b.dispose();
     this.scene.clear();
   }
 
@@ -46,6 +51,7 @@ export class Picture {
   /** Points that must be seen: the cell, and the paths where they are not wrapped. */
   extent() {
     const { wrapped, supercell } = this.session.state, f = this.film, L = f.lattice, points = [...corners(supercell).map((c) => cart(L, ...c)), ...L.map((v) => v.map((x) => x * (1 + 0.95 / Math.max(norm(v), 1e-9))))];
+    if (this.session.state.polyhedra) points.push(...this.reach());
     if (wrapped) return points;
     const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity], every = Math.max(1, Math.floor(f.frames / 200));
     for (let i = 0; i < f.frames; i += every) for (let a = 0; a < f.atoms; a++) {
@@ -55,6 +61,12 @@ export class Picture {
     if (!Number.isFinite(low[0])) return points;
     const far = cart(L, supercell - 1, supercell - 1, supercell - 1).map((v) => Math.max(v, 0));
     return [...points, ...corners(1).map((c) => c.map((v, k) => (v ? high[k] + far[k] : low[k])))];
+  }
+
+  /** Corners of the polyhedra of the cleanest frame. */
+  reach() {
+    const { film, session } = this, L = film.lattice, { wrapped, ghosts, supercell } = session.state, found = new Map(polyhedra(film, film.cleanest).map((b) => [b.atom, b.corners]));
+    return copies(film, film.cleanest, { wrapped, ghosts, supercell, hidden: session.hidden }).filter((c) => c.alpha > 0.5).flatMap((c) => (found.get(c.atom) ?? []).map((n) => cart(L, ...c.frac).map((x, k) => x + n.v[k])));
   }
 
   reset(aspect) { this.orient(); this.refit(aspect); }
@@ -79,6 +91,7 @@ export class Picture {
       const z = film.number(frame, c.atom), e = element.get(z);
       return { ...c, z, at: cart(L, ...c.frac), radius: e.radius, color: this.colors.get(z), symbol: e.symbol };
     });
+    this.solids = s.polyhedra ? this.bodies(p) : [];
     this.bonds = s.bonds ? halfBonds(film, p) : null;
     for (const b of [this.solidBonds, this.ghostBonds]) b.begin(this.bonds ? this.atoms.reduce((n, a) => n + this.bonds[a.atom].length, 0) : 0);
     if (this.bonds) {
@@ -107,6 +120,41 @@ export class Picture {
     this.pick.begin(picked.length);
     for (const a of picked) this.pick.add(...a.at, a.radius * 1.12 + 0.06, ...look.pick, a.alpha);
     this.pick.end();
+  }
+
+  /** Polyhedra around the atoms that are drawn; a corner at which no atom is drawn yet gets one, as faint as its centre. */
+  bodies(p) {
+    const found = new Map(polyhedra(this.film, p).map((b) => [b.atom, b])), key = (at) => at.map((x) => Math.round(x * 20)).join(), out = [];
+    const met = new Map(this.atoms.map((a) => [key(a.at), a])), element = new Map(this.film.elements.map((e) => [e.z, e])), frame = Math.min(Math.round(p), this.film.frames - 1);
+    for (const a of [...this.atoms]) {
+      const body = found.get(a.atom);
+      if (!body || a.alpha < 0.05) continue;
+      out.push({ ...body, at: a.at, color: a.color, alpha: a.alpha });
+      for (const c of body.corners) {
+        const z = this.film.number(frame, c.to), at = a.at.map((x, k) => x + c.v[k]), there = met.get(key(at));
+        if (this.session.hidden.has(z)) continue;
+        if (there) { there.alpha = Math.max(there.alpha, a.alpha); continue; }
+        const e = element.get(z), atom = { atom: c.to, frac: a.frac.map((x, k) => x + c.frac[k]), alpha: a.alpha, home: false, z, at, radius: e.radius, color: this.colors.get(z), symbol: e.symbol };
+        met.set(key(at), atom); this.atoms.push(atom);
+      }
+    }
+    return out;
+  }
+
+  /** Faces from back to front, and edges before and behind them. */
+  facetsInOrder(camera, theme) {
+    const e = camera.matrixWorldInverse.elements, deep = (v) => e[2] * v[0] + e[6] * v[1] + e[10] * v[2], eye = camera.position.toArray(), flat = this.session.state.projection !== "perspective", look = THEMES[theme], whole = [0, 0, 1, 1];
+    const triangles = [], lines = [];
+    for (const s of this.solids) {
+      const corner = s.corners.map((c) => c.v.map((x, k) => x + s.at[k])), near = s.faces.map((f, i) => (flat ? deep(s.normals[i]) > 0 : dot(s.normals[i], eye.map((x, k) => x - corner[f[0]][k])) > 0));
+      s.faces.forEach((f, i) => { const depth = f.reduce((n, m) => n + deep(corner[m]), 0) / f.length; for (let m = 1; m + 1 < f.length; m++) triangles.push([depth, corner[f[0]], corner[f[m]], corner[f[m + 1]], s.normals[i], s]); });
+      for (const [a, b, i, j] of s.edges) lines.push([near[i] || near[j], corner[a], corner[b], mix(s.color, look.arrow, 0.55), s.alpha]);
+    }
+    triangles.sort((x, y) => x[0] - y[0]);
+    this.facets.begin(triangles.length); this.nearEdges.begin(lines.length); this.farEdges.begin(lines.length);
+    for (const [, a, b, c, normal, s] of triangles) this.facets.add(...a, ...b, ...c, ...normal, ...mix(s.color, look.arrow, look.tint), look.solid * s.alpha);
+    for (const [near, a, b, color, alpha] of lines) (near ? this.nearEdges : this.farEdges).add(...a, ...b, ...color, (near ? 0.9 : 0.6) * alpha, ...whole);
+    this.facets.end(); this.nearEdges.end(); this.farEdges.end();
   }
 
   outline(look) {
@@ -174,8 +222,8 @@ export class Picture {
     u.depth.value.set(this.view.distance, this.view.radius); u.perspective.value = s.projection === "perspective" ? 1 : 0;
     u.pixels.value.set(width / 2, height / 2); // lines keep their width in the finer picture too
     u.scale.value = (height / 2 / this.view.half) * this.view.zoom;
-    for (const [b, w] of [[this.edges, 1.6], [this.axes, 3.2], [this.trails, 2], [this.target, 2.4], [this.pick, 3]]) b.material.uniforms.width.value = w * ratio;
-    this.order(camera);
+    for (const [b, w] of [[this.edges, 1.6], [this.axes, 3.2], [this.trails, 2], [this.target, 2.4], [this.pick, 3], [this.farEdges, 1.2], [this.nearEdges, 1.8]]) b.material.uniforms.width.value = w * ratio;
+    this.order(camera); this.facetsInOrder(camera, theme);
     device.draw(this.scene, camera, context, width, height, fine);
     this.letters(context, width, height, ratio, theme);
     return true;

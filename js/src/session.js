@@ -1,7 +1,7 @@
 // What is shown, apart from how: the films, the state, and the clock. One session may have several views.
 
 export const DEFAULTS = {
-  frame: 0, crystal: 0, playing: false, loop: false, speed: 0, wrapped: true, ghosts: true, bonds: false, arrows: false, trails: false, axes: true, target: false, curves: false,
+  frame: 0, crystal: 0, playing: false, loop: false, speed: 0, wrapped: true, ghosts: true, bonds: false, polyhedra: false, arrows: false, trails: false, axes: true, target: false, curves: false,
   supercell: 1, projection: "orthographic", theme: "auto", palette: "jmol", height: 420, label: "", controls: true, picked: {},
 };
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);

@@ -83,3 +83,21 @@ void main() {
   result = vec4(pale(paint.rgb, z), a * paint.a);
 }`,
 };
+
+// Faces of polyhedra: flat triangles, translucent, those that look away from the reader darker.
+export const facet = {
+  vertexShader: `${HEAD}
+in vec3 position; in vec3 p0; in vec3 p1; in vec3 p2; in vec3 normal; in vec4 color; out vec3 n; out vec3 at; out vec4 paint;
+void main() {
+  vec4 mv = modelViewMatrix * vec4(position.x < 0.5 ? p0 : position.x < 1.5 ? p1 : p2, 1.0);
+  n = (modelViewMatrix * vec4(normal, 0.0)).xyz; at = mv.xyz; paint = color;
+  gl_Position = projectionMatrix * mv;
+}`,
+  fragmentShader: `precision highp float; uniform float perspective; in vec3 n; in vec3 at; in vec4 paint; out vec4 result; ${FOG}
+void main() {
+  vec3 m = normalize(n), eye = perspective > 0.5 ? normalize(-at) : vec3(0.0, 0.0, 1.0), lamp = normalize(vec3(-0.5, 0.62, 0.95));
+  float lit = clamp(0.5 + 0.5 * dot(m, lamp), 0.0, 1.0);
+  vec3 c = paint.rgb * (dot(m, eye) > 0.0 ? 0.42 + 0.66 * lit : 0.5);
+  result = vec4(pale(c, -at.z), paint.a);
+}`,
+};

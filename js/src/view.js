@@ -79,7 +79,7 @@ export class PlayerView {
     if (origin === "view") return;
     if (has("films")) { this.session.stamp = (this.session.stamp ?? 0) + 1; this.setUp(); return; }
     if (has("crystal", "height", "controls", "curves", "label")) { this.setUp(); }
-    if (has("wrapped", "supercell")) this.picture.refit(this.aspect);
+    if (has("wrapped", "supercell", "polyhedra")) this.picture.refit(this.aspect);
     if (!(changed.size === 1 && changed.has("position"))) this.write(origin);
     this.refresh();
   }
@@ -184,7 +184,7 @@ export class PlayerView {
     if (e.ctrlKey || e.metaKey || e.altKey || name === "SELECT") return;
     if (name === "BUTTON" && (e.key === " " || e.key === "Enter")) return;
     const turn = 0.12, view = this.picture.view, then = () => this.refresh();
-    const toggles = { w: "wrapped", g: "ghosts", b: "bonds", x: "arrows", t: "trails", o: "target", a: "axes", l: "loop" };
+    const toggles = { w: "wrapped", g: "ghosts", b: "bonds", h: "polyhedra", x: "arrows", t: "trails", o: "target", a: "axes", l: "loop" };
     const act = {
       " ": () => last && session.toggle("playing"), Home: () => session.seek(0), End: () => session.seek(last), PageUp: () => session.step(-Math.max(1, Math.round(last / 10))), PageDown: () => session.step(Math.max(1, Math.round(last / 10))),
       ArrowLeft: () => (e.shiftKey ? (view.rotate(-turn, 0), then()) : session.step(-1)), ArrowRight: () => (e.shiftKey ? (view.rotate(turn, 0), then()) : session.step(1)),

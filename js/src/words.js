@@ -17,6 +17,7 @@ export const TOGGLES = [
   ["wrapped", "Wrap", "w", "Keep every atom inside the cell; off, atoms follow their unwrapped paths"],
   ["ghosts", "Ghosts", "g", "Periodic images near the faces of the cell"],
   ["bonds", "Bonds", "b", "Bonds by distance, over all faces"],
+  ["polyhedra", "Polyhedra", "h", "Coordination polyhedra: an atom inside its more electronegative neighbours"],
   ["arrows", "Arrows", "x", "Arrows to the clean places the network predicts at this moment"],
   ["trails", "Trails", "t", "The paths the atoms came along"],
   ["target", "Target", "o", "Outlines of the true crystal"],

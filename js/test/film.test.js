@@ -3,13 +3,14 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Film, frameCif } from "../src/film.js";
 import { cart, copies, fade, halfBonds, heights, nearest, norm, shortest, toPredicted, trail, wrap } from "../src/periodic.js";
+import { hull, polyhedra } from "../src/polyhedra.js";
 import { Session } from "../src/session.js";
 
 globalThis.requestAnimationFrame ??= () => 0;
 globalThis.cancelAnimationFrame ??= () => {};
 
 const STEPS = 65535, A = 4, cube = [[A, 0, 0], [0, A, 0], [0, 0, A]];
-const LOOK = { 11: { symbol: "Na", bond: 1.66, metal: true }, 17: { symbol: "Cl", bond: 1.02, metal: false }, 38: { symbol: "Sr", bond: 1.95, metal: true }, 22: { symbol: "Ti", bond: 1.6, metal: true }, 8: { symbol: "O", bond: 0.66, metal: false } };
+const LOOK = { 11: { symbol: "Na", bond: 1.66, metal: true }, 17: { symbol: "Cl", bond: 1.02, metal: false, en: 3.16 }, 38: { symbol: "Sr", bond: 1.95, metal: true }, 22: { symbol: "Ti", bond: 1.6, metal: true }, 8: { symbol: "O", bond: 0.66, metal: false, en: 3.44 } };
 
 /** A film from paths[frame][atom] in unwrapped fractional coordinates. */
 function film(paths, numbers = [11], lattice = cube, x0 = paths) {
@@ -127,4 +128,19 @@ test("a frame is written as a CIF, inside the cell", () => {
   for (const [k, v] of [0.75, 0.5, 0.5].entries()) close(+words[2 + k], v);
   close(+frameCif(f, 1).match(/Na Na1 (\S+)/)[1], 0.5);
   assert.equal(frameCif(film([[[NaN, NaN, NaN]]]), 0), null);
+});
+
+test("a hull has flat faces, each edge once, and none where all is in one plane", () => {
+  const signs = [-1, 1], cubeCorners = signs.flatMap((x) => signs.flatMap((y) => signs.map((z) => [x, y, z]))), octahedron = [0, 1, 2].flatMap((k) => signs.map((s) => [0, 1, 2].map((m) => (m === k ? s : 0))));
+  const box = hull(cubeCorners), eight = hull(octahedron);
+  assert.deepEqual([box.faces.length, box.edges.length], [6, 12]); close(box.volume, 8, 1e-9); assert.ok(box.faces.every((f) => f.length === 4));
+  assert.deepEqual([eight.faces.length, eight.edges.length], [8, 12]); close(eight.volume, 4 / 3, 1e-9);
+  eight.faces.forEach((f, i) => { const out = f.reduce((s, m) => s + octahedron[m].reduce((t, x, k) => t + x * eight.normals[i][k], 0), 0); assert.ok(out > 0); });
+  assert.equal(hull(signs.flatMap((x) => signs.map((y) => [x, y, 0]))), null);
+});
+
+test("strontium titanate has one octahedron of six corners and eight faces", () => {
+  const a = 3.905, L = [[a, 0, 0], [0, a, 0], [0, 0, a]], f = film([[[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]], [38, 22, 8, 8, 8], L);
+  const found = polyhedra(f, 0);
+  assert.deepEqual(found.map((p) => [p.atom, p.corners.length, p.faces.length, p.edges.length]), [[1, 6, 8, 12]]);
 });

@@ -1,0 +1,85 @@
+"""How often the true structure of a formula is found, given the formula alone
+
+`python -m benchmarks.prediction --data DIR --runs FOLDER` takes compounds of the test set of MP-20. For each
+reduced formula the model draws candidates of several sizes, which are relaxed, merged and ranked by energy,
+as `dpcdvae predict` does; the place of the true structure is noted. It writes results/prediction-mp-20.json
+after each formula and goes on where it stopped."""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks.speed import circumstances, go_on
+from benchmarks.studies import held_out
+from dpcdvae.cli.commands import load_model
+from dpcdvae.data.files import atomic_write
+from dpcdvae.energy.ranking import rank
+from dpcdvae.energy.relax import energies, relax
+from dpcdvae.evaluation.statistics import rate
+from dpcdvae.generation.constraints import Constraints
+
+PLACES = (1, 5, 20)
+
+
+def place_of_truth(truth, ranked: list) -> int | None:  # from 1; None: not among them
+    "Find the first structure that matches the true one."
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+    from pymatgen.core import Structure
+
+    matcher = StructureMatcher()
+    read = (Structure.from_str(r["cif"], fmt="cif") for r in ranked)
+    return next((k for k, s in enumerate(read, 1) if matcher.fit(truth, s)), None)
+
+
+def one(model, truth, folder: Path, a) -> dict:
+    "Predict the structure of one compound."
+    formula = truth.composition.reduced_formula
+    asked = Constraints(reduced_formula=formula, num_atoms=(1, 20), symmetry=a.symmetry)
+    try:
+        model.generate(a.num, seed=a.seed, steps=a.steps, out=folder, constraints=asked, progress=False)
+    except ValueError as e:
+        return dict(formula=formula, num_atoms=len(truth), place=None, refused=str(e))
+    rows, _ = energies(folder, folder / "relaxed", max_steps=a.max_steps, workers=1, progress=False)
+    ranked = rank(rows)
+    found = dict(formula=formula, num_atoms=len(truth), structures=len(ranked))
+    found |= dict(place=place_of_truth(truth, ranked), lowest=ranked[0]["energy"] if ranked else None)
+    return found | dict(truth=relax(truth, max_steps=a.max_steps).get("relaxed_energy"))
+
+
+def summarise(compounds: list) -> dict:  # metric -> value, low, high, count, total
+    "Count how often the true structure is among the first ones."
+    hit = lambda c, n: c["place"] is not None and c["place"] <= n
+    found = {f"first_{n}": rate([dict(hit=hit(c, n)) for c in compounds], "hit") for n in PLACES}
+    known = [c for c in compounds if c.get("lowest") is not None and c.get("truth") is not None]
+    lower = [dict(hit=c["lowest"] < c["truth"] - 1e-3) for c in known]  # eV/atom
+    return found | dict(lower_than_truth=rate(lower, "hit"))
+
+
+def main() -> None:
+    p = argparse.ArgumentParser("python -m benchmarks.prediction", description=__doc__)
+    p.add_argument("--data", type=Path, required=True, help="folder of mp_20 with its splits")
+    p.add_argument("--runs", type=Path, default=Path("runs/prediction"))
+    p.add_argument("--out", type=Path, default=Path("results/prediction-mp-20.json"))
+    p.add_argument("--model", default="mp-20")
+    p.add_argument("--formulas", type=int, default=100)
+    p.add_argument("--num", type=int, default=20, help="candidates of a formula")
+    p.add_argument("--steps", type=int, default=20, help="function evaluations a candidate")
+    p.add_argument("--max-steps", type=int, default=100, help="of a relaxation")
+    p.add_argument("--symmetry", default="draw", choices=["draw", "free"])
+    p.add_argument("--seed", type=int, default=0)
+    a = p.parse_args()
+    how = {k: getattr(a, k) for k in ("model", "num", "steps", "max_steps", "symmetry", "seed")}
+    result = go_on(a.out, dict(name="prediction", data=a.data.name, formulas=a.formulas, **how), compounds={})
+    model, test = load_model(a.model), held_out(a.data, a.formulas, a.seed)
+    for i, truth in enumerate(test.to_structures()):
+        name = test.name(i)
+        if name not in result["compounds"]:
+            result["compounds"][name] = one(model, truth, a.runs / name, a)
+            result["metrics"] = summarise(list(result["compounds"].values()))
+            result["made_on"] = circumstances()
+            atomic_write(a.out, json.dumps(result, indent=1) + "\n")
+            print(name, result["compounds"][name], flush=True)
+
+
+if __name__ == "__main__":
+    main()
