@@ -3,7 +3,7 @@
 `python -m benchmarks.optimizers --data DIR --runs FOLDER` trains it on Perov-5 for some numbers of epochs,
 each a whole run of the learning rate, with either optimiser, and reconstructs 512 validation crystals.
 It writes results/optimizers.json after each model; a finished model is not trained again, an interrupted one
-goes on. Times are of the processor, so that other work beside it counts little."""
+goes on. Times are of the processor, so that other work at the same time counts little."""
 
 import argparse
 import json

@@ -110,18 +110,18 @@ def stability_study(
     steps: int | None = None,  # of the sampler
     workers: int | None = None,
     symmetry: str = "free",  # draw: a space group and Wyckoff positions for each generated crystal
-    pool: int | None = None,  # crystals of a model that `screen` chooses from; None: none is chosen
+    pool: int | None = None,  # crystals that `screen` chooses from; None: none is chosen
 ) -> dict:
     "Make crystals, relax and evaluate them; call it again to go on where it stopped."
     arm, chosen = arm_of(source, symmetry, pool), None
     folder = Path(runs) / f"{arm}-{num}-{seed}"
+    made = folder if pool is None else Path(runs) / f"{arm}-{pool}-{seed}-pool"
     if source in ("test", "exchange", "random"):
-        _write(crystals_of(source, Path(data), num, seed), folder)
-    elif pool is None:
-        generated(source, num, seed, folder, steps, symmetry)
+        _write(crystals_of(source, Path(data), pool or num, seed), made)
     else:
-        made, known = Path(runs) / f"{arm}-{pool}-{seed}-pool", Path(data) / "train.csv.gz"
-        generated(source, pool, seed, made, steps, symmetry)
+        generated(source, pool or num, seed, made, steps, symmetry)
+    if pool is not None:
+        known = Path(data) / "train.csv.gz"
         chosen = screen(made, num, folder, hull, known, workers=workers, progress=False)[1]
     rows, summary = stability(
         folder, hull, folder, Path(data) / "train.csv.gz", workers=workers, progress=False

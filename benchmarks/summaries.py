@@ -169,7 +169,7 @@ def stability_table(r: dict) -> str:  # markdown
     if "screening" in r:
         head += (
             f" Chosen from {r['screening']['of']} by energy above this hull before relaxation, with the "
-            f"calculator that is also the judge: no fair sample of the model."
+            f"calculator that evaluates them here: no fair sample of the model."
         )
     return "\n".join([head, "", "| | |", "|---|---|", *rows])
 
@@ -202,6 +202,7 @@ ARMS = {
     "mp-20": "mp-20 --steps 100",
     "mp-20-draw": "mp-20 --symmetry draw --steps 100",
     "mp-20-draw-screened": "mp-20 --symmetry draw --pool 4000 --steps 20",
+    "exchange-screened": "exchange --pool 4000",
 }
 for _arm, _options in ARMS.items():
     TABLES[f"stability-{_arm}"] = stability_table

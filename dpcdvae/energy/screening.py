@@ -9,6 +9,8 @@ __all__ = ['screen']
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from ..data.files import atomic_write
 from ..data.results import Results
 from .hull import fractions, read_hull
@@ -55,6 +57,7 @@ def mark(rows: list[dict], keep: int, one_a_formula: bool) -> None:
             formulas.add(row["formula"])
 
 # %% ../../nbs/energy/08_screening.ipynb #b57b1dc2
+CRYSTAL = ["material_id", "cif"]
 COLUMNS = ["index", "material_id", "formula", "energy", "energy_above_hull", "dropped"]
 
 
@@ -71,12 +74,11 @@ def _by_height(entries: list, hull, out, how: dict, max_steps: int, calculator: 
 
 def _write(out: Path, rows: list[dict], kept: list[dict], summary: dict) -> None:
     "Write the kept crystals, what became of each, and the summary."
-    from dpcdvae.generation.jobs import HEADER, csv_text
-
-    crystals = [[i, r["material_id"], r["cif"], ""] for i, r in enumerate(kept)]
-    atomic_write(out / "crystals.csv", csv_text([HEADER, *crystals]))
-    lines = [[r.get(k, "") for k in COLUMNS] for r in sorted(rows, key=lambda r: r["index"])]
-    atomic_write(out / "screened.csv", csv_text([COLUMNS, *lines]))
+    crystals = [dict(index=i, **{k: r[k] for k in CRYSTAL}, error="") for i, r in enumerate(kept)]
+    table = pd.DataFrame(crystals, columns=["index", *CRYSTAL, "error"])
+    atomic_write(out / "crystals.csv", table.to_csv(index=False, lineterminator="\n"))
+    table = pd.DataFrame(rows, columns=COLUMNS).sort_values("index")
+    atomic_write(out / "screened.csv", table.to_csv(index=False, lineterminator="\n"))
     atomic_write(out / "screening.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 

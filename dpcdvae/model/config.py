@@ -156,7 +156,9 @@ class TrainingConfig(Part):
     "Defaults of training."
 
     batch_size: int = 64
-    optimizer: str = one_of("muon", "muon", "adam")  # muon: for the matrices, beside Adam; adam, as released
+    optimizer: str = one_of(
+        "muon", "muon", "adam"
+    )  # muon: for the matrices, Adam for the rest; adam, as released
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-4  # of the plateau schedule
     lr_schedule: str = one_of("cosine", "cosine", "plateau")  # cosine over the run; plateau, as released
