@@ -17,7 +17,7 @@ from dpcdvae.cli.commands import load_model
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 
-RUNS = (("muon", 3), ("adam", 3), ("muon", 6), ("adam", 6), ("adam", 12))  # optimiser, epochs
+RUNS = (("muon", 3), ("adam", 3), ("adam", 4))  # optimiser, epochs
 KEPT = ("strict_rate", "match_rate", "rms", "composition_exact")
 
 
@@ -58,8 +58,7 @@ def main() -> None:
             name, m["processor_seconds"], "s", m["val_loss"], m["metrics"]["strict_rate"]["value"], flush=True
         )
     bits = {k: m["strict"] for k, m in result["models"].items()}
-    pairs = [("muon, 3 epochs", "adam, 3 epochs"), ("muon, 6 epochs", "adam, 6 epochs")]
-    pairs += [("muon, 3 epochs", "adam, 6 epochs"), ("muon, 6 epochs", "adam, 12 epochs")]
+    pairs = [("muon, 3 epochs", "adam, 3 epochs"), ("muon, 3 epochs", "adam, 4 epochs")]
     result["tests"] = {f"{x} - {y}": mcnemar(bits[x], bits[y]) for x, y in pairs}
     atomic_write(a.out, json.dumps(result, indent=1) + "\n")
 

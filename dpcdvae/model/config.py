@@ -156,9 +156,7 @@ class TrainingConfig(Part):
     "Defaults of training."
 
     batch_size: int = 64
-    optimizer: str = one_of(
-        "muon", "muon", "adam"
-    )  # muon: for the matrices, Adam for the rest; adam, as released
+    optimizer: str = one_of("adam", "adam", "muon")  # muon: for the matrices, Adam for the rest
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-4  # of the plateau schedule
     lr_schedule: str = one_of("cosine", "cosine", "plateau")  # cosine over the run; plateau, as released
@@ -342,7 +340,7 @@ _PAPER = dict(
     ),
     losses=dict(scaler="minmax", lattice=100.0, composition=1.0, kl=0.01),
     sampling=dict(sampler="modified", steps=999, last_noise=True),
-    training=dict(optimizer="adam", ema=0.0, lr_schedule="plateau"),
+    training=dict(ema=0.0, lr_schedule="plateau"),
 )
 _NA = _merge(
     _PAPER, encoder=dict(atom_count=True), diffusion=dict(recenter=False), losses=dict(num_atoms=0.1)

@@ -90,6 +90,8 @@ class MuonWithAdam(torch.optim.Optimizer):
 def make_optimizer(model: nn.Module, kind: str, lr: float) -> torch.optim.Optimizer:
     "Make the optimiser of a training: `muon`, or `adam` for all weights."
     matrices, others = split_weights(model)
+    if kind == "muon" and not hasattr(torch.optim, "Muon"):
+        raise ValueError(f"optimizer is muon, which needs PyTorch 2.9, and this is {torch.__version__}")
     if kind == "muon" and matrices:
         optimizer = MuonWithAdam(matrices, others, lr)
     else:
