@@ -125,7 +125,7 @@ def looks_sheared(
 ) -> bool:
     "Tell whether a long axis moved by a short one is as long as before, within the tolerance."
     short, _, long = np.sort(np.linalg.norm(niggli_transform(lattice[None])[0] @ lattice, axis=1))
-    return bool(short**2 < 2 * long * symprec)
+    return bool(short**2 < 4 * long * symprec)
 
 
 def space_group(
