@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -242,10 +243,8 @@ def growth(part: dict) -> float | None:  # MiB an hour
     samples = settled(part)
     if len(samples) < 5:
         return None
-    x, y = [s[2] / 3600 for s in samples], [s[1] for s in samples]
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    spread = sum((a - mean_x) ** 2 for a in x)
-    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y)) / spread if spread else None
+    hours, memory = [s[2] / 3600 for s in samples], [s[1] for s in samples]
+    return statistics.linear_regression(hours, memory).slope if len(set(hours)) > 1 else None
 
 
 def part_row(part: dict) -> list[str]:
@@ -261,7 +260,7 @@ def part_row(part: dict) -> list[str]:
         f"{part['done']:,}",
         f"{min(memory)} to {max(memory)}",
         "–" if more is None else f"{more:+.0f}",
-        f"{sorted(fast)[len(fast) // 2]:.1f} ({min(fast):.1f} to {max(fast):.1f})" if fast else "–",
+        f"{statistics.median_high(fast):.1f} ({min(fast):.1f} to {max(fast):.1f})" if fast else "–",
     ]
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from benchmarks.speed import circumstances
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
+from dpcdvae.energy.stability import ceiling
 from dpcdvae.evaluation.baselines import BASELINES, write_baseline
 from dpcdvae.evaluation.continuous import KINDS, add_continuous
 from dpcdvae.evaluation.coverage import cutoffs_for
-from dpcdvae.evaluation.entries import Entries, Entry, read_crystals
+from dpcdvae.evaluation.entries import Entries, read_crystals
 from dpcdvae.evaluation.generation import evaluate_generation
 from dpcdvae.evaluation.validity import MetricsError
 
@@ -35,14 +36,6 @@ def known_set(data: Path, split: str) -> Entries:
     return found
 
 
-def some_of(entries: Entries, num: int, seed: int) -> list[Entry]:
-    "Draw crystals of a set."
-    import random
-
-    drawn = random.Random(seed).sample(entries, min(num, len(entries)))
-    return [e._replace(index=i) for i, e in enumerate(drawn)]
-
-
 def crystals_of(arm: str, model: str, train, test, folder: Path, num: int, seed: int):  # a source
     "Make or draw the crystals of an arm."
     if arm == "model":
@@ -51,7 +44,7 @@ def crystals_of(arm: str, model: str, train, test, folder: Path, num: int, seed:
         load_model(model).generate(num, seed=seed, out=folder, progress=False)
         return folder / "crystals.csv"
     if arm in SETS:
-        return some_of(test if arm == "test set" else train, num, seed)
+        return ceiling(test if arm == "test set" else train, num, seed)
     return (
         folder / "crystals.csv"
         if (folder / "crystals.csv").exists()

@@ -5,6 +5,17 @@ from benchmarks.longrun import long_table
 from benchmarks.pythons import pythons_table
 
 
+def _with_interval(m: dict | None, share: bool = True, sign: str = "") -> str:
+    "Write a value, of a rate with its interval; with a sign where one is asked for."
+    if not m or m.get("value") is None:
+        return "–"
+    if not share:
+        return f"{m['value']:.3f}"
+    percent = lambda x: f"{100 * x:{sign}.1f}"
+    ends = "" if m.get("low") is None else f" [{percent(m['low'])}, {percent(m['high'])}]"
+    return f"{percent(m['value'])}{ends} %"
+
+
 def _table(head: list, rows: list) -> str:
     "Write a Markdown table."
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, ["---"] * len(head), *rows)]
@@ -146,10 +157,7 @@ TABLES["symmetry-mp-20"] = symmetry_table
 def stability_table(r: dict) -> str:  # markdown
     "Show what relaxed crystals are worth, with the hull and the calculator."
     m = r["metrics"]
-    share = lambda k: (
-        f"{100 * m[k]['value']:.1f} [{100 * m[k]['low']:.1f}, {100 * m[k]['high']:.1f}] % "
-        f"({m[k]['count']} of {m[k]['total']})"
-    )
+    share = lambda k: f"{_with_interval(m[k])} ({m[k]['count']} of {m[k]['total']})"
     names = dict(
         stable="stable, at most 0 eV/atom above the hull",
         metastable_08="metastable, at most 0.08 eV/atom above the hull",
@@ -213,29 +221,18 @@ for _arm, _options in ARMS.items():
 
 def optimizers_table(r: dict) -> str:  # markdown
     "Show what either optimiser reaches after some epochs, and in which time."
-    points = lambda x, plus: f"{100 * x:{plus}.1f}"
-    percent = lambda m, plus="": (
-        f"{points(m['value'], plus)} [{points(m['low'], plus)}, {points(m['high'], plus)}] %"
-    )
-    rows = [
-        "| optimiser | epochs | processor time | validation loss | strict rate |",
-        "|---|---|---|---|---|",
-    ]
+    head = ["optimiser", "epochs", "processor time", "validation loss", "strict rate"]
+    rows = []
     for m in r["models"].values():
-        cells = [
-            m["optimizer"],
-            m["epochs"],
-            f"{m['processor_seconds'] / 60:.0f} min",
-            f"{m['val_loss']:.3f}",
-        ]
-        rows.append("| " + " | ".join(map(str, [*cells, percent(m["metrics"]["strict_rate"])])) + " |")
+        minutes, rate = f"{m['processor_seconds'] / 60:.0f} min", _with_interval(m["metrics"]["strict_rate"])
+        rows.append([m["optimizer"], m["epochs"], minutes, f"{m['val_loss']:.3f}", rate])
     tests = [
-        f"{name}: {percent(t | dict(value=t['difference']), '+')}, p = {t['p']:.1g}"
+        f"{name}: {_with_interval(t | dict(value=t['difference']), sign='+')}, p = {t['p']:.1g}"
         for name, t in r.get("tests", {}).items()
     ]
     end = f"{r['num_val']} crystals of the validation set of {r['data']}, seed {r['seed']}; each row is a "
     end += "whole run of the learning rate." + (" McNemar's test: " + "; ".join(tests) + "." if tests else "")
-    return "\n".join([*rows, "", end])
+    return f"{_table(head, rows)}\n\n{end}"
 
 
 TABLES["optimizers"] = optimizers_table
@@ -253,10 +250,7 @@ def finetuning_table(r: dict) -> str:  # markdown
     for part in ("family", "others"):
         one = {k: r[part][k]["metrics"]["strict_rate"] for k in ("parent", "child")}
         t = r[part]["child_against_parent"]["strict"]
-        rates = " | ".join(
-            f"{100 * m['value']:.1f} [{100 * m['low']:.1f}, {100 * m['high']:.1f}] % of {m['total']}"
-            for m in one.values()
-        )
+        rates = " | ".join(f"{_with_interval(m)} of {m['total']}" for m in one.values())
         change = f"{100 * t['difference']:+.1f} [{100 * t['low']:.1f}, {100 * t['high']:.1f}] points"
         rows.append(f"| {r['data'][part]} | {rates} | {change}, p = {t['p']:.2g} |")
     about = f"{r['model']}, {r['num']['train']} crystals of {r['data']['family']}, {r['parts']} trained for "
@@ -298,16 +292,6 @@ def peers_table(r: dict) -> str:  # markdown
 
 TABLES["peers"] = peers_table
 COMMANDS["peers"] = "python -m benchmarks.peers runs/models/mp-20 --data DIR/mp_20"
-
-
-def _with_interval(m: dict | None, share: bool = True) -> str:
-    "Write a value, of a rate with its interval."
-    if not m or m.get("value") is None:
-        return "–"
-    if not share:
-        return f"{m['value']:.3f}"
-    ends = "" if m.get("low") is None else f" [{100 * m['low']:.1f}, {100 * m['high']:.1f}]"
-    return f"{100 * m['value']:.1f}{ends} %"
 
 
 _RATES = dict(
