@@ -154,13 +154,19 @@ def cmd_hull(a) -> tuple[str, dict]:  # text, record
 def cmd_screen(a) -> tuple[str, dict]:  # text, record
     "Keep the crystals of lowest energy."
     from dpcdvae.energy.screening import screen
-    from dpcdvae.evaluation.entries import read_crystals
+    from dpcdvae.evaluation.entries import job_table, read_crystals
 
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout)
     known = part_of(a.reference, "train", a, []) if a.reference else None
-    source = a.folder / "crystals.csv" if (a.folder / "crystals.csv").is_file() else a.folder
     kept, summary = screen(
-        read_crystals(source, a.column), a.keep, a.out, a.hull, known, a.calculator, a.max_steps, **how
+        read_crystals(job_table(a.folder), a.column),
+        a.keep,
+        a.out,
+        a.hull,
+        known,
+        a.calculator,
+        a.max_steps,
+        **how,
     )
     lines = [f"{len(kept)} of {summary['of']} crystals kept in {a.out / 'crystals.csv'}"]
     lines += [f"{num} dropped: {reason}" for reason, num in summary["dropped"].items()]

@@ -25,7 +25,7 @@ from ..data.results import Results
 from .calculators import ASEPotential, calculator_version, get_calculator
 from .chgnet import find_bonds, load_chgnet
 from .descent import Relaxed, descend
-from ..evaluation.entries import read_cif, read_crystals, structure_of
+from ..evaluation.entries import job_table, read_cif, read_crystals, structure_of
 from ..evaluation.parallel import Journal, connect, entries_digest, parallel_map, time_limit
 from ..evaluation.statistics import mean, reasons
 from ..evaluation.validity import MetricsError, min_distance
@@ -379,9 +379,7 @@ def energies(
 ) -> tuple:  # (rows, summary)
     "Relax many crystals and summarise their energies; what is in `out` of the same input is not done again."
     get_calculator(calculator)  # what is missing is said before anything is done
-    if isinstance(src, (str, Path)) and (Path(src) / "crystals.csv").is_file():
-        src = Path(src) / "crystals.csv"
-    entries = read_crystals(src)
+    entries = read_crystals(job_table(src))
     settings = dict(fmax=fmax, max_steps=max_steps, cell=cell)
     key = entries_digest(
         entries, calculator=calculator_version(calculator), timeout=timeout, version=2, **settings

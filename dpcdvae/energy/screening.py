@@ -13,11 +13,12 @@ import pandas as pd
 
 from ..data.files import atomic_write
 from ..data.results import Results
-from .hull import fractions, read_hull
+from .hull import full_hull
 from .relax import energies
-from ..evaluation.entries import Entry, read_crystals, structure_of
+from .stability import above_hull
+from ..evaluation.entries import Entry, job_table, read_crystals, structure_of
 from ..evaluation.generation import evaluate_generation
-from ..evaluation.validity import MetricsError
+from ..evaluation.statistics import reasons
 
 # %% ../../nbs/energy/08_screening.ipynb #a47ab7f9
 def height(row: dict, hull) -> float | None:  # eV/atom; None: cannot be placed
@@ -25,10 +26,7 @@ def height(row: dict, hull) -> float | None:  # eV/atom; None: cannot be placed
     energy = row.get("relaxed_energy", row.get("energy"))
     if energy is None or hull is None:
         return energy
-    composition = fractions(row["formula"])
-    if set(composition) - set(hull.elements):
-        return None
-    return hull.above(composition, hull.formation_energy(composition, energy))
+    return above_hull(row["formula"], energy, hull).get("energy_above_hull")
 
 # %% ../../nbs/energy/08_screening.ipynb #eabbb278
 CHECKS = dict(
@@ -81,11 +79,6 @@ def _write(out: Path, rows: list[dict], kept: list[dict], summary: dict) -> None
     atomic_write(out / "screened.csv", table.to_csv(index=False, lineterminator="\n"))
     atomic_write(out / "screening.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
-
-def _counts(rows: list[dict]) -> dict:  # reason -> crystals
-    reasons = [r["dropped"] for r in rows if r["dropped"]]
-    return {reason: reasons.count(reason) for reason in sorted(set(reasons), key=reasons.count, reverse=True)}
-
 # %% ../../nbs/energy/08_screening.ipynb #199e42f2
 def screen(
     src,  # crystals: any source of `read_crystals`, or a folder with crystals.csv
@@ -102,13 +95,9 @@ def screen(
     "Keep the new crystals of lowest energy; ValueError or MetricsError for what cannot be."
     if keep < 1:
         raise ValueError(f"keep is {keep}: keep at least 1 crystal")
-    known = None if hull is None else read_hull(hull)
-    if known is not None and not known.elements:
-        raise MetricsError("this hull holds no energies of the elements: put elements.csv next to it.")
-    if isinstance(src, (str, Path)) and (Path(src) / "crystals.csv").is_file():
-        src = Path(src) / "crystals.csv"
+    known = None if hull is None else full_hull(hull)
     how = dict(workers=workers, progress=progress)
-    rows = _by_height(read_crystals(src), known, out, how, max_steps, calculator, timeout)
+    rows = _by_height(read_crystals(job_table(src)), known, out, how, max_steps, calculator, timeout)
     found, _ = evaluate_generation([r["entry"] for r in rows], reference, **how)
     for row, f in zip(rows, found):
         row |= {k: f[k] for k in CHECKS if k in f}
@@ -120,7 +109,7 @@ def screen(
         del r["entry"]
         if known is not None and r["height"] is not None:
             r["energy_above_hull"] = r["height"]
-    summary = dict(kind="screening", of=len(rows), kept=len(kept), dropped=_counts(rows))
+    summary = dict(kind="screening", of=len(rows), kept=len(kept), dropped=reasons(rows, "dropped"))
     summary |= dict(calculator=calculator, max_steps=max_steps, hull=known and known.about)
     if out:
         _write(Path(out), rows, kept, summary)

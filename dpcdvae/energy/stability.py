@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 
 from ..data.files import atomic_write
-from .hull import Hull, fractions, read_hull
+from .hull import Hull, fractions, full_hull
 from .relax import energies
 from ..evaluation.entries import Entry, read_crystals
 from ..evaluation.generation import evaluate_generation
@@ -27,20 +27,24 @@ def place(row: dict, hull: Hull) -> dict:  # formation_energy and energy_above_h
     "Place one relaxed crystal above the hull."
     if not (row.get("converged") and row.get("plausible")):
         return dict(hull_reason="not relaxed" if not row.get("converged") else "implausible")
-    composition = _composition(row)
+    return above_hull(row["formula"], row["relaxed_energy"], hull)
+
+
+def above_hull(
+    formula: str,
+    energy: float,  # eV/atom, total
+    hull: Hull,
+) -> dict:  # formation_energy and energy_above_hull (eV/atom), or hull_reason
+    "Place an energy above the hull."
+    composition = fractions(formula)
     missing = sorted(set(composition) - set(hull.elements))
     if missing:
         return dict(hull_reason=f"the hull holds no {', '.join(missing)}")
-    energy = hull.formation_energy(composition, row["relaxed_energy"])
+    energy = hull.formation_energy(composition, energy)
     above = hull.above(composition, energy)
     if above is None:
         return dict(formation_energy=energy, hull_reason="no mixture of known phases has this composition")
     return dict(formation_energy=energy, energy_above_hull=above)
-
-
-def _composition(row: dict) -> dict:
-    "Read the composition off a row's reduced formula."
-    return fractions(row["formula"])
 
 # %% ../../nbs/energy/06_stability.ipynb #5cc20958
 LEVELS = dict(stable=STABLE, metastable=METASTABLE, metastable_08=METASTABLE_08)
@@ -112,12 +116,7 @@ def stability(
     seed: int = 0,  # of the bootstrap
 ) -> tuple[list, dict]:  # rows; summary
     "Relax crystals, place them above the hull, and count what is stable, unique and novel."
-    known = read_hull(hull)
-    if not known.elements:
-        raise MetricsError(
-            "this hull holds no energies of the elements: "
-            "put elements.csv (element, energy_per_atom) next to it."
-        )
+    known = full_hull(hull)
     how = dict(workers=workers, progress=progress, scheduler=scheduler)
     rows, relaxed = energies(src, out, calculator, fmax, max_steps, timeout=timeout, seed=seed, **how)
     _compare(rows, reference, **how)
