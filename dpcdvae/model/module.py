@@ -77,6 +77,8 @@ class MuonWithAdam(torch.optim.Optimizer):
     def __init__(self, matrices: list, others: list, lr: float):
         muon = torch.optim.Muon(matrices, MATRIX_RATE * lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
         self.parts = [muon, torch.optim.Adam(others, lr, fused=True)]
+        for part, rate in zip(self.parts, (MATRIX_RATE, 1.0)):
+            part.param_groups[0]["rate"] = rate  # relative, for the schedule
         super().__init__([g for part in self.parts for g in part.param_groups], {})
 
     def step(self, closure=None):
@@ -89,16 +91,11 @@ class MuonWithAdam(torch.optim.Optimizer):
 # %% ../../nbs/model/06_module.ipynb #4d7f6a43
 def make_optimizer(model: nn.Module, kind: str, lr: float) -> torch.optim.Optimizer:
     "Make the optimiser of a training: `muon`, or `adam` for all weights."
-    matrices, others = split_weights(model)
-    if kind == "muon" and not hasattr(torch.optim, "Muon"):
+    if kind == "adam":
+        return torch.optim.Adam(model.parameters(), lr, fused=True)
+    if not hasattr(torch.optim, "Muon"):
         raise ValueError(f"optimizer is muon, which needs PyTorch 2.9, and this is {torch.__version__}")
-    if kind == "muon" and matrices:
-        optimizer = MuonWithAdam(matrices, others, lr)
-    else:
-        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr, fused=True)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]  # before the schedule
-    return optimizer
+    return MuonWithAdam(*split_weights(model), lr)
 
 # %% ../../nbs/model/06_module.ipynb #3ee60cb0
 TERMS = ("coord", "type", "num_atoms", "lattice", "composition", "kl")
@@ -170,8 +167,9 @@ class Training(L.LightningModule):
     def on_train_batch_start(self, batch, batch_idx):
         self.last_progress = self.progress()
         if self.lr_schedule == "cosine":
+            rate = self.model.config.training.learning_rate * cosine_rate(self.last_progress)
             for group in self.optimizers().param_groups:
-                group["lr"] = group["initial_lr"] * cosine_rate(self.last_progress)
+                group["lr"] = rate * group.get("rate", 1.0)
 
     def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
         pass  # training_step cleared the gradients before it gathered them
