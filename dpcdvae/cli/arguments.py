@@ -263,6 +263,13 @@ GENERATE = [
     MODEL,
     opt("--num", type=whole(1), required=True, metavar="N", help="crystals; what is missing is added"),
     opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"),
+    opt(
+        "--temperature",
+        type=positive(10.0),
+        default=1.0,
+        metavar="T",
+        help="below 1: likelier formulas, groups, positions and cells, less variety",
+    ),
     *CONSTRAINTS,
     OUT,
     WORKERS,

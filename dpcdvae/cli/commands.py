@@ -262,7 +262,9 @@ def cmd_generate(a) -> tuple[str, dict]:  # text, record
     start_anew(a)
     before = longer(a.out, a.num)
     try:
-        model.generate(a.num, formula=a.formula, constraints=constraints_of(a), **sampling(a))
+        model.generate(
+            a.num, formula=a.formula, constraints=constraints_of(a), temperature=a.temperature, **sampling(a)
+        )
     except ValueError:
         if before:
             atomic_write(a.out / "run.json", before)

@@ -64,7 +64,12 @@ def formula_rules(c: Constraints, formulas) -> FormulaRules:
 
 
 @torch.no_grad()
-def draw_formulas(formulas, rules: FormulaRules, u: Tensor) -> Tensor:  # (B,1+2*max_atoms) uniform -> (B,100)
+def draw_formulas(
+    formulas,
+    rules: FormulaRules,
+    u: Tensor,  # (B,1+2*max_atoms) uniform
+    temperature: float = 1.0,
+) -> Tensor:  # (B,100)
     "Draw formulas that obey the rules."
     size = choose(rules.sizes.to(u.device).expand(len(u), -1), u[:, 0])
     done, must = torch.zeros(len(u), 100, dtype=torch.long, device=u.device), list(rules.least.items())
@@ -77,13 +82,19 @@ def draw_formulas(formulas, rules: FormulaRules, u: Tensor) -> Tensor:  # (B,1+2
         e = (
             torch.full_like(open, must[k][0] - 1)
             if k < len(must)
-            else choose(formulas.elements(h, done[open]).exp() * rules.may.to(u.device), u[open, 1 + 2 * k])
+            else choose(
+                formulas.elements(h, done[open]).exp() * rules.may.to(u.device),
+                u[open, 1 + 2 * k],
+                temperature,
+            )
         )
         keep, own = sum(n for _, n in must[k + 1 :]), must[k][1] if k < len(must) else 1
         n = torch.arange(formulas.max_atoms + 1, device=u.device)
         room = (n >= own) & (n <= left[:, None] - keep)
         done[open, e] = choose(
-            formulas.numbers(h, e, left, last=k == most - 1).exp() * room + 1e-30 * room, u[open, 2 + 2 * k]
+            formulas.numbers(h, e, left, last=k == most - 1).exp() * room + 1e-30 * room,
+            u[open, 2 + 2 * k],
+            temperature,
         )
     return done
 
@@ -214,19 +225,20 @@ def draw_counts(
         cells, weight = formula_units(formulas, c, c.space_group)
         if c.space_group and prior is not None:
             weight = weight * group_probability(prior, cells, c.space_group)
-        return cells[choose(weight.expand(len(ids), -1), u[:, 0])]
+        return cells[choose(weight.expand(len(ids), -1), u[:, 0], s.temperature)]
     rules = formula_rules(c, formulas)
     if not (rules.least or c.allowed or c.forbidden or c.num_atoms or c.space_group):
         return unconstrained_counts(model, ids, s)
     if not c.space_group:
-        return draw_formulas(formulas, rules, u)
-    return draw_for_group(formulas, rules, prior, ids, s.seed, c.space_group)
+        return draw_formulas(formulas, rules, u, s.temperature)
+    return draw_for_group(formulas, rules, prior, ids, s, c.space_group)
 
 
 def unconstrained_counts(model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,100)
     "Draw the formulas that the same seed has without constraints."
     noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    return model.prior.formulas(torch.special.ndtr(noise[:, model.config.latent.dim :].double()))
+    u = torch.special.ndtr(noise[:, model.config.latent.dim :].double())
+    return model.prior.formulas(u, s.temperature)
 
 
 def wyckoff_counts(c: Constraints) -> Tensor:  # (100,) atoms with Z = 1..100
@@ -248,20 +260,26 @@ def group_probability(prior: SymmetryPrior, counts: Tensor, number: int) -> Tens
 
 
 def draw_for_group(
-    formulas, rules: FormulaRules, prior: SymmetryPrior, ids: Tensor, seed: int, number: int, tries: int = 24
+    formulas,
+    rules: FormulaRules,
+    prior: SymmetryPrior,
+    ids: Tensor,
+    s: Sampling,
+    number: int,
+    tries: int = 24,
 ) -> Tensor:  # (B,100)
     "Draw formulas that suit a space group: of several, one in proportion to the group's probability."
     width = 1 + 2 * formulas.max_atoms
-    drawn = torch.stack(
-        [draw_formulas(formulas, rules, uniform_rows(ids, width, seed, -1000 - k)) for k in range(tries)], 1
-    )
+    u = [uniform_rows(ids, width, s.seed, -1000 - k) for k in range(tries)]
+    drawn = torch.stack([draw_formulas(formulas, rules, u_k, s.temperature) for u_k in u], 1)
     weight = group_probability(prior, drawn.flatten(0, 1), number).view(len(ids), tries)
     if not (weight.sum(1) > 0).all():
         raise ValueError(
             f"space group {number} holds none of {tries} formulas that were drawn for a crystal: "
             f"give reduced_formula, wyckoff or more room in num_atoms"
         )
-    return drawn[torch.arange(len(ids)), choose(weight, uniform_rows(ids, 1, seed, -12)[:, 0])]
+    u = uniform_rows(ids, 1, s.seed, -12)[:, 0]
+    return drawn[torch.arange(len(ids)), choose(weight, u, s.temperature)]
 
 # %% ../../nbs/generation/02_constrained_draws.ipynb #823be1a6
 def draw_symbols(
@@ -271,14 +289,13 @@ def draw_symbols(
     if c.space_group:
         number = torch.full((len(counts),), c.space_group)
     else:
-        number = draw_groups(prior, counts, uniform_rows(ids, 1, s.seed, -13)[:, 0])
+        number = draw_groups(prior, counts, uniform_rows(ids, 1, s.seed, -13)[:, 0], s.temperature)
     if c.wyckoff:
         return number, [[(z, LETTERS.index(letter)) for letter, z in map(orbit_of, c.wyckoff)]] * len(counts)
     for i in range(len(counts)):
         check_fit(int(number[i]), counts[i])
-    return number, draw_sites(
-        prior, counts, number, uniform_rows(ids, int(counts.sum(-1).max()), s.seed, -14)
-    )
+    u = uniform_rows(ids, int(counts.sum(-1).max()), s.seed, -14)
+    return number, draw_sites(prior, counts, number, u, s.temperature)
 
 
 def check_fit(
@@ -316,8 +333,8 @@ def draw_latents(
         [counter_normal(s.seed, ids, torch.full_like(ids, k), -15, dim).float() for k in range(num)], 1
     ).flatten(0, 1)
     if prior is None:
-        return model.prior(noise, wide(counts))
-    return prior.latents(noise, wide(counts), wide(number), wide(letters))
+        return model.prior(noise, wide(counts), temperature=s.temperature)
+    return prior.latents(s.temperature**0.5 * noise, wide(counts), wide(number), wide(letters))
 
 
 def symmetric_inputs(
@@ -376,7 +393,8 @@ def free_inputs(
     model: DPCDVAE, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
 ) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw what a crystal without imposed symmetry starts from."
-    z = model.prior(latent_noise(ids, model.prior.noise_dim, s.seed), counts)
+    noise = latent_noise(ids, model.prior.noise_dim, s.seed)
+    z = model.prior(noise, counts, temperature=s.temperature)
     stats = dataclasses.replace(
         model.decode_stats(z, counts.sum(-1)), composition=counts / counts.sum(-1, keepdim=True)
     )

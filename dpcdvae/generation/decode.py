@@ -49,6 +49,9 @@ class Sampling:
     z: str = "mean"  # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force: tuple = ()  # reconstruction: take "num_atoms", "composition", "lattice" from the target
     num_candidates: int = 1  # best of n: candidates of different noise; the one of highest posterior is kept
+    # generation: formulas, groups, positions and latent vectors are drawn from p^(1/temperature); below 1
+    # likelier crystals and less variety
+    temperature: float = 1.0
     formula: str | None = (
         None  # generation: the atoms of one cell, such as "SrTiO3"; None: the prior's choice
     )
@@ -109,6 +112,8 @@ class Sampling:
             raise ValueError(
                 f"cannot force {', '.join(sorted(bad))}: choose from num_atoms, composition, lattice"
             )
+        if not 0 < self.temperature <= 10:
+            raise ValueError(f"temperature is {self.temperature}: it must be above 0 and at most 10")
         if self.num_candidates < 1:
             raise ValueError(f"num_candidates is {self.num_candidates}: it must be at least 1")
         if self.num_candidates > 1 and model.config.encoder.graph != "nearest":
@@ -198,11 +203,8 @@ def draw_block(model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,D)
             "N(0, 1); resume the training, or call model.fit_prior with the training crystals"
         )
     noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    return (
-        model.prior(noise)
-        if s.formula is None
-        else model.prior(noise, formula_counts(s.formula).to(ids.device).expand(len(ids), -1))
-    )
+    wanted = () if s.formula is None else (formula_counts(s.formula).to(ids.device).expand(len(ids), -1),)
+    return model.prior(noise, *wanted, temperature=s.temperature)
 
 
 def force_stats(stats: Stats, target: CrystalBatch, force: tuple) -> Stats:

@@ -97,7 +97,7 @@ def resume_at(path: Path, num: int, block: int, header: list = HEADER) -> int:
 
 
 OLD_RECORDS = dict(arrange="swap_species", tries="num_candidates")  # names in run.json until version 0.1
-OLD_DEFAULTS = dict(num_candidates=1)  # of jobs that were begun before the setting existed
+OLD_DEFAULTS = dict(num_candidates=1, temperature=1.0)  # of jobs that were begun before the setting existed
 
 
 def open_job(out: Path, record: dict) -> None:

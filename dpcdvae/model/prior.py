@@ -38,8 +38,8 @@ class StandardPrior(nn.Module):
     def fit_seconds(self, num: int) -> float:
         return 0.0
 
-    def forward(self, noise: Tensor) -> Tensor:  # (B,D) standard normal -> (B,D), the same
-        return noise
+    def forward(self, noise: Tensor, temperature: float = 1.0) -> Tensor:  # (B,D) standard normal -> (B,D)
+        return noise * temperature**0.5
 
 
 class GaussianPrior(nn.Module):
@@ -71,8 +71,8 @@ class GaussianPrior(nn.Module):
     def fit_seconds(self, num: int) -> float:
         return 0.0
 
-    def forward(self, noise: Tensor) -> Tensor:  # (B,D) standard normal -> (B,D)
-        return self.mean + noise @ self.factor.T
+    def forward(self, noise: Tensor, temperature: float = 1.0) -> Tensor:  # (B,D) standard normal -> (B,D)
+        return self.mean + temperature**0.5 * noise @ self.factor.T
 
 # %% ../../nbs/model/00_prior.ipynb #786a7837
 class Block(nn.Module):
@@ -172,9 +172,20 @@ def describe_formula(counts: Tensor, size: Tensor) -> Tensor:  # (B,100), (B,) -
     return torch.cat([counts > 0, counts / size[:, None]], -1)
 
 
-def choose(probabilities: Tensor, u: Tensor) -> Tensor:  # (B,K), (B,) uniform -> (B,)
+def sharpen(probabilities: Tensor, temperature: float) -> Tensor:  # (B,K) -> (B,K), the largest is 1
+    "Raise probabilities to the power 1/temperature, up to a factor."
+    if temperature == 1:
+        return probabilities
+    return (probabilities / probabilities.amax(-1, keepdim=True)) ** (1 / temperature)
+
+
+def choose(
+    probabilities: Tensor,  # (B,K)
+    u: Tensor,  # (B,) uniform
+    temperature: float = 1.0,  # of p^(1/temperature), what is drawn from
+) -> Tensor:  # (B,)
     "Draw from discrete distributions by inverting their distribution functions."
-    cdf = probabilities.double().cumsum(-1)
+    cdf = sharpen(probabilities.double(), temperature).cumsum(-1)
     return (
         torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True).squeeze(-1).clamp(max=cdf.shape[-1] - 1)
     )
@@ -269,15 +280,19 @@ class Formulas(nn.Module):
         return learn(self, loss, len(counts), steps, counts.device, seed=seed, **limits)
 
     @torch.no_grad()
-    def forward(self, u: Tensor) -> Tensor:  # (B,1+2*max_atoms) uniform -> (B,100) counts
+    def forward(
+        self,
+        u: Tensor,  # (B,1+2*max_atoms) uniform
+        temperature: float = 1.0,
+    ) -> Tensor:  # (B,100) counts
         size = choose(self.sizes.expand(len(u), -1), u[:, 0])
         done = torch.zeros(len(u), 100, dtype=torch.long, device=u.device)
         for k in range(int(self.most)):
             open = (done.sum(-1) < size).nonzero().squeeze(-1)
             h, left = self.read(done[open], size[open])
-            e = choose(self.elements(h, done[open]).exp(), u[open, 1 + 2 * k])
+            e = choose(self.elements(h, done[open]).exp(), u[open, 1 + 2 * k], temperature)
             done[open, e] = choose(
-                self.numbers(h, e, left, last=k == int(self.most) - 1).exp(), u[open, 2 + 2 * k]
+                self.numbers(h, e, left, last=k == int(self.most) - 1).exp(), u[open, 2 + 2 * k], temperature
             )
         return done
 
@@ -428,11 +443,13 @@ class FormulaPrior(nn.Module):
         noise: Tensor,  # (B,noise_dim) standard normal
         counts: Tensor | None = None,  # (B,100) wanted formulas; drawn if not given
         steps: int = 25,
+        temperature: float = 1.0,  # below 1: likelier formulas, and less noise
     ) -> Tensor:  # (B,D)
         "Draw formulas, then carry noise along the flow (Heun's method)."
         noise, rest = noise.split([self.dim, self.noise_dim - self.dim], -1)
         if counts is None:
-            counts = self.formulas(torch.special.ndtr(rest.double()))
+            counts = self.formulas(torch.special.ndtr(rest.double()), temperature)
+        noise = noise * temperature**0.5
         y, condition = noise @ self.basis, self.condition(counts)
         rest_of_noise = noise - y @ self.basis.T
         for i in range(steps):

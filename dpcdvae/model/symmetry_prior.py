@@ -249,9 +249,10 @@ def draw_groups(
     prior: SymmetryPrior,
     counts: Tensor,  # (B,100) atoms of each element
     u: Tensor,  # (B,) uniform
+    temperature: float = 1.0,
 ) -> Tensor:  # (B,) space groups
     "Draw a space group for each formula."
-    return choose(prior.group_logits(counts, possible_mask(counts).to(counts.device)).exp(), u)
+    return choose(prior.group_logits(counts, possible_mask(counts).to(counts.device)).exp(), u, temperature)
 
 
 @torch.no_grad()
@@ -260,6 +261,7 @@ def draw_sites(
     counts: Tensor,  # (B,100)
     number: Tensor,  # (B,) space groups that can hold them
     u: Tensor,  # (B,max_atoms) uniform
+    temperature: float = 1.0,
 ) -> list[list[tuple[int, int]]]:  # (Z, letter number) of the orbits of each crystal
     "Draw Wyckoff positions, orbit by orbit."
     walks = [
@@ -270,7 +272,7 @@ def draw_sites(
         if not open:
             break
         steps, rows = stack_states([walk_state(walks[i]) for i in open], open), torch.tensor(open)
-        letters = choose(prior.site_logits(counts[rows], number[rows], steps).exp(), u[rows, k])
+        letters = choose(prior.site_logits(counts[rows], number[rows], steps).exp(), u[rows, k], temperature)
         for i, letter in zip(open, letters.tolist()):
             walks[i].place(letter)
     return [w.sites for w in walks]
