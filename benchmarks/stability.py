@@ -9,6 +9,7 @@ from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
 from dpcdvae.energy.screening import screen
 from dpcdvae.energy.stability import ceiling, stability, stability_text
+from dpcdvae.evaluation.baselines import exchange_ions
 from dpcdvae.evaluation.entries import Entry, structure_of
 from dpcdvae.evaluation.matching import random_placement
 from dpcdvae.generation.jobs import HEADER, csv_text
@@ -31,43 +32,10 @@ def generated(
     load_model(model).generate(num, seed=seed, out=folder, progress=False, **how)
 
 
-def exchange_ions(
-    structures: list,  # prototypes
-    seed: int = 0,
-    least: float = 0.02,  # lambda of the exchange, relative to keeping the ion
-) -> list:  # pymatgen Structures, or None where no ion of the prototype can be exchanged
-    "Exchange one ion of each prototype for one of its charge, drawn by how often they replace each other."
-    from pymatgen.analysis.structure_prediction.substitution_probability import SubstitutionProbability
-
-    table = SubstitutionProbability()
-    return [_exchanged(s, table, random.Random(f"{seed},{i}"), least) for i, s in enumerate(structures)]
-
-
-def _exchanged(structure, table, rng, least):
-    "Exchange one ion of a crystal; its volume follows the covalent radii."
-    from ase.data import covalent_radii
-
-    guess = structure.composition.reduced_composition.oxi_state_guesses()
-    if not guess:
-        return None
-    states = {k: v for k, v in guess[0].items() if float(v).is_integer()}
-    ions = {str(ion): ion for ion in table.species}
-    choices = []
-    for symbol, state in states.items():
-        here = next((ion for ion in ions.values() if ion.symbol == symbol and ion.oxi_state == state), None)
-        if here is None:
-            continue
-        others = [o for o in ions.values() if o.oxi_state == state and o.symbol not in states]
-        weights = [table.cond_prob(o, here) for o in others]
-        choices += [(symbol, o.symbol, w) for o, w in zip(others, weights) if w >= least * max(weights)]
-    if not choices:
-        return None
-    old, new, _ = rng.choices(choices, [w for *_, w in choices])[0]
-    made = structure.copy()
-    made.replace_species({old: new})
-    size = lambda s: sum(covalent_radii[site.specie.Z] ** 3 for site in s)
-    made.scale_lattice(structure.volume * size(made) / size(structure))
-    return made
+def one_ion_each(structures: list, seed: int = 0) -> list:  # pymatgen Structures, None where there is none
+    "Exchange one ion of each prototype, each with a draw of its own."
+    draws = (random.Random(f"{seed},{i}") for i in range(len(structures)))
+    return [exchange_ions(s, rng, ions="one") for s, rng in zip(structures, draws)]
 
 
 def crystals_of(source: str, data: Path, num: int, seed: int) -> list:  # entries
@@ -77,7 +45,7 @@ def crystals_of(source: str, data: Path, num: int, seed: int) -> list:  # entrie
     if source == "test":
         return drawn
     structures = [structure_of(e) for e in drawn]
-    made = exchange_ions(structures, seed) if source == "exchange" else random_placement(structures, seed)
+    made = one_ion_each(structures, seed) if source == "exchange" else random_placement(structures, seed)
     named = [(e.material_id, s) for e, s in zip(drawn, made) if s is not None][:num]
     return [Entry(i, f"{source}-{name}", s) for i, (name, s) in enumerate(named)]
 

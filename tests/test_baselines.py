@@ -1,10 +1,14 @@
 """Ion exchange and random placement: charges, probabilities and volumes, by what they come from."""
 
+import random
+from typing import NamedTuple
+
 import numpy as np
 import pytest
+from ase.data import covalent_radii
 from pymatgen.analysis.structure_prediction.substitution_probability import SubstitutionProbability
 from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
-from pymatgen.core import Lattice, Species, Structure
+from pymatgen.core import Element, Lattice, Species, Structure
 
 from dpcdvae.evaluation import baselines as B
 from dpcdvae.evaluation.validity import MetricsError
@@ -82,3 +86,48 @@ def test_what_cannot_be_made_is_said():
     diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.57), ["C"], [[0, 0, 0]])
     with pytest.raises(MetricsError, match="made 0 of 2 crystals"):
         B.make_baseline("ion exchange", [diamond], 2)
+
+
+def test_one_ion_changes_and_the_radii_give_the_volume():
+    "These crystals are the baseline of results/stability-exchange.json: what is drawn must not change."
+    cell, formulas = rock_salt(), []
+    for seed in range(6):
+        made = B.exchange_ions(cell, random.Random(f"0,{seed}"), ions="one")
+        (new,) = set(made.symbol_set) - {"Na", "Cl"}
+        radii = covalent_radii[[Element(s).Z for s in (*made.symbol_set, "Na", "Cl")]] ** 3
+        assert made.volume / cell.volume == pytest.approx(radii[:2].sum() / radii[2:].sum())
+        assert abs(made.frac_coords - cell.frac_coords).max() == 0
+        formulas.append(made.composition.reduced_formula)
+    assert formulas == ["NaBr", "NaF", "NaI", "RbCl", "RbCl", "NaF"]
+
+
+class Fixed(NamedTuple):
+    "A generator of one number."
+
+    value: float
+
+    def random(self):
+        return self.value
+
+
+def test_one_ion_is_drawn_by_conditional_probability():
+    table, found = SubstitutionProbability(), B.conditional_exchanges("Na", 1)
+    chance = dict(zip(found.symbols, found.probabilities))
+    for symbol in ("K", "Ag", "Na"):
+        assert chance[symbol] == pytest.approx(table.cond_prob(Species(symbol, 1), Species("Na", 1)))
+    assert list(found.symbols) == sorted(found.symbols) and "Ca" not in found.symbols
+    assert B.conditional_exchanges("Na", 7) is None
+    weights = {}
+    for old, charge in (("Na", 1), ("Cl", -1)):
+        here = dict(zip(*B.conditional_exchanges(old, charge)))
+        others = {s: w for s, w in here.items() if s not in ("Na", "Cl")}
+        weights |= {(old, s): w for s, w in others.items() if w >= 0.02 * max(others.values())}
+    grid = [next(iter(B._one_ion(rock_salt(), Fixed(x)).items())) for x in np.linspace(0.0005, 0.9995, 1000)]
+    assert ("Na", "Ag") in weights and ("Na", "Cu") not in weights and set(grid) == set(weights)
+    share = np.array(list(weights.values())) / sum(weights.values())
+    np.testing.assert_allclose([grid.count(k) / 1000 for k in weights], share, atol=0.0011)
+
+
+def test_which_ions_is_said():
+    with pytest.raises(MetricsError, match="choose one of every, one"):
+        B.exchange_ions(rock_salt(), random.Random(0), ions="both")

@@ -86,12 +86,39 @@ def _volume_ratio(new, old) -> float:
     return ratio if 0.2 < ratio < 5 else 1.0
 
 
-def exchange_ions(
-    crystal,  # pymatgen Structure: a known crystal
-    rng: np.random.Generator,
-    max_tries: int = 20,
-):  # pymatgen Structure, or None where no exchange is known
-    "Replace the ions of a known crystal by others of the same charge."
+@lru_cache(maxsize=1024)
+def conditional_exchanges(
+    symbol: str,
+    charge: int,
+) -> Exchanges | None:  # conditional probabilities, that of all charges being 1; None as in `exchanges`
+    "List all ions of the same charge with the conditional probability that they replace an ion."
+    table = _substitutions()
+    same = sorted((s for s in table.species if s.oxi_state == charge), key=str)
+    here = next((s for s in same if s.symbol == symbol), None)
+    if here is None:
+        return None
+    return Exchanges(tuple(s.symbol for s in same), np.array([table.cond_prob(s, here) for s in same]))
+
+
+def _one_ion(crystal, rng, least: float = 0.02) -> dict | None:  # old symbol -> new one
+    "Draw the exchange of one ion; the least likely, relative to the likeliest of its ion, are left out."
+    guess = crystal.composition.reduced_composition.oxi_state_guesses()
+    states = {k: int(v) for k, v in guess[0].items() if float(v).is_integer()} if guess else {}
+    choices, weights = [], []
+    for old, charge in states.items():
+        found = conditional_exchanges(old, charge) or ((), ())
+        others = [(new, w) for new, w in zip(*found) if new not in states]
+        likely = [(new, w) for new, w in others if w >= least * max(w for _, w in others)]
+        choices += [{old: new} for new, _ in likely]
+        weights += [w for _, w in likely]
+    if not choices:
+        return None
+    ends = np.cumsum(weights)
+    return choices[min(np.searchsorted(ends, rng.random() * ends[-1], "right"), len(ends) - 1)]
+
+
+def _every_ion(crystal, rng, max_tries: int = 20) -> dict | None:  # old symbol -> new one
+    "Draw the exchange of every ion; a draw that changes nothing or makes two elements one is drawn again."
     symbols, counts = reduced_counts(crystal)
     charges = ion_charges(symbols, counts)
     options = [exchanges(s, c) for s, c in zip(symbols, charges or ())]
@@ -100,11 +127,37 @@ def exchange_ions(
     for _ in range(max_tries):
         drawn = [str(rng.choice(o.symbols, p=o.probabilities)) for o in options]
         if len(set(drawn)) == len(symbols) and drawn != list(symbols):
-            new = crystal.copy()
-            new.remove_oxidation_states()
-            new.replace_species(dict(zip(symbols, drawn)))
-            return new.scale_lattice(new.volume * _volume_ratio(new, crystal))
+            return dict(zip(symbols, drawn))
     return None
+
+
+def _covalent_ratio(new, old) -> float:
+    "Predict how much larger a crystal becomes by the cubes of its atoms' covalent radii."
+    from ase.data import covalent_radii
+
+    size = lambda s: sum(covalent_radii[site.specie.Z] ** 3 for site in s)
+    return size(new) / size(old)
+
+# %% ../../nbs/evaluation/19_baselines.ipynb #bfc30b88
+_IONS = dict(every=(_every_ion, _volume_ratio), one=(_one_ion, _covalent_ratio))
+
+
+def exchange_ions(
+    crystal,  # pymatgen Structure: a known crystal
+    rng,  # numpy Generator; for one ion, anything with `random()`
+    ions: str = "every",  # or one
+):  # pymatgen Structure, or None where no exchange is known
+    "Replace the ions of a known crystal, every one or only one, by others of the same charge."
+    if ions not in _IONS:
+        raise MetricsError(f"Ions cannot be exchanged {ions!r}; choose one of {', '.join(_IONS)}.")
+    draw, ratio = _IONS[ions]
+    changes = draw(crystal, rng)
+    if changes is None:
+        return None
+    new = crystal.copy()
+    new.remove_oxidation_states()
+    new.replace_species(changes)
+    return new.scale_lattice(crystal.volume * ratio(new, crystal))
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #f3a03763
 BASELINES = ("random placement", "ion exchange")
