@@ -14,22 +14,14 @@ from dpcdvae.evaluation.entries import Entry, structure_of
 from dpcdvae.evaluation.matching import random_placement
 from dpcdvae.generation.jobs import HEADER, csv_text
 
+SHORT = dict(temperature="t", num_candidates="best")  # of settings in the names of arms
 
-def generated(
-    model: str,
-    num: int,
-    seed: int,
-    folder: Path,
-    steps: int | None = None,
-    symmetry: str = "free",
-) -> None:
+
+def generated(model: str, num: int, seed: int, folder: Path, sampling: dict) -> None:
     "Generate crystals with a pretrained model; what is there already is not made again."
     from dpcdvae.cli.commands import load_model
 
-    how = dict(steps=steps) if steps else {}
-    if symmetry != "free":
-        how["symmetry"] = symmetry
-    load_model(model).generate(num, seed=seed, out=folder, progress=False, **how)
+    load_model(model).generate(num, seed=seed, out=folder, progress=False, **sampling)
 
 
 def one_ion_each(structures: list, seed: int = 0) -> list:  # pymatgen Structures, None where there is none
@@ -62,9 +54,11 @@ def _write(entries: list, folder: Path) -> None:
     )
 
 
-def arm_of(source: str, symmetry: str, pool: int | None) -> str:
+def arm_of(source: str, sampling: dict, pool: int | None) -> str:
     "Name an arm of the comparison."
-    return source + f"-{symmetry}" * (symmetry != "free") + "-screened" * (pool is not None)
+    parts = [source, sampling.get("symmetry")]
+    parts += [f"{short}{sampling[name]:g}" for name, short in SHORT.items() if name in sampling]
+    return "-".join(filter(None, parts)) + "-screened" * (pool is not None)
 
 
 def stability_study(
@@ -75,19 +69,19 @@ def stability_study(
     out: Path,  # results/stability-NAME.json
     num: int = 100,
     seed: int = 0,
-    steps: int | None = None,  # of the sampler
+    sampling: dict | None = None,  # of generated crystals: steps, symmetry, temperature, num_candidates
     workers: int | None = None,
-    symmetry: str = "free",  # draw: a space group and Wyckoff positions for each generated crystal
     pool: int | None = None,  # crystals that `screen` chooses from; None: none is chosen
 ) -> dict:
     "Make crystals, relax and evaluate them; call it again to go on where it stopped."
-    arm, chosen = arm_of(source, symmetry, pool), None
+    sampling, chosen = sampling or {}, None
+    arm = arm_of(source, sampling, pool)
     folder = Path(runs) / f"{arm}-{num}-{seed}"
     made = folder if pool is None else Path(runs) / f"{arm}-{pool}-{seed}-pool"
     if source in ("test", "exchange", "random"):
         _write(crystals_of(source, Path(data), pool or num, seed), made)
     else:
-        generated(source, pool or num, seed, made, steps, symmetry)
+        generated(source, pool or num, seed, made, sampling)
     if pool is not None:
         known = Path(data) / "train.csv.gz"
         chosen = screen(made, num, folder, hull, known, workers=workers, progress=False)[1]
@@ -98,6 +92,7 @@ def stability_study(
     summary |= dict(
         kind="stability",
         source=arm,
+        sampling=sampling,
         num=num,
         seed=seed,
         data=Path(data).name,
@@ -121,17 +116,17 @@ def main(argv=None) -> None:
     p.add_argument("--out", type=Path)
     p.add_argument("--num", type=int, default=100)
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument(
-        "--steps", type=int, help="function evaluations a crystal (NFE); the model's choice if not given"
-    )
+    p.add_argument("--steps", type=int, help="function evaluations a crystal (NFE)")
+    p.add_argument("--temperature", type=float, help="of formulas, groups, positions and latent vectors")
+    p.add_argument("--candidates", type=int, dest="num_candidates", help="keep the best of so many")
+    p.add_argument("--symmetry", choices=["draw"], help="a space group for each generated crystal")
     p.add_argument("--workers", type=int)
-    p.add_argument("--symmetry", choices=["free", "draw"], default="free", help="of generated crystals")
     p.add_argument("--pool", type=int, help="generate so many and keep the --num lowest above the hull")
     a = p.parse_args(argv)
-    out = a.out or Path(f"results/stability-{arm_of(a.source, a.symmetry, a.pool)}.json")
-    found = stability_study(
-        a.source, a.data, a.hull, a.runs, out, a.num, a.seed, a.steps, a.workers, a.symmetry, a.pool
-    )
+    names = ("steps", "symmetry", "temperature", "num_candidates")
+    sampling = {k: v for k in names if (v := getattr(a, k)) is not None}
+    out = a.out or Path(f"results/stability-{arm_of(a.source, sampling, a.pool)}.json")
+    found = stability_study(a.source, a.data, a.hull, a.runs, out, a.num, a.seed, sampling, a.workers, a.pool)
     print(stability_text(found))
 
 

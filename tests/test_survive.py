@@ -169,10 +169,8 @@ def test_killed_at_any_moment_the_checkpoint_is_whole_and_the_clock_goes_on(tmp_
         and whole["best_val_loss"] <= best
         and whole["crystals_seen"] == 4 * whole["steps"]
     )
-    assert 7.5 < whole["seconds"] < min(seconds, 6) + 5, (
-        seconds,
-        whole["seconds"],
-    )  # a clock that starts again ends after 12
+    # up to a quarter of the 8 seconds is kept for the prior; a clock that starts again ends after 12
+    assert 6 <= whole["seconds"] < min(seconds, 6) + 5, (seconds, whole["seconds"])
 
 
 def test_stopped_by_hand_says_how_to_go_on(splits, tmp_path):
