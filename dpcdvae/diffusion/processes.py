@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..crystal.batch import mean_free
 from ..crystal.lattice import cart_to_frac, minimum_image, wrap
 from ..crystal.rng import RandomSource, normal_like, uniform
+from ..crystal.symmetry import Symmetry
 from .schedules import NoiseSchedule, make_schedule
 
 # %% ../../nbs/diffusion/01_processes.ipynb #3efb7543
@@ -146,12 +147,17 @@ class WrappedNormal(Process):
         num_crystals: int,  # B
         generator: RandomSource = None,
         lattice: Tensor | None = None,  # (B,3,3) Å, not needed here
+        symmetry: Symmetry | None = None,  # what the noise keeps of each crystal
     ) -> Noised:
         "Draw x_t and the target: the expected noise, of unit size, free of its mean."
         eps = normal_like(x0, generator)
+        if symmetry is not None:
+            eps = symmetry.project_noise(eps)
         _, sigma = self.levels(t, x0.dtype)
         rms = self.rms[t].to(x0.dtype)[:, None]
         expected = wrapped_eps(sigma * eps, sigma.expand_as(eps)) / rms
+        if symmetry is not None:
+            expected = symmetry.project_vectors(expected)
         return Noised(x0 + sigma * eps, mean_free(expected, batch, num_crystals), eps)
 
     def to_eps(self, pred: Tensor, t: int) -> Tensor:  # (N,3) prediction -> (N,3) unit noise

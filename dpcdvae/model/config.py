@@ -161,6 +161,8 @@ class TrainingConfig(Part):
     min_learning_rate: float = 1e-4  # of the plateau schedule
     lr_schedule: str = one_of("cosine", "cosine", "plateau")  # cosine over the run; plateau, as released
     ema: float = zero_or_more(0.999)
+    # extension: share of the crystals in a batch whose noise keeps their symmetry
+    symmetric_noise: float = zero_or_more(0.0)
 
 # %% ../../nbs/model/02_config.ipynb #139e0b36
 OLD_NAMES = dict(
@@ -247,6 +249,7 @@ class Config(Part):
         super().__post_init__()
         self._check_process()
         self._check_extensions()
+        self._check_symmetric_noise()
         if self.denoiser.time_input == "log_snr" and self.denoiser.atoms == "joined":
             raise ValueError("joined atoms take no time: leave time_input as it is")
         if self.losses.weighting == "v" and self.diffusion.process != "gaussian":
@@ -255,6 +258,13 @@ class Config(Part):
                 f"is eps there: "
                 "take eps or x0"
             )
+
+    def _check_symmetric_noise(self) -> None:
+        share, process = self.training.symmetric_noise, self.diffusion.process
+        if share > 1:
+            raise ValueError(f"symmetric_noise is {share}: it is a share of the crystals, at most 1")
+        if share and process != "wrapped":
+            raise ValueError(f"symmetric_noise needs the wrapped process, not the {process} one")
 
     def _check_process(self) -> None:
         process, schedule, sampler = self.diffusion.process, self.diffusion.schedule, self.sampling.sampler

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..crystal.batch import CrystalBatch
 from ..crystal.lattice import has_room, lattice_from_parameters, volume
 from ..crystal.rng import RandomSource, uniform_times
+from ..crystal.symmetry import Symmetry
 from ..data.composition import composition_fractions, element_counts
 from ..data.scaler import LatticeScaler
 from ..diffusion.processes import PROCESSES, corrupt_types, loss_weights, type_noise_sigma
@@ -247,6 +248,7 @@ class DPCDVAE(nn.Module):
         crystals: CrystalBatch,
         generator: RandomSource = None,
         t: Tensor | None = None,  # (B,) times; drawn uniformly from 1..T if not given
+        symmetry: Symmetry | None = None,  # what the noise keeps of each crystal (wrapped process only)
     ) -> Losses:
         "Compute the loss terms of each crystal."
         c, batch, B = self.config, crystals.batch, len(crystals)
@@ -255,7 +257,10 @@ class DPCDVAE(nn.Module):
         logits, scaled = self.heads.composition(z), self.heads.lattice(z)
         if t is None:
             t = uniform_times(B, c.diffusion.num_steps, z.device, generator)
-        noised = self.process.add_noise(crystals.frac_coords, t[batch], batch, B, generator, crystals.lattice)
+        kept = {} if symmetry is None else dict(symmetry=symmetry)
+        noised = self.process.add_noise(
+            crystals.frac_coords, t[batch], batch, B, generator, crystals.lattice, **kept
+        )
         noisy, sigma = crystals.replace(frac_coords=noised.xt), None
         if c.diffusion.types == "argmax":
             types, sigma = self.corrupt_atom_types(crystals, logits, generator)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ..crystal.batch import CrystalBatch
 from ..crystal.rng import CounterRNG
+from ..crystal.symmetry import Symmetry, find_symmetry, symmetry_of
 from .checkpoint import CheckpointCallback
 from .dpcdvae import DPCDVAE, Losses
 
@@ -97,6 +98,26 @@ def make_optimizer(model: nn.Module, kind: str, lr: float) -> torch.optim.Optimi
         raise ValueError(f"optimizer is muon, which needs PyTorch 2.9, and this is {torch.__version__}")
     return MuonWithAdam(*split_weights(model), lr)
 
+# %% ../../nbs/model/06_module.ipynb #ebf0f97a
+ROW, SYMMETRY_KEY = "row in the training set", 1  # a property; of random numbers
+
+
+def noise_symmetry(crystals: CrystalBatch, symprec: float = 0.05) -> Symmetry:
+    "Find what symmetry each crystal's noise can keep; none where spglib finds none."
+    parts = []
+    for crystal in crystals:
+        try:
+            parts.append(find_symmetry(crystal, symprec)[0])
+        except ValueError:
+            parts.append(no_symmetry(crystal))
+    return Symmetry.cat(parts)
+
+
+def no_symmetry(crystal: CrystalBatch) -> Symmetry:  # of one crystal
+    "Make the group of the identity."
+    x, identity = crystal.frac_coords.double(), torch.eye(3)[None]
+    return symmetry_of(identity, torch.zeros(1, 3), x, torch.arange(len(x)))
+
 # %% ../../nbs/model/06_module.ipynb #3ee60cb0
 TERMS = ("coord", "type", "num_atoms", "lattice", "composition", "kl")
 
@@ -135,7 +156,7 @@ class Training(L.LightningModule):
         self.averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=average)
         self.averaged.requires_grad_(False)
         self.num_skipped, self.crystals_seen, self.last_progress = 0, 0, 0.0
-        self.random_state = None
+        self.random_state, self.symmetry = None, None  # symmetry: of all training crystals, for their noise
         self.norms = GradientNorms()
         self.clear_sums()
 
@@ -201,6 +222,18 @@ class Training(L.LightningModule):
         places = torch.arange(first, first + num, device=self.device)
         return places * self.trainer.world_size + self.global_rank
 
+    def losses(self, crystals: CrystalBatch, numbers: Tensor) -> Losses:
+        "Compute losses with the noise that belongs to these crystals and this step."
+        rng, kept = CounterRNG(crystals, numbers, self.seed, self.global_step), None
+        if self.symmetry is not None:
+            kept = self.symmetry[crystals.properties[ROW].cpu()].to(self.device)
+            draw = CounterRNG(crystals, numbers, self.seed, self.global_step, SYMMETRY_KEY)
+            chosen = draw.uniform(len(crystals)) < self.model.config.training.symmetric_noise
+            exact = kept.reference.to(crystals.frac_coords.dtype)
+            x = torch.where(chosen[crystals.batch][:, None], exact, crystals.frac_coords)
+            crystals, kept = crystals.replace(frac_coords=x), kept.only(chosen)
+        return self.model.losses(crystals, rng, symmetry=kept)
+
     def mean_loss(
         self,
         crystals: CrystalBatch,
@@ -208,12 +241,12 @@ class Training(L.LightningModule):
     ) -> Tensor | None:  # scalar
         "Compute the mean loss of the crystals that have a finite one; None if none has."
         numbers = self.numbers(first, len(crystals))
-        losses = self.model.losses(crystals, CounterRNG(crystals, numbers, self.seed, self.global_step))
+        losses = self.losses(crystals, numbers)
         if not losses.finite.all():
             crystals, numbers = self.drop_nonfinite(crystals, losses), numbers[losses.finite]
             if not len(crystals):
                 return None
-            losses = self.model.losses(crystals, CounterRNG(crystals, numbers, self.seed, self.global_step))
+            losses = self.losses(crystals, numbers)
             if not losses.finite.all():
                 return None
         self.crystals_seen += len(crystals) * self.trainer.world_size

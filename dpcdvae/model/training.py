@@ -35,7 +35,7 @@ from ..data.splits import SPLIT_FILE, SplitRecord, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
 from .config import get_config
 from .dpcdvae import DPCDVAE, fitting, num_trained, tune_malloc
-from .module import PATIENCE, Training, ends_with_others, named_loss
+from .module import PATIENCE, ROW, Training, ends_with_others, named_loss, noise_symmetry
 from .pretrained import inherit
 
 # %% ../../nbs/model/07_training.ipynb #c0de4fa5
@@ -460,6 +460,10 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
     out.mkdir(parents=True, exist_ok=True)
     module = Training(model, seed, config.training.lr_schedule, out / "skipped.txt")
     module.averaged.module.bf16 = model.bf16
+    if config.training.symmetric_noise:
+        rows = {ROW: torch.arange(len(train_set))}
+        train_set = train_set.replace(properties=train_set.properties | rows)
+        module.symmetry = noise_symmetry(train_set)
     seconds = _seconds(max_time)
     reserve = finish_seconds(model, len(train_set), seconds)
     keeper = CheckpointCallback(out, quiet=quiet, max_seconds=seconds and seconds - reserve)
