@@ -1,7 +1,9 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
 from benchmarks.campaign import campaign_table
+from benchmarks.evaluating import evaluating_table
 from benchmarks.longrun import long_table
+from benchmarks.mutants import mutants_table
 from benchmarks.pythons import pythons_table
 
 
@@ -384,3 +386,6 @@ TABLES["models"] = models_table
 COMMANDS["models"] = (
     "python -m benchmarks.models MODEL --data DIR/SET --num NUM --hull DIR/mp_hull --relaxed NUM"
 )
+TABLES |= dict(evaluating=evaluating_table, mutants=mutants_table)
+COMMANDS["evaluating"] = "python -m benchmarks.evaluating POOL POOL POOL --data DIR/mp_20 --num 10000"
+COMMANDS["mutants"] = "python -m benchmarks.mutants"

@@ -485,3 +485,9 @@ def test_given_cells_are_compared_from_both_sides():
 def test_how_flat_a_cell_may_be_described(times, usable):
     cube = Structure(Lattice([[3, 0, 0], [3 * times, 3, 0], [0, 0, 3]]), ["Po"], [[0, 0, 0]])
     assert (m.reduce_crystals([cube]).composition[0] >= 0) == usable
+
+
+def test_a_displacement_as_large_as_the_tolerance_is_no_match():
+    edge = np.array([0.3, np.nextafter(0.3, 0)])
+    found = m.Matches(edge, edge, np.ones(2, int), np.ones(2, bool))
+    assert found.matched(0.3).tolist() == found.fits(0.3).tolist() == [False, True]

@@ -1,0 +1,153 @@
+"""Do tests fail when a tolerance, a threshold or a sign is changed?
+
+    python -m benchmarks.mutants [--only WORD] [--out results/mutants.json]
+
+Each line of tests/mutants.tsv changes one expression in a copy of the package; the tests of that
+expression run in a process of their own. What is in the file of results is not done again, unless the source
+or its tests have changed."""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.speed import circumstances
+from dpcdvae.data.files import atomic_write
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 600  # a mutant that takes longer is counted as found: its loop has no end
+
+
+class Mutant(NamedTuple):
+    "One change, and where it should be noticed."
+
+    file: str  # in dpcdvae
+    old: str
+    new: str
+    tests: str  # tests/test_NAME.py
+    words: str = ""  # of pytest's -k
+
+
+def read_mutants(path: Path = ROOT / "tests/mutants.tsv") -> list[Mutant]:
+    "Read the table of changes."
+    return [Mutant(*line.split("\t")) for line in path.read_text().splitlines()[1:]]
+
+
+EQUIVALENT = {}  # change -> why no test can see it
+
+
+def copy_tree(folder: Path) -> Path:
+    "Copy what tests need; the data next to the repository are linked."
+    tree = folder / "project"
+    for name in ("dpcdvae", "tests", "benchmarks", "data"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "settings.ini"):
+        shutil.copy(ROOT / name, tree / name)
+    if (ROOT.parent / "shared").exists():
+        (folder / "shared").symlink_to((ROOT.parent / "shared").resolve())
+    return tree
+
+
+def run_tests(tree: Path, mutant: Mutant, seconds: float = SECONDS) -> str:  # found, survived or no end
+    "Run a mutant's tests in a process of their own."
+    words = ["-k", mutant.words] if mutant.words else []
+    child = os.fork()
+    if not child:
+        _pytest_in(tree, [f"tests/test_{mutant.tests}.py", "-x", "-q", "-p", "no:cacheprovider", *words])
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            return {0: "survived", 5: "no test"}.get(code, "found")
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "no end"
+
+
+def _pytest_in(tree: Path, arguments: list) -> None:
+    "Become pytest in another folder; does not return."
+    os.environ["PYTHONPATH"] = str(tree)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.chdir(tree)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    os.execv(os.sys.executable, [os.sys.executable, "-m", "pytest", *arguments])
+
+
+def key_of(tree: Path, mutant: Mutant) -> str:
+    "Name a mutant by what it changes and by the tests that it meets."
+    text = "\0".join([*mutant, *((tree / p).read_text() for p in _files(mutant))])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _files(mutant: Mutant) -> tuple:
+    return f"dpcdvae/{mutant.file}", f"tests/test_{mutant.tests}.py"
+
+
+def try_mutant(tree: Path, mutant: Mutant) -> str:
+    "Change the copy, run the tests, change it back."
+    path = tree / "dpcdvae" / mutant.file
+    text = path.read_text()
+    if text.count(mutant.old) < 1:
+        return "not in the source"
+    path.write_text(text.replace(mutant.old, mutant.new, 1))
+    try:
+        return run_tests(tree, mutant)
+    finally:
+        path.write_text(text)
+
+
+def mutants_study(out: Path, only: str = "") -> dict:
+    "Try all mutants, one after another."
+    record = json.loads(out.read_text()) if out.exists() else dict(name="mutants", mutants={})
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy_tree(Path(folder))
+        keys = {key_of(tree, m): m for m in read_mutants()}
+        record["mutants"] = {k: r for k, r in record["mutants"].items() if k in keys}
+        for key, m in keys.items():
+            if key in record["mutants"] or only not in f"{m.file} {m.old}":
+                continue
+            found = dict(file=m.file, old=m.old, new=m.new, tests=m.tests, outcome=try_mutant(tree, m))
+            record["mutants"][key] = found
+            record["made_on"] = circumstances()
+            atomic_write(out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            print(f"{found['outcome']:10}{m.file}: {m.old} -> {m.new}", flush=True)
+    return record
+
+
+def mutants_table(r: dict) -> str:  # markdown
+    "Count what tests found, and name the rest."
+    from benchmarks.summaries import _table
+
+    files = sorted({m["file"] for m in r["mutants"].values()})
+    of = lambda f: [m["outcome"] for m in r["mutants"].values() if m["file"] == f]
+    seen = lambda f: sum(o in ("found", "no end") for o in of(f))
+    rows = [[f"`{f}`", len(of(f)), seen(f)] for f in files]
+    rows += [["together", len(r["mutants"]), sum(map(seen, files))]]
+    left = [m for m in r["mutants"].values() if m["outcome"] not in ("found", "no end")]
+    lines = [
+        f"- `{m['file']}`: `{m['old']}` → `{m['new']}`: {EQUIVALENT.get(m['new'], m['outcome'])}"
+        for m in left
+    ]
+    return "\n".join([_table(["file", "mutants", "found by tests"], rows), "", *lines])
+
+
+def main(argv=None) -> None:
+    p = argparse.ArgumentParser("python -m benchmarks.mutants", description=__doc__)
+    p.add_argument("--only", default="", help="mutants whose file or expression holds this")
+    p.add_argument("--out", type=Path, default=Path("results/mutants.json"))
+    a = p.parse_args(argv)
+    print(mutants_table(mutants_study(a.out, a.only)))
+
+
+if __name__ == "__main__":
+    main()
