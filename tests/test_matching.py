@@ -491,3 +491,18 @@ def test_a_displacement_as_large_as_the_tolerance_is_no_match():
     edge = np.array([0.3, np.nextafter(0.3, 0)])
     found = m.Matches(edge, edge, np.ones(2, int), np.ones(2, bool))
     assert found.matched(0.3).tolist() == found.fits(0.3).tolist() == [False, True]
+
+
+def test_a_basis_of_a_sublattice_is_no_mapping():
+    "The conventional cell of a body-centred lattice looks like a simple cubic one and holds two points."
+    centred = (np.ones((3, 3)) / 2 - np.eye(3)) * 2 ** (1 / 3)
+    _, matrix = m.lattice_mappings(centred[None], np.eye(3)[None], 0.3, 10.0)
+    assert not (abs(np.linalg.det(matrix)).round() != 1).any()
+
+
+def test_an_angle_below_the_tolerance_may_shrink_to_nothing():
+    narrow = lambda angle, c: np.array([[1, 0, 0], [np.cos(angle), np.sin(angle), 0], [0, 0, c]])
+    wide, thin = np.radians([5, 4])
+    first, second = narrow(thin, np.sin(wide) / np.sin(thin)), narrow(wide, 1)
+    _, matrix = m.lattice_mappings(first[None], second[None], 0.3, 10.0)
+    assert any((x == np.eye(3)).all() for x in [*matrix, *-matrix])

@@ -115,6 +115,13 @@ def test_a_cell_without_volume_is_invalid():
     assert row["structure_valid"] is False and row["valid"] is False
 
 
+@pytest.mark.parametrize("volume, ok", [(M.MIN_VOLUME * 0.99, False), (0.125, True)])
+def test_limits_of_volume_and_distance_are_inclusive(volume, ok):
+    "Atoms half an angstrom apart, in cells that differ in volume."
+    box = Structure(Lattice.orthorhombic(0.5, 1, volume / 0.5), ["Na", "Na"], [[0, 0, 0], [0, 0.5, 0]])
+    assert M.structure_validity(box).ok is ok and M.MIN_VOLUME == 0.1
+
+
 def test_one_atom_cells_are_valid():
     assert M.structure_validity(Structure(Lattice.cubic(2), ["Cu"], [[0, 0, 0]])).ok
 
