@@ -3,8 +3,8 @@
     python -m benchmarks.mutants [--only WORD] [--out results/mutants.json]
 
 Each line of tests/mutants.tsv changes one expression in a copy of the package; the tests of that
-expression run in a process of their own. A mutant that tests have found is not tried again, unless its module has
-changed."""
+expression run in a process of their own. A mutant that tests have found is not tried again, unless its
+module has changed."""
 
 import argparse
 import hashlib
@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,8 @@ from dpcdvae.data.files import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
 FOUND = ("found", "no end")
+WRONG = 70  # exit code: another copy of the package was imported
+OUTCOMES = {0: "survived", 1: "found", 2: "found", 3: "found", 5: "no test", WRONG: "another package"}
 SECONDS = 600  # a mutant that takes longer is counted as found: its loop has no end
 
 
@@ -55,6 +58,15 @@ def copy_tree(folder: Path) -> Path:
     return tree
 
 
+def warm_up() -> None:
+    "Import what does not change, so that each process of tests begins with it."
+    import ase.data  # noqa: F401
+    import chgnet.model  # noqa: F401
+    import matminer.featurizers.site.fingerprint  # noqa: F401
+    import pymatgen.analysis.structure_matcher  # noqa: F401
+    import smact.screening  # noqa: F401
+
+
 def run_tests(tree: Path, mutant: Mutant, seconds: float = SECONDS) -> str:  # found, survived or no end
     "Run a mutant's tests in a process of their own."
     words = ["-k", mutant.words] if mutant.words else []
@@ -65,8 +77,7 @@ def run_tests(tree: Path, mutant: Mutant, seconds: float = SECONDS) -> str:  # f
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            code = os.waitstatus_to_exitcode(status)
-            return {0: "survived", 5: "no test"}.get(code, "found")
+            return OUTCOMES.get(os.waitstatus_to_exitcode(status), "found")
         time.sleep(0.1)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -74,14 +85,22 @@ def run_tests(tree: Path, mutant: Mutant, seconds: float = SECONDS) -> str:  # f
 
 
 def _pytest_in(tree: Path, arguments: list) -> None:
-    "Become pytest in another folder; does not return."
-    os.environ["PYTHONPATH"] = str(tree)
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    "Run pytest on the copied package and end the process."
+    import pytest
+
+    for name in [n for n in sys.modules if n.split(".")[0] in ("dpcdvae", "benchmarks")]:
+        del sys.modules[name]
+    os.environ |= dict(PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1")
+    sys.path[:0] = [str(tree), str(tree / "tests")]
+    sys.dont_write_bytecode = True
     os.chdir(tree)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    os.execv(os.sys.executable, [os.sys.executable, "-m", "pytest", *arguments])
+    import dpcdvae
+
+    here = Path(dpcdvae.__file__).is_relative_to(tree)
+    os._exit(int(pytest.main(arguments)) if here else WRONG)
 
 
 def key_of(tree: Path, mutant: Mutant) -> str:
@@ -108,6 +127,7 @@ def mutants_study(out: Path, only: str = "") -> dict:
     record = json.loads(out.read_text()) if out.exists() else dict(name="mutants", mutants={})
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_tree(Path(folder))
+        warm_up()
         keys = {key_of(tree, m): m for m in read_mutants()}
         record["mutants"] = {k: r for k, r in record["mutants"].items() if k in keys}
         for key, m in keys.items():

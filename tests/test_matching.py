@@ -506,3 +506,11 @@ def test_an_angle_below_the_tolerance_may_shrink_to_nothing():
     first, second = narrow(thin, np.sin(wide) / np.sin(thin)), narrow(wide, 1)
     _, matrix = m.lattice_mappings(first[None], second[None], 0.3, 10.0)
     assert any((x == np.eye(3)).all() for x in [*matrix, *-matrix])
+
+
+def test_each_length_is_compared_with_its_own_axis():
+    "The second axis would shrink to 0.73 of its length, which is less than 1 / 1.3, and more than the shortest."
+    second = np.diag([0.7, 1, 1 / 0.7])
+    first = second @ np.diag([1 / 0.73**0.5, 0.73, 1 / 0.73**0.5])
+    _, matrix = m.lattice_mappings(first[None], second[None], 0.3, 10.0)
+    assert len(matrix) and not any((abs(x) == np.eye(3)).all() for x in matrix)
