@@ -509,8 +509,22 @@ def test_an_angle_below_the_tolerance_may_shrink_to_nothing():
 
 
 def test_each_length_is_compared_with_its_own_axis():
-    "The second axis would shrink to 0.73 of its length, which is less than 1 / 1.3, and more than the shortest."
+    "The second axis would shrink to 0.73 of its length: below 1 / 1.3, and longer than the first axis."
     second = np.diag([0.7, 1, 1 / 0.7])
     first = second @ np.diag([1 / 0.73**0.5, 0.73, 1 / 0.73**0.5])
     _, matrix = m.lattice_mappings(first[None], second[None], 0.3, 10.0)
     assert len(matrix) and not any((abs(x) == np.eye(3)).all() for x in matrix)
+
+
+def test_the_fields_match_is_decided_by_the_root_mean_square():
+    crystal, rows = low(), [{}]
+    match_crystals(rows, [pushed(crystal, 0, 2.0)], [crystal], chance=False)
+    assert rows[0]["matched"] and rows[0]["rms"] < 0.5 and not rows[0]["fit_0.5"]
+
+
+@pytest.mark.parametrize("gap, num_atoms", [(0.45, 2), (0.55, 1)])
+def test_neighbours_in_a_very_short_cell_are_no_period(gap, num_atoms):
+    "Within twice the tolerance along every axis two atoms count as neighbours, not as one atom repeated."
+    chain = Structure(Lattice.orthorhombic(2 * gap, 3, 4), ["C", "C"], [[0, 0, 0], [0.5, 0, 0]])
+    assert len(chain.get_primitive_structure()) == num_atoms
+    assert m.reduce_crystals([chain]).num_atoms.tolist() == [num_atoms]

@@ -155,6 +155,15 @@ def test_composition_accepts_structures_and_counts():
     assert M.composition_validity(Composition("Na0.5Cl0.5")).kind == "no whole-number composition"
 
 
+@pytest.mark.parametrize("setting, options", [("smact", {}), ("field", dict(consensus=1))])
+def test_settings_are_smacts_own_defaults_but_for_what_they_name(setting, options):
+    from smact.utils.oxidation import ICSD24OxStatesFilter
+
+    table = ICSD24OxStatesFilter().filter(**options)
+    known = {e: [int(x) for x in o.split()] for e, o in zip(table.element, table.oxidation_state)}
+    assert M.allowed_states(tuple(known), setting) == list(known.values())
+
+
 def by_smact(formula):
     "CDVAE's rule, spelled out with smact's own neutral_ratios."
     import smact
@@ -618,6 +627,11 @@ def test_what_data_and_generate_write_can_be_a_reference(tmp_path):
 def test_a_folder_that_is_not_there():
     with pytest.raises(M.MetricsError, match="nowhere does not exist"):
         M.evaluate("nowhere", **quiet)
+
+
+def test_a_space_group_is_that_at_a_tenth_of_an_angstrom():
+    shaken = noisy(perovskite(), 0.02)
+    assert M.space_group(shaken) == 221 and M.space_group(shaken, 0.01) != 221
 
 
 @pytest.mark.parametrize("long, symprec, sheared", [(4, 0.1, False), (50, 0.1, True), (50, 0.01, False)])
