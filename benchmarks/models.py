@@ -1,19 +1,23 @@
 """One table for each pretrained model: what comes back, what is new, and what needs no network
 
-    python -m benchmarks.models mp-20 --data DIR/mp_20 --num 1000
+    python -m benchmarks.models mp-20 --data DIR/mp_20 --num 1000 --hull DIR/mp_hull --relaxed 500
 
 Crystals of the model, the test set, the training set, ion exchange and random placement are evaluated
-by the same functions against the same sets. What is in the file of results is not done again; an arm that was
-stopped goes on where it was."""
+by the same functions against the same sets; how many held-out crystals come back is read from
+results/strict.json. With a hull the first crystals of each set are relaxed and placed above it. What is in
+the file of results is not done again; a set that was stopped goes on where it was."""
 
 import argparse
 import json
 from pathlib import Path
 
 from benchmarks.speed import circumstances
+from benchmarks.stability import crystals_of as stability_crystals
+from benchmarks.stability import generated
+from benchmarks.strict import stored_rates
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
-from dpcdvae.energy.stability import ceiling
+from dpcdvae.energy.stability import ceiling, stability
 from dpcdvae.evaluation.baselines import BASELINES, write_baseline
 from dpcdvae.evaluation.continuous import KINDS, add_continuous
 from dpcdvae.evaluation.coverage import cutoffs_for
@@ -26,7 +30,13 @@ KEPT = (
     "valid_unique_novel symmetric wdist_density wdist_num_elements cov_recall cov_precision METRe"
 ).split()
 KEPT += [f"{what}_{kind}" for what in ("unique", "novel") for kind in KINDS]
+COMES_BACK = "match_rate match_chance match_above_chance METRe rms".split()
+COMES_BACK += [f"fit_{what}_{s}" for s in ("0.5", "0.1") for what in ("rate", "chance")]
+STABLE = "stable metastable sun msun msun_08 relaxed above_hull to_relaxed rmsd_relaxed".split()
+STABLE += ["p1_before", "p1_after"]
 SETS = ("test set", "training set")
+ONE_ION = "exchange of one ion"
+ARMS = (*SETS, *BASELINES, ONE_ION, "model")  # what takes longest comes last
 
 
 def known_set(data: Path, split: str) -> Entries:
@@ -36,55 +46,91 @@ def known_set(data: Path, split: str) -> Entries:
     return found
 
 
-def crystals_of(arm: str, model: str, train, test, folder: Path, num: int, seed: int):  # a source
-    "Make or draw the crystals of an arm."
+def crystals_of(arm: str, model: str, data: Path, known: dict, folder: Path, num: int, seed: int) -> list:
+    "Make or draw the crystals of an arm; entries."
     if arm == "model":
-        from dpcdvae.cli.commands import load_model
+        generated(model, num, seed, folder)
+    elif arm in SETS:
+        return ceiling(known["test" if arm == "test set" else "train"], num, seed)
+    elif arm == ONE_ION:
+        made = stability_crystals("exchange", data, num, seed)
+        return made or _none_made(data)
+    elif not (folder / "crystals.csv").exists():
+        write_baseline(arm, known["train"], folder, num, seed)
+    return read_crystals(folder / "crystals.csv")
 
-        load_model(model).generate(num, seed=seed, out=folder, progress=False)
-        return folder / "crystals.csv"
-    if arm in SETS:
-        return ceiling(test if arm == "test set" else train, num, seed)
-    return (
-        folder / "crystals.csv"
-        if (folder / "crystals.csv").exists()
-        else write_baseline(arm, train, folder, num, seed)
-    )
+
+def _none_made(data: Path):
+    raise MetricsError(f"No crystal of {data.name} has an ion that could be exchanged.")
 
 
 def evaluate_arm(
-    source, train, test, limits, folder: Path
+    entries: list, known: dict, limits, folder: Path
 ) -> dict:  # metric -> value, low, high, count, total
     "Evaluate crystals against both sets."
     folder.mkdir(parents=True, exist_ok=True)
-    entries = read_crystals(source)
     how = dict(
         fingerprints=True, cutoffs=limits, workers=1, progress=False, journal=folder / ".evaluating.jsonl"
     )
-    rows, summary = evaluate_generation(entries, train, test, **how)
-    summary = add_continuous(entries, rows, summary, train)
+    rows, summary = evaluate_generation(entries, known["train"], known["test"], **how)
+    summary = add_continuous(entries, rows, summary, known["train"])
     groups = summary["space_groups"]["0.1"]
     found = {k: m for k, m in summary["metrics"].items() if k in KEPT}
     return found | dict(num=len(rows), p1=groups.get(1, 0), with_group=sum(groups.values()))
 
 
-def model_study(model: str, data: Path, num: int, seed: int, runs: Path, out: Path) -> dict:
+def relax_arm(entries: list, known: dict, hull: Path, folder: Path, num: int) -> dict:
+    "Relax the first crystals of an arm and place them above the hull."
+    _, found = stability(entries[:num], hull, folder / "relaxed", known["train"], workers=1, progress=False)
+    kept = {k: m for k, m in found["metrics"].items() if k in STABLE}
+    return kept | dict(num=found["num_crystals"], hull=found["hull"], calculator=found["calculator"])
+
+
+def model_study(
+    model: str,  # a pretrained one
+    data: Path,  # folder of the splits
+    num: int,  # crystals of each arm
+    seed: int,
+    runs: Path,  # where crystals and journals are kept
+    out: Path,  # file of results
+    hull: Path | None = None,  # see `read_hull`; None: nothing is relaxed
+    relaxed: int = 500,  # crystals of each arm
+    chosen: tuple = ARMS,  # those to do
+) -> dict:
     "Evaluate all arms of a model, one after another."
     record = json.loads(out.read_text()) if out.exists() else dict(name="models", seed=seed, models={})
-    arms = record["models"].setdefault(model, dict(data=data.name, num=num, arms={}))["arms"]
-    todo = [a for a in ("model", *SETS, *BASELINES) if a not in arms]
-    train, test = (known_set(data, s) for s in ("train", "test")) if todo else (None, None)
+    mine = record["models"].setdefault(model, dict(data=data.name, num=num, arms={}))
+    arms, wanted = mine["arms"], {"num", *(["stability"] if hull else [])}
+    mine["reconstruction"] = _comes_back(stored_rates(model, data, seed))
+    todo = [a for a in chosen if not ("reason" in arms.get(a, {}) or wanted <= set(arms.get(a, {})))]
+    known = {s: known_set(data, s) for s in ("train", "test")} if todo else {}
     for arm in todo:
         folder = runs / (model if arm == "model" else f"{model}-{arm.replace(' ', '-')}")
+        found = arms.setdefault(arm, {})
         try:
-            source = crystals_of(arm, model, train, test, folder, num, seed)
-            arms[arm] = evaluate_arm(source, train, test, cutoffs_for(data.name), folder)
+            entries = crystals_of(arm, model, data, known, folder, num, seed)
+            if "num" not in found:
+                found |= evaluate_arm(entries, known, cutoffs_for(data.name), folder)
+                found["made_on"] = circumstances()
+                _write(out, record)
+            if hull:
+                found["stability"] = relax_arm(entries, known, hull, folder, relaxed)
         except MetricsError as e:
-            arms[arm] = dict(reason=str(e))
-        arms[arm]["made_on"] = circumstances()
-        atomic_write(out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        print(model, arm, {k: arms[arm].get(k, {}).get("value") for k in KEPT[:3]}, flush=True)
+            found["reason"] = str(e)
+        _write(out, record)
+        print(model, arm, {k: found.get(k, {}).get("value") for k in KEPT[:3]}, flush=True)
+    _write(out, record)
     return record
+
+
+def _comes_back(found: dict) -> dict:
+    "Keep what the table shows of a file of rates."
+    metrics = {k: m for k, m in found["metrics"].items() if k in COMES_BACK}
+    return dict(file="strict.json", num=found["num"], metrics=metrics)
+
+
+def _write(out: Path, record: dict) -> None:
+    atomic_write(out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def main(argv=None) -> None:
@@ -94,10 +140,13 @@ def main(argv=None) -> None:
     p.add_argument("--data", type=Path, required=True, help="folder of the splits")
     p.add_argument("--num", type=int, default=1000)
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--hull", type=Path, help="a convex hull: stability too")
+    p.add_argument("--relaxed", type=int, default=500, help="crystals of each set to relax")
+    p.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="which; the others can follow")
     p.add_argument("--runs", type=Path, default=Path("runs/models"))
     p.add_argument("--out", type=Path, default=Path("results/models.json"))
     a = p.parse_args(argv)
-    model_study(a.model, a.data, a.num, a.seed, a.runs, a.out)
+    model_study(a.model, a.data, a.num, a.seed, a.runs, a.out, a.hull, a.relaxed, a.arms)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 
 SETS = {"perov-5": ("perov_5", 512), "mp-20": ("mp_20", 256), "carbon-24": ("carbon_24", 128)}
 KEPT = ("strict_", "match_", "fit_", "rms", "METRe", "crmse", "composition_exact", "num_atoms_exact")
+STRICT = Path("results/strict.json")
 
 
 def rates(
@@ -30,18 +31,30 @@ def rates(
     return {k: m for k, m in summary["metrics"].items() if k.startswith(KEPT)}
 
 
+def stored_rates(
+    name: str,  # a pretrained model
+    data: Path,  # folder of its splits
+    seed: int = 0,
+    out: Path = STRICT,
+) -> dict:  # data, num, metrics, made_on
+    "Take a model's rates from the file of results, or add them to it."
+    done = json.loads(out.read_text()) if out.exists() else dict(name="strict", seed=seed, models={})
+    if name not in done["models"]:
+        num = SETS.get(name, (None, 256))[1]
+        found = rates(name, data, num, seed)
+        done["models"][name] = dict(data=data.name, num=num, metrics=found, made_on=circumstances())
+        atomic_write(out, json.dumps(done, indent=1) + "\n")
+    return done["models"][name]
+
+
 def main() -> None:
     p = argparse.ArgumentParser("python -m benchmarks.strict", description=__doc__)
     p.add_argument("--data", type=Path, required=True, help="folder with perov_5, mp_20, carbon_24")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--out", type=Path, default=Path("results/strict.json"))
+    p.add_argument("--out", type=Path, default=STRICT)
     a = p.parse_args()
-    done = json.loads(a.out.read_text()) if a.out.exists() else dict(name="strict", seed=a.seed, models={})
-    for name, (folder, num) in SETS.items():
-        if name not in done["models"]:
-            found = rates(name, a.data / folder, num, a.seed)
-            done["models"][name] = dict(data=folder, num=num, metrics=found, made_on=circumstances())
-            atomic_write(a.out, json.dumps(done, indent=1) + "\n")
+    for name, (folder, _) in SETS.items():
+        stored_rates(name, a.data / folder, a.seed, a.out)
 
 
 if __name__ == "__main__":

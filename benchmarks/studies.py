@@ -620,11 +620,27 @@ def generation(
     )
 
 
+LEVELS = ("random placement", "ion exchange", "test set")
+
+
+def levels_of_models(record: dict, data: str) -> dict:  # name of a set -> num, metrics
+    "Take the sets without a network from the tables of the models, where they have been evaluated in full."
+    arms = next((m["arms"] for m in record["models"].values() if m["data"] == data), {})
+    some = {k: arms[k] for k in LEVELS if "num" in arms.get(k, {})}
+    rates = lambda a: {k: m for k, m in a.items() if isinstance(m, dict) and "value" in m}
+    found = {k: dict(num=a["num"], metrics=rates(a)) for k, a in some.items()}
+    for trivial in ("cov_recall", "cov_precision", "METRe"):  # a sample of the test set covers itself
+        found.get("test set", dict(metrics={}))["metrics"].pop(trivial, None)
+    return found
+
+
 def stored_levels(path) -> dict:  # name of a set -> num, metrics; empty where none are stored
     "Find the sets without a network that belong to a generation, and the test set."
-    r = json.loads(Path(path).read_text())
-    found = Path(path).parent / f"levels-{r['data']}.json"
+    r, folder = json.loads(Path(path).read_text()), Path(path).parent
+    found, models = folder / f"levels-{r['data']}.json", folder / "models.json"
     sets = json.loads(found.read_text())["levels"] if found.exists() else {}
+    if not sets and models.exists():
+        sets = levels_of_models(json.loads(models.read_text()), r["data"])
     for s in sets.values():
         if s["num"] != r["num_new"]:
             s["metrics"].pop("cov_recall", None)  # it grows with the number of crystals

@@ -1,7 +1,9 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
 from benchmarks.campaign import campaign_table
+from benchmarks.evaluating import evaluating_table
 from benchmarks.longrun import long_table
+from benchmarks.mutants import mutants_table
 from benchmarks.pythons import pythons_table
 
 
@@ -310,25 +312,80 @@ _NUMBERS = dict(
     unique_both="continuous uniqueness, ElMD and AMD",
     novel_both="continuous novelty, ElMD and AMD",
 )
+_STABLE = dict(
+    sun="S.U.N., at most 0 eV/atom above the hull",
+    msun="M.S.U.N., at most 0.1 eV/atom",
+    msun_08="M.S.U.N., at most 0.08 eV/atom",
+    stable="stable",
+    metastable="metastable, 0.1 eV/atom",
+    relaxed="relaxed to a plausible crystal",
+    p1_before="P1 as made (0.1 Å)",
+    p1_after="P1 after relaxation (0.1 Å)",
+)
+_DISTANCES = dict(
+    rmsd_relaxed="median RMSD to the relaxed crystal (Å)", above_hull="median eV/atom above the hull"
+)
+_BACK = dict(
+    match_rate="field's rate",
+    match_chance="chance",
+    match_above_chance="above chance",
+    **{"fit_rate_0.5": "fit, stol 0.5", "fit_rate_0.1": "fit, stol 0.1", "fit_chance_0.1": "its chance"},
+    METRe="METRe",
+)
+
+
+def _evaluated_rows(arms: dict) -> list:
+    "List what is measured on all crystals of each arm."
+    cells = lambda k, share: (_with_interval(a.get(k), share) for a in arms.values())
+    rows = [[text, *cells(k, True)] for k, text in _RATES.items()]
+    rows += [[text, *cells(k, False)] for k, text in _NUMBERS.items()]
+    share = (f"{100 * a['p1'] / max(1, a['with_group']):.1f} %" for a in arms.values())
+    return [["crystals", *(a["num"] for a in arms.values())], *rows, ["P1 at 0.1 Å", *share]]
+
+
+def _stability_rows(arms: dict) -> tuple:  # rows, sentence; none where nothing was relaxed
+    "List what is measured on the relaxed crystals of each arm."
+    found = [a.get("stability", {}) for a in arms.values()]
+    done = next(filter(None, found), None)
+    if done is None:
+        return [], "Stability: not measured, for want of a hull of this set."
+    middle = lambda m: "–" if not m or m.get("median") is None else f"{m['median']:.3f}"
+    rows = [["relaxed of these", *(s.get("num", "–") for s in found)]]
+    rows += [[text, *(_with_interval(s.get(k)) for s in found)] for k, text in _STABLE.items()]
+    rows += [[text, *(middle(s.get(k)) for s in found)] for k, text in _DISTANCES.items()]
+    told = f"Stability: the first crystals of each set, {done['calculator']}, hull {done['hull']['source']} "
+    return rows, told + f"({done['hull']['num_phases']} phases)."
+
+
+def _back_table(r: dict) -> str:  # markdown
+    "Show how many held-out crystals come back, by each rule."
+    shares = [_with_interval(r["metrics"].get(k)) for k in _BACK]
+    lines = _table(["held-out crystals", *_BACK.values()], [[r["num"], *shares]])
+    return f"{lines}\n\nFrom `results/{r['file']}`; chance: random coordinates in the true cell."
 
 
 def models_table(r: dict) -> str:  # markdown
     "Show each pretrained model next to known crystals and to what needs no network."
     out = []
     for name, model in r["models"].items():
-        arms = {k: a for k, a in model["arms"].items() if "reason" not in a}
-        rows = [[text, *(_with_interval(a.get(k)) for a in arms.values())] for k, text in _RATES.items()]
-        rows += [
-            [text, *(_with_interval(a.get(k), False) for a in arms.values())] for k, text in _NUMBERS.items()
+        arms = {k: a for k, a in model["arms"].items() if "num" in a}
+        arms = {k: arms[k] for k in sorted(arms, key=lambda k: k != "model")}
+        rows, told = _stability_rows(arms)
+        out += [
+            f"**{name}**, sets of {model['data']}, seed {r['seed']}",
+            _back_table(model["reconstruction"]),
         ]
-        rows += [
-            ["P1 at 0.1 Å", *(f"{100 * a['p1'] / max(1, a['with_group']):.1f} %" for a in arms.values())]
-        ]
-        rows += [["crystals", *(a["num"] for a in arms.values())]]
-        out.append(f"**{name}**, sets of {model['data']}, seed {r['seed']}\n\n{_table(['', *arms], rows)}")
+        out += [_table(["", *arms], _evaluated_rows(arms) + rows), told]
         out += [f"No {k}: {a['reason']}" for k, a in model["arms"].items() if "reason" in a]
-    return "\n\n".join(out)
+    return "\n\n".join(
+        [*out, "Of the test set a sample is compared with the whole: COV is 100 % by definition."]
+    )
 
 
 TABLES["models"] = models_table
-COMMANDS["models"] = "python -m benchmarks.models MODEL --data DIR/SET --num NUM"
+COMMANDS["models"] = (
+    "python -m benchmarks.models MODEL --data DIR/SET --num NUM --hull DIR/mp_hull --relaxed NUM"
+)
+TABLES |= dict(evaluating=evaluating_table, mutants=mutants_table)
+COMMANDS["evaluating"] = "python -m benchmarks.evaluating POOL POOL POOL --data DIR/mp_20 --num 10000"
+COMMANDS["mutants"] = "python -m benchmarks.mutants"

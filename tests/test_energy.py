@@ -633,6 +633,16 @@ def test_hull_is_pymatgens():
         assert hull.above(formula, energy) == pytest.approx(energy - below, abs=1e-6)
 
 
+def test_a_hull_of_what_converged_counts_from_the_lowest_form_of_an_element(monkeypatch, tmp_path):
+    from dpcdvae.energy import hull
+
+    found = [("Cu", -3.5, True), ("Cu", -9.0, False), ("Cu", -3.0, True)]
+    rows = [dict(formula=f, relaxed_energy=e, converged=c) for f, e, c in found]
+    monkeypatch.setattr(hull, "energies", lambda *a, **k: (rows, dict(calculator="emt", settings={})))
+    made = hull.hull_from_crystals([], tmp_path, "emt", max_steps=5)
+    assert made.elements == dict(Cu=-3.5) and made.about["num_failed"] == 1
+
+
 def test_sun_by_hand():
     new = dict(relaxed_unique=True, relaxed_novel=True)
     above = [-0.2, 0.0, 0.005, 0.08, 0.0801, 0.1, 0.1001, None]

@@ -485,3 +485,46 @@ def test_given_cells_are_compared_from_both_sides():
 def test_how_flat_a_cell_may_be_described(times, usable):
     cube = Structure(Lattice([[3, 0, 0], [3 * times, 3, 0], [0, 0, 3]]), ["Po"], [[0, 0, 0]])
     assert (m.reduce_crystals([cube]).composition[0] >= 0) == usable
+
+
+def test_a_displacement_as_large_as_the_tolerance_is_no_match():
+    edge = np.array([0.3, np.nextafter(0.3, 0)])
+    found = m.Matches(edge, edge, np.ones(2, int), np.ones(2, bool))
+    assert found.matched(0.3).tolist() == found.fits(0.3).tolist() == [False, True]
+
+
+def test_a_basis_of_a_sublattice_is_no_mapping():
+    "The conventional cell of a body-centred lattice looks like a simple cubic one and holds two points."
+    centred = (np.ones((3, 3)) / 2 - np.eye(3)) * 2 ** (1 / 3)
+    _, matrix = m.lattice_mappings(centred[None], np.eye(3)[None], 0.3, 10.0)
+    assert not (abs(np.linalg.det(matrix)).round() != 1).any()
+
+
+def test_an_angle_below_the_tolerance_may_shrink_to_nothing():
+    narrow = lambda angle, c: np.array([[1, 0, 0], [np.cos(angle), np.sin(angle), 0], [0, 0, c]])
+    wide, thin = np.radians([5, 4])
+    first, second = narrow(thin, np.sin(wide) / np.sin(thin)), narrow(wide, 1)
+    _, matrix = m.lattice_mappings(first[None], second[None], 0.3, 10.0)
+    assert any((x == np.eye(3)).all() for x in [*matrix, *-matrix])
+
+
+def test_each_length_is_compared_with_its_own_axis():
+    "The second axis would shrink to 0.73 of its length: below 1 / 1.3, and longer than the first axis."
+    second = np.diag([0.7, 1, 1 / 0.7])
+    first = second @ np.diag([1 / 0.73**0.5, 0.73, 1 / 0.73**0.5])
+    _, matrix = m.lattice_mappings(first[None], second[None], 0.3, 10.0)
+    assert len(matrix) and not any((abs(x) == np.eye(3)).all() for x in matrix)
+
+
+def test_the_fields_match_is_decided_by_the_root_mean_square():
+    crystal, rows = low(), [{}]
+    match_crystals(rows, [pushed(crystal, 0, 2.0)], [crystal], chance=False)
+    assert rows[0]["matched"] and rows[0]["rms"] < 0.5 and not rows[0]["fit_0.5"]
+
+
+@pytest.mark.parametrize("gap, num_atoms", [(0.45, 2), (0.55, 1)])
+def test_neighbours_in_a_very_short_cell_are_no_period(gap, num_atoms):
+    "Within twice the tolerance along every axis two atoms count as neighbours, not as one atom repeated."
+    chain = Structure(Lattice.orthorhombic(2 * gap, 3, 4), ["C", "C"], [[0, 0, 0], [0.5, 0, 0]])
+    assert len(chain.get_primitive_structure()) == num_atoms
+    assert m.reduce_crystals([chain]).num_atoms.tolist() == [num_atoms]

@@ -115,6 +115,13 @@ def test_a_cell_without_volume_is_invalid():
     assert row["structure_valid"] is False and row["valid"] is False
 
 
+@pytest.mark.parametrize("volume, ok", [(M.MIN_VOLUME * 0.99, False), (0.125, True)])
+def test_limits_of_volume_and_distance_are_inclusive(volume, ok):
+    "Atoms half an angstrom apart, in cells that differ in volume."
+    box = Structure(Lattice.orthorhombic(0.5, 1, volume / 0.5), ["Na", "Na"], [[0, 0, 0], [0, 0.5, 0]])
+    assert M.structure_validity(box).ok is ok and M.MIN_VOLUME == 0.1
+
+
 def test_one_atom_cells_are_valid():
     assert M.structure_validity(Structure(Lattice.cubic(2), ["Cu"], [[0, 0, 0]])).ok
 
@@ -146,6 +153,15 @@ def test_composition_accepts_structures_and_counts():
     )
     assert M.composition_validity({"Na": 8, "Cl": 4}).kind and M.composition_validity(perovskite()).ok
     assert M.composition_validity(Composition("Na0.5Cl0.5")).kind == "no whole-number composition"
+
+
+@pytest.mark.parametrize("setting, options", [("smact", {}), ("field", dict(consensus=1))])
+def test_settings_are_smacts_own_defaults_but_for_what_they_name(setting, options):
+    from smact.utils.oxidation import ICSD24OxStatesFilter
+
+    table = ICSD24OxStatesFilter().filter(**options)
+    known = {e: [int(x) for x in o.split()] for e, o in zip(table.element, table.oxidation_state)}
+    assert M.allowed_states(tuple(known), setting) == list(known.values())
 
 
 def by_smact(formula):
@@ -611,6 +627,11 @@ def test_what_data_and_generate_write_can_be_a_reference(tmp_path):
 def test_a_folder_that_is_not_there():
     with pytest.raises(M.MetricsError, match="nowhere does not exist"):
         M.evaluate("nowhere", **quiet)
+
+
+def test_a_space_group_is_that_at_a_tenth_of_an_angstrom():
+    shaken = noisy(perovskite(), 0.02)
+    assert M.space_group(shaken) == 221 and M.space_group(shaken, 0.01) != 221
 
 
 @pytest.mark.parametrize("long, symprec, sheared", [(4, 0.1, False), (50, 0.1, True), (50, 0.01, False)])
