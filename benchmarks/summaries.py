@@ -1,5 +1,6 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
+from benchmarks.builds import builds_table
 from benchmarks.campaign import campaign_table
 from benchmarks.longrun import long_table
 from benchmarks.pythons import pythons_table
@@ -332,3 +333,5 @@ def models_table(r: dict) -> str:  # markdown
 
 TABLES["models"] = models_table
 COMMANDS["models"] = "python -m benchmarks.models MODEL --data DIR/SET --num NUM"
+TABLES["builds"] = builds_table
+COMMANDS["builds"] = "python -m benchmarks.builds --data DIR --old 681f39c"
