@@ -1,4 +1,4 @@
-"The comparison of two builds: in turns, resumed where it stopped, medians and ratio as the samples have them."
+"Two builds side by side: in turns, resumed where they stopped, medians and ratio as the samples have them."
 
 import json
 from pathlib import Path

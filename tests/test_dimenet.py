@@ -1,4 +1,4 @@
-"The encoder's DimeNet++ against torch-geometric's blocks: same names of weights, same values, same gradients."
+"The encoder's DimeNet++ against torch-geometric's blocks: names of weights, values, gradients."
 
 import pytest
 import torch
