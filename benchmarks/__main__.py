@@ -32,7 +32,7 @@ from benchmarks.studies import (
     switches,
 )
 from dpcdvae.data.files import atomic_write
-from dpcdvae.diffusion.samplers import SAMPLERS
+from dpcdvae.diffusion.samplers import SAMPLERS, SPACINGS
 
 
 def main(argv=None):
@@ -83,6 +83,7 @@ def main(argv=None):
     p.add_argument("--max-atoms", type=int, default=8, help="trust: of a crystal")
     p.add_argument("--workers", type=int)
     p.add_argument("--samplers", nargs="+", default=SAMPLERS, help="calls: which")
+    p.add_argument("--spacings", nargs="+", default=("uniform",), choices=SPACINGS, help="calls: which")
     p.add_argument("--counts", nargs="+", type=int, default=COUNTS, help="calls: how many")
     p.add_argument("--name", help="pack: of the model")
     p.add_argument("--results", nargs="*", default=[], help="pack: files of anatomy and generation")
@@ -218,6 +219,7 @@ def measure(p: argparse.ArgumentParser, a) -> None:
                     a.out,
                     a.samplers,
                     a.counts,
+                    a.spacings,
                     num=a.num,
                     seed=a.seed,
                 )

@@ -92,7 +92,10 @@ def made_by(name: str, r: dict) -> str:  # command
 
 
 def _calls(r):
-    return calls_table(r) + "\n\nRMS of the matches:\n\n" + calls_table(r, "rms")
+    tables = {"": "match_rate", "RMS of the matches:": "rms"}
+    if all("strict_rate" in w for w in r["ways"]):
+        tables["Strict rate:"] = "strict_rate"
+    return "\n\n".join(f"{title}\n\n{calls_table(r, k)}".strip() for title, k in tables.items())
 
 
 def _regained(r):

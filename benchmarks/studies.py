@@ -460,7 +460,7 @@ def calls(
                 )[1]["metrics"]
                 result["ways"].append(
                     dict(sampler=sampler, spacing=spacing, calls=n)
-                    | {k: found[k] for k in ("match_rate", "rms", "structure_valid")}
+                    | {k: found[k] for k in ("match_rate", "strict_rate", "rms", "structure_valid")}
                 )
                 print(n, sampler, spacing, _rate(found["match_rate"]), _rms(found["rms"]), flush=True)
                 atomic_write(out, json.dumps(result, indent=1) + "\n")
@@ -468,8 +468,8 @@ def calls(
 
 
 def calls_table(result: dict, metric: str = "match_rate") -> str:  # markdown
-    "Put match rates or RMS into a table: a row a sampler, a column a number of calls."
-    counts, show = sorted({w["calls"] for w in result["ways"]}), _rate if metric == "match_rate" else _rms
+    "Put rates or RMS into a table: a row a sampler, a column a number of calls."
+    counts, show = sorted({w["calls"] for w in result["ways"]}), _rms if metric == "rms" else _rate
     rows = ["| sampler | " + " | ".join(f"{n} calls" for n in counts) + " |", "|---|" + "---|" * len(counts)]
     for way in dict.fromkeys((w["sampler"], w["spacing"]) for w in result["ways"]):
         by = {w["calls"]: w[metric] for w in result["ways"] if (w["sampler"], w["spacing"]) == way}

@@ -1,5 +1,6 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
+from benchmarks.builds import builds_table
 from benchmarks.campaign import campaign_table
 from benchmarks.evaluating import evaluating_table
 from benchmarks.longrun import long_table
@@ -389,3 +390,9 @@ COMMANDS["models"] = (
 TABLES |= dict(evaluating=evaluating_table, mutants=mutants_table)
 COMMANDS["evaluating"] = "python -m benchmarks.evaluating POOL POOL POOL --data DIR/mp_20 --num 10000"
 COMMANDS["mutants"] = "python -m benchmarks.mutants"
+TABLES["builds"] = builds_table
+COMMANDS["builds"] = "python -m benchmarks.builds --data DIR --old 681f39c"
+COMMANDS["calls-early-perov_5"] = (
+    "python -m benchmarks calls --data DIR/perov_5 --run perov-5 --samplers modified "
+    "--spacings uniform early --counts 50 100 --num 512 --seed 0 --out results/calls-early-perov_5.json"
+)

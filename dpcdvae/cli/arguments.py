@@ -91,6 +91,7 @@ def renamed(flag: str, dest: str, **how) -> tuple:
 # %% ../../nbs/cli/01_arguments.ipynb #18bb2fca
 PRESETS = ("default", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny")
 SAMPLERS = ("modified", "ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun", "langevin")
+SPACINGS = ("uniform", "quadratic", "early", "logsnr")
 PARTS = ("num_atoms", "composition", "lattice")
 SOURCE = "split file, folder of splits, folder of CIFs, extxyz file, or a known name such as perov_mini"
 
@@ -105,7 +106,7 @@ SCHEDULER = opt("--scheduler", help="address of a Dask scheduler, such as tcp://
 SAMPLING = [
     opt("--sampler", choices=SAMPLERS, help="the model's choice if not given"),
     opt("--steps", type=whole(1), metavar="N", help="function evaluations (NFE), else the model's choice"),
-    opt("--spacing", default="uniform", choices=["uniform", "quadratic", "logsnr"], help="of the timesteps"),
+    opt("--spacing", default="uniform", choices=SPACINGS, help="of the timesteps"),
     SEED,
 ]
 PLACING = [

@@ -22,8 +22,7 @@ def load_model(
     "Load a model and let it calculate in bfloat16 where the processor can."
     import torch
 
-    from dpcdvae.model.dpcdvae import DPCDVAE
-    from dpcdvae.model.training import has_bf16
+    from dpcdvae.model.dpcdvae import DPCDVAE, has_bf16
 
     model = DPCDVAE.from_pretrained(name)
     model.bf16 = has_bf16()

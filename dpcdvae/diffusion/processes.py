@@ -122,14 +122,20 @@ def wrapped_eps(
 # %% ../../nbs/diffusion/01_processes.ipynb #8df040d8
 def wrapped_eps_rms(
     sigma: Tensor,  # (T+1,) noise levels
-    points: int = 2001,  # of the quadrature
+    points: int = 1001,  # of the quadrature over half the circle, the other half mirrors it
+    images: int = 5,  # on each side
 ) -> Tensor:  # (T+1,)
     "Measure the root mean square of the expected noise at each level, by quadrature over the circle."
-    d = torch.linspace(-0.5, 0.5, points, dtype=torch.float64, device=sigma.device)[None]
-    s = sigma.clamp_min(1e-3)[:, None]
-    images = d[..., None] + torch.arange(-5, 6, device=d.device)
-    density = torch.exp(-images.square() / (2 * s[..., None].square())).sum(-1)
-    return ((wrapped_eps(d, s).square() * density).sum(1) / density.sum(1)).sqrt()
+    d = torch.linspace(0, 0.5, points, dtype=torch.float64, device=sigma.device)
+    s = sigma.to(d.dtype).clamp_min(1e-3)[:, None]
+    density, moment = torch.zeros(2, len(s), points, dtype=d.dtype, device=d.device)
+    for k in range(-images, images + 1):  # one image at a time: all at once are half a gigabyte
+        share = torch.exp(-((d + k) / s).square() / 2)
+        density += share
+        moment += share * (d + k)
+    eps = moment / density.clamp_min(torch.finfo(d.dtype).tiny) / s
+    density[:, 0] /= 2  # the middle counts once
+    return ((eps.square() * density).sum(1) / density.sum(1)).sqrt()
 
 # %% ../../nbs/diffusion/01_processes.ipynb #9705ba71
 class WrappedNormal(Process):

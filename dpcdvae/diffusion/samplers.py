@@ -88,7 +88,8 @@ def heun_step(
     return float(schedule.scale[s]) * (x0 + now * eps + (then - now) * (eps + eps_next) / 2)
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #50e3f511
-SPACINGS = ("uniform", "quadratic", "logsnr")
+POWERS = dict(uniform=1.0, quadratic=2.0, early=0.5)  # of the share of the way that is left
+SPACINGS = (*POWERS, "logsnr")
 
 
 def _even_in_log_snr(schedule, num_steps: int, share: Tensor) -> Tensor:  # (nfe,) times
@@ -101,7 +102,7 @@ def _even_in_log_snr(schedule, num_steps: int, share: Tensor) -> Tensor:  # (nfe
 def time_grid(
     num_steps: int,  # time to start from: T of the schedule, or less
     nfe: int,  # function evaluations wanted, 1..num_steps
-    spacing: str = "uniform",  # uniform, quadratic or logsnr
+    spacing: str = "uniform",  # one of SPACINGS
     schedule=None,  # NoiseSchedule, for logsnr
 ) -> list[int]:  # from num_steps down to 0
     "Space the times of the function evaluations; raise ValueError for an impossible number."
@@ -113,7 +114,7 @@ def time_grid(
     if spacing == "logsnr":
         times = _even_in_log_snr(schedule, num_steps, share)
     else:
-        times = (1 + (num_steps - 1) * share ** (1 if spacing == "uniform" else 2)).round().long()
+        times = (1 + (num_steps - 1) * share ** POWERS[spacing]).round().long()
     return [*sorted({int(t) for t in times}, reverse=True), 0]
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #db8fa12d
@@ -353,7 +354,7 @@ def sample(
     seed: int = 0,
     boundary: str | int = "every",  # where coordinates are wrapped: every step, every few, network, never
     types: str | Callable = "fixed",  # fixed, argmax, or a function (x0, types, step, steps) -> types
-    spacing: str = "uniform",  # of the times: uniform, quadratic or logsnr
+    spacing: str = "uniform",  # of the times, one of SPACINGS
     last_noise: bool = False,  # add noise on the step to t=0 too, as the release does
     callback: Callable | None = None,  # called with a Step at the start and after every step
     dtype: torch.dtype = torch.float32,

@@ -45,7 +45,7 @@ class Sampling:
     seed: int = 0
     boundary: str | int | None = None  # every, network or never; a number: after so many steps
     swap_species: int | None = None  # swaps of species proposed at each fifth of the steps; 0: none
-    spacing: str = "uniform"  # of the timesteps: uniform, quadratic or logsnr
+    spacing: str = "uniform"  # of the timesteps: uniform, quadratic, early or logsnr
     z: str = "mean"  # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force: tuple = ()  # reconstruction: take "num_atoms", "composition", "lattice" from the target
     num_candidates: int = 1  # best of n: candidates of different noise; the one of highest posterior is kept

@@ -404,3 +404,16 @@ def tune_malloc() -> bool:  # False where the C library is not glibc: nothing ch
         return False
     mmap_threshold, trim_threshold = mallopt(-3, 2**25), mallopt(-1, 2**31 - 1)
     return bool(mmap_threshold and trim_threshold)
+
+# %% ../../nbs/model/03_dpcdvae.ipynb #9835f9e6
+def bf16_unit() -> str | None:  # AMX or AVX-512
+    "Name the part of the processor that multiplies in bfloat16; None if it has none."
+    units = dict(AMX="_is_amx_tile_supported", **{"AVX-512": "_is_avx512_bf16_supported"})
+    return next((unit for unit, name in units.items() if getattr(torch.cpu, name, lambda: False)()), None)
+
+
+def has_bf16() -> bool:
+    "Tell whether the processor or GPU multiplies in bfloat16 itself."
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bf16_unit() is not None

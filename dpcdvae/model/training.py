@@ -34,7 +34,7 @@ from ..data.loader import CrystalLoader
 from ..data.splits import SPLIT_FILE, SplitRecord, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
 from .config import get_config
-from .dpcdvae import DPCDVAE, fitting, num_trained, tune_malloc
+from .dpcdvae import DPCDVAE, bf16_unit, fitting, has_bf16, num_trained, tune_malloc
 from .module import PATIENCE, ROW, Training, ends_with_others, named_loss, noise_symmetry
 from .pretrained import inherit
 
@@ -56,19 +56,6 @@ def fuse(model: DPCDVAE, backend: str = "inductor") -> DPCDVAE:
     return model
 
 # %% ../../nbs/model/07_training.ipynb #b3a4b542
-def bf16_unit() -> str | None:  # AMX or AVX-512
-    "Name the part of the processor that multiplies in bfloat16; None if it has none."
-    units = dict(AMX="_is_amx_tile_supported", **{"AVX-512": "_is_avx512_bf16_supported"})
-    return next((unit for unit, name in units.items() if getattr(torch.cpu, name, lambda: False)()), None)
-
-
-def has_bf16() -> bool:
-    "Tell whether the processor or GPU multiplies in bfloat16 itself."
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bf16_unit() is not None
-
-
 def machine() -> dict:
     "Describe the machine, for records."
     return dict(

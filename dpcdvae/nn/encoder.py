@@ -77,9 +77,154 @@ def bonds_from_graph(
     returns = (j[kj] == i[ji]) & (image[kj] == -image[ji]).all(-1)
     return Bonds(i, j, vec, torch.ones_like(vec[:, 0]), kj[~returns], ji[~returns])
 
+# %% ../../nbs/nn/01_encoder.ipynb #f7a8ff5c
+def _glorot_linear(num_in: int, num_out: int, bias: bool = True) -> nn.Linear:
+    "Make a linear layer of orthogonal start, of variance 2 / (inputs + outputs), and no bias at first."
+    layer = nn.Linear(num_in, num_out, bias=bias)
+    nn.init.orthogonal_(layer.weight)
+    with torch.no_grad():
+        layer.weight.mul_((2.0 / ((num_in + num_out) * layer.weight.var())).sqrt())
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class BesselBasis(nn.Module):
+    "Expand bond lengths in sines of trained frequencies, faded out at the cutoff: DimeNet eq. 7."
+
+    def __init__(
+        self,
+        num_radial: int = 6,  # R
+        cutoff: float = 7.0,  # Å
+    ):
+        super().__init__()
+        self.cutoff, self.freq = cutoff, nn.Parameter(torch.pi * torch.arange(1.0, num_radial + 1))
+
+    def forward(self, dist: Tensor) -> Tensor:  # (E,) Å -> (E,R)
+        "Expand bond lengths."
+        x = dist[:, None] / self.cutoff
+        return envelope(x, 6) / x * (self.freq * x).sin()
+
+# %% ../../nbs/nn/01_encoder.ipynb #92ca1e68
+silu = nn.functional.silu
+
+
+class BondEmbedding(nn.Module):
+    "Embed a bond from its two atoms and its length."
+
+    def __init__(
+        self,
+        num_radial: int,  # R
+        hidden_dim: int,  # H
+        max_z: int = 100,
+    ):
+        super().__init__()
+        self.emb = nn.Embedding(max_z + 1, hidden_dim)
+        nn.init.uniform_(self.emb.weight, -(3**0.5), 3**0.5)
+        self.lin_rbf, self.lin = nn.Linear(num_radial, hidden_dim), nn.Linear(3 * hidden_dim, hidden_dim)
+
+    def forward(
+        self,
+        atomic_numbers: Tensor,  # (N,) Z
+        rbf: Tensor,  # (E,R)
+        i: Tensor,  # (E,) target atom
+        j: Tensor,  # (E,) source atom
+    ) -> Tensor:  # (E,H)
+        "Compute silu(W [target, source, length] + b)."
+        target, source, length = self.lin.weight.chunk(3, 1)
+        h = self.emb(atomic_numbers)
+        x = nn.functional.linear(silu(self.lin_rbf(rbf)), length, self.lin.bias)
+        x = x + nn.functional.linear(h, target).index_select(0, i)
+        return silu(x + nn.functional.linear(h, source).index_select(0, j))
+
+
+class BondResidual(nn.Module):
+    "Two activated layers and a skip connection."
+
+    def __init__(self, hidden_dim: int):
+        super().__init__()
+        self.lin1, self.lin2 = _glorot_linear(hidden_dim, hidden_dim), _glorot_linear(hidden_dim, hidden_dim)
+
+    def forward(self, x: Tensor) -> Tensor:  # (E,H) -> (E,H)
+        "Compute x + silu(W2 silu(W1 x + b1) + b2)."
+        return x + silu(self.lin2(silu(self.lin1(x))))
+
+# %% ../../nbs/nn/01_encoder.ipynb #1c29b6c2
+class BondInteraction(nn.Module):
+    "Let bonds k -> j inform bonds j -> i through their angle: DimeNet++, interaction block."
+
+    def __init__(
+        self,
+        hidden_dim: int,  # H
+        int_dim: int,  # of the messages between bonds
+        basis_dim: int,  # to which the bases are projected
+        num_basis: int,  # S*R functions of length and angle
+        num_radial: int,  # R
+    ):
+        super().__init__()
+        self.lin_rbf1 = _glorot_linear(num_radial, basis_dim, False)
+        self.lin_rbf2 = _glorot_linear(basis_dim, hidden_dim, False)
+        self.lin_sbf1 = _glorot_linear(num_basis, basis_dim, False)
+        self.lin_sbf2 = _glorot_linear(basis_dim, int_dim, False)
+        self.lin_kj = _glorot_linear(hidden_dim, hidden_dim)
+        self.lin_ji = _glorot_linear(hidden_dim, hidden_dim)
+        self.lin_down = _glorot_linear(hidden_dim, int_dim, False)
+        self.lin_up = _glorot_linear(int_dim, hidden_dim, False)
+        self.layers_before_skip = nn.Sequential(BondResidual(hidden_dim))
+        self.lin = _glorot_linear(hidden_dim, hidden_dim)
+        self.layers_after_skip = nn.Sequential(BondResidual(hidden_dim), BondResidual(hidden_dim))
+
+    def forward(
+        self,
+        x: Tensor,  # (E,H)
+        rbf: Tensor,  # (E,R)
+        sbf: Tensor,  # (P,S*R)
+        kj: Tensor,  # (P,) first bond of each pair
+        ji: Tensor,  # (P,) second bond of each pair
+    ) -> Tensor:  # (E,H)
+        "Update the bonds."
+        source = silu(self.lin_kj(x)) * self.lin_rbf2(self.lin_rbf1(rbf))
+        source = silu(self.lin_down(source))
+        messages = source.index_select(0, kj) * self.lin_sbf2(self.lin_sbf1(sbf))
+        total = torch.zeros_like(source).index_add(0, ji, messages)
+        h = self.layers_before_skip(silu(self.lin_ji(x)) + silu(self.lin_up(total)))
+        return self.layers_after_skip(silu(self.lin(h)) + x)
+
+
+class AtomReadout(nn.Module):
+    "Sum the bonds that end at an atom, weighted by length, and read a vector: DimeNet++, output block."
+
+    def __init__(
+        self,
+        num_radial: int,  # R
+        hidden_dim: int,  # H
+        out_dim: int,
+        width: int = 256,
+        num_layers: int = 3,
+    ):
+        super().__init__()
+        self.lin_rbf = _glorot_linear(num_radial, hidden_dim, False)
+        self.lin_up = _glorot_linear(hidden_dim, width, False)
+        self.lins = nn.ModuleList(_glorot_linear(width, width) for _ in range(num_layers))
+        self.lin = _glorot_linear(width, out_dim, False)
+
+    def forward(
+        self,
+        x: Tensor,  # (E,H)
+        rbf: Tensor,  # (E,R)
+        i: Tensor,  # (E,) target atom of each bond
+        num_atoms: int,  # N
+    ) -> Tensor:  # (N,out_dim)
+        "Read atoms off their bonds."
+        x = self.lin_rbf(rbf) * x
+        x = self.lin_up(x.new_zeros(num_atoms, x.shape[1]).index_add(0, i, x))
+        for layer in self.lins:
+            x = silu(layer(x))
+        return self.lin(x)
+
 # %% ../../nbs/nn/01_encoder.ipynb #65ba5ceb
 class DimeNetPP(nn.Module):
-    "DimeNet++ from torch-geometric's blocks: one vector an atom."
+    "DimeNet++: one vector an atom."
 
     def __init__(
         self,
@@ -94,21 +239,15 @@ class DimeNetPP(nn.Module):
         max_z: int = 100,
     ):
         super().__init__()
-        from torch_geometric.nn.models import dimenet as pyg
-
-        act = nn.functional.silu
-        self.rbf = pyg.BesselBasisLayer(num_radial, cutoff, 5)
+        self.rbf = BesselBasis(num_radial, cutoff)
         self.sbf = SphericalBasis(num_spherical, num_radial, cutoff)
-        self.embedding = pyg.EmbeddingBlock(num_radial, hidden_dim, act)
-        self.embedding.emb = nn.Embedding(max_z + 1, hidden_dim)  # torch-geometric stops at Z = 94
-        nn.init.uniform_(self.embedding.emb.weight, -(3**0.5), 3**0.5)
+        self.embedding = BondEmbedding(num_radial, hidden_dim, max_z)
+        num_basis = num_spherical * num_radial
         self.interactions = nn.ModuleList(
-            pyg.InteractionPPBlock(hidden_dim, int_dim, basis_dim, num_spherical, num_radial, 1, 2, act)
-            for _ in range(num_blocks)
+            BondInteraction(hidden_dim, int_dim, basis_dim, num_basis, num_radial) for _ in range(num_blocks)
         )
         self.outputs = nn.ModuleList(
-            pyg.OutputPPBlock(num_radial, hidden_dim, 256, out_dim, 3, act, "glorot_orthogonal")
-            for _ in range(num_blocks + 1)
+            AtomReadout(num_radial, hidden_dim, out_dim) for _ in range(num_blocks + 1)
         )
 
     def forward(
@@ -122,10 +261,10 @@ class DimeNetPP(nn.Module):
         sbf = (self.sbf(bonds.dist, bonds.angle, bonds.kj) * bonds.weight[bonds.kj, None]).to(dtype)
         N = len(atomic_numbers)
         x = self.embedding(atomic_numbers, rbf, bonds.i, bonds.j)
-        out = self.outputs[0](x, rbf, bonds.i, num_nodes=N)
+        out = self.outputs[0](x, rbf, bonds.i, N)
         for interact, output in zip(self.interactions, self.outputs[1:]):
             x = interact(x, rbf, sbf, bonds.kj, bonds.ji)
-            out = out + output(x, rbf, bonds.i, num_nodes=N)
+            out = out + output(x, rbf, bonds.i, N)
         return out
 
 # %% ../../nbs/nn/01_encoder.ipynb #678bc6d6

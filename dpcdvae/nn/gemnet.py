@@ -46,6 +46,11 @@ def _compute_dtype(x: Tensor) -> torch.dtype:  # of matrix products
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
+def _silu(x: Tensor) -> Tensor:  # like x
+    "Apply silu to a tensor that nobody else holds: in place where no gradient is wanted."
+    return nn.functional.silu(x, inplace=not torch.is_grad_enabled())
+
+
 class _FusedResiduals(torch.autograd.Function):
     "A row of residual blocks and their gradient; x stands for before * x."
 
@@ -93,6 +98,18 @@ def _plain_residuals(blocks, x: Tensor, before: float, after: float) -> Tensor:
     return x * after
 
 
+def _light_residuals(x: Tensor, before: float, after: float, weights: list) -> Tensor:  # like x
+    "Compute what _FusedResiduals does, to the bit, in three tensors: where no gradient is wanted."
+    for n, (w1, w2) in enumerate(zip(weights[::2], weights[1::2])):
+        scale = before * HALF**n
+        h = _silu(_silu(x @ (w1 * scale).T) @ (w2 * GAIN).T)
+        if 2 * n + 2 < len(weights):
+            x = torch.add(x, h, alpha=GAIN / scale) if n == 0 else x.add_(h, alpha=GAIN / scale)
+        else:
+            x = h.mul_(GAIN * HALF * after).add_(x, alpha=scale * HALF * after)
+    return x
+
+
 def _residuals(blocks, x: Tensor, before: float = 1.0, after: float = 1.0) -> Tensor:  # like x
     "Apply residual blocks to before * x, and multiply by after."
     if torch.compiler.is_compiling():
@@ -101,7 +118,10 @@ def _residuals(blocks, x: Tensor, before: float = 1.0, after: float = 1.0) -> Te
     if not weights:
         return x * (before * after)
     dtype = _compute_dtype(x)
-    return _FusedResiduals.apply(x.to(dtype), before, after, *(w.to(dtype) for w in weights))
+    x, weights = x.to(dtype), [w.to(dtype) for w in weights]
+    if not torch.is_grad_enabled():
+        return _light_residuals(x, before, after, weights)
+    return _FusedResiduals.apply(x, before, after, *weights)
 
 # %% ../../nbs/nn/05_gemnet.ipynb #6218afec
 class Residual(nn.Module):
@@ -119,7 +139,7 @@ class Residual(nn.Module):
 def _activate(layer: nn.Sequential, x: Tensor, scale: float = 1.0) -> Tensor:  # (...,out), without GAIN
     "Apply an activated layer to scale * x, without the gain of its activation."
     weight = layer[0].weight * scale if scale != 1 else layer[0].weight
-    return nn.functional.silu(nn.functional.linear(x, weight))
+    return _silu(nn.functional.linear(x, weight))
 
 # %% ../../nbs/nn/05_gemnet.ipynb #2648698f
 class Geometry:
@@ -225,7 +245,7 @@ class EdgeEmbedding(nn.Module):
         target = nn.functional.linear(h, self.target.weight * 3**-0.5)
         source = nn.functional.linear(h, self.source.weight * 3**-0.5)
         edge = nn.functional.linear(feature, self.feature.weight * 3**-0.5)
-        return nn.functional.silu(edge.add_(target[:, None]).add_(nn.functional.embedding(index, source)))
+        return _silu(edge.add_(target[:, None]).add_(nn.functional.embedding(index, source)))
 
 
 class AtomUpdate(nn.Module):
