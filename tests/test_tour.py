@@ -130,6 +130,16 @@ def test_a_training_draws_its_losses_where_it_runs(lab, page):
     assert parts[0] > 1 and parts[1] == 1 and "crystals/s |" in parts[2] and "| train total" not in parts[2]
 
 
+def test_no_explorer_is_wider_than_its_cell(page):
+    found = page.evaluate(
+        """[...document.querySelectorAll('.jp-OutputArea *')]
+        .filter(e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
+        .filter(e => e.scrollWidth > e.clientWidth + 1)
+        .map(e => [e.className, e.scrollWidth, e.clientWidth])"""
+    )
+    assert found == []
+
+
 def test_nothing_pops_up_over_the_tour(page):
     "The configuration of `make lab` asks for no rebuild, no news and no update."
     assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0

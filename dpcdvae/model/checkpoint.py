@@ -175,6 +175,7 @@ def loss_svg(
     place = lambda x, y: (56 + x / end * (width - 76), 22 + (high - y) / (high - low) * (height - 76))
     label = lambda x, y, s, more="": f'<text x="{x:.0f}" y="{y:.0f}" {more}>{html.escape(s)}</text>'
     drawn = [label(50, 26, f"{high:.3g}", 'text-anchor="end"'), label(8, height - 8, text)]
+    drawn.append(label(56, 14, "loss"))
     drawn += [label(50, height - 50, f"{low:.3g}", 'text-anchor="end"')]
     drawn += [
         label(width - 20, height - 36, f"{end:.0f} s", 'text-anchor="end"'),

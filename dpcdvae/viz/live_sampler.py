@@ -154,7 +154,7 @@ class LiveSampler(Explorer):
     def _lay(self, samplers):
         self.buttons, self.fields = self._make_buttons(), self._make_fields(samplers)
         self.says = ipywidgets.HTML()
-        slim = dict(min=0.0, max=1.0, layout=dict(width="100%", height="10px"))
+        slim = dict(min=0.0, max=1.0, layout=dict(width="auto", height="10px"))
         bar = field(self, "progress", ipywidgets.FloatProgress, "", **slim)
         self.children = [
             flow(*self.fields),
