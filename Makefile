@@ -53,8 +53,9 @@ test: lint
 
 # a copy is opened, so that running it leaves the tracked notebook as it is; the configuration asks for no rebuild
 lab: $(STAMP)
-	@mkdir -p runs/lab/course && cp -n nbs/tutorials/00_tour.ipynb runs/lab/tour.ipynb || true
+	@mkdir -p runs/lab/course runs/lab/tutorials && cp -n nbs/tutorials/00_tour.ipynb runs/lab/tour.ipynb || true
 	@cp -n nbs/course/0[1-8]_*.ipynb nbs/course/glossary.md runs/lab/course/ || true
+	@cp -n nbs/tutorials/[1-9]*.ipynb runs/lab/tutorials/ || true
 	@JUPYTER_CONFIG_PATH=$(CURDIR)/share/jupyter/config $(BIN)/jupyter lab runs/lab/tour.ipynb
 
 voila: $(STAMP)

@@ -41,6 +41,8 @@ def levels_study(
 def levels_table(r: dict) -> str:  # markdown
     "Put the sets next to each other."
     sets = r["levels"]
+    alone = " Crystals of one element hold no ions, so there is no ion exchange."
+    missing = "" if "ion exchange" in sets else alone
     keys = [k for k in METRICS if any(k in s["metrics"] for s in sets.values())]
     cell = lambda k, m: show(k, m[k]) if k in m else "–"
     return "\n".join(
@@ -52,9 +54,9 @@ def levels_table(r: dict) -> str:  # markdown
                 for k in keys
             ),
             "",
-            f"Random placement and ion exchange of the training crystals of {r['data']}, and a sample of its "
-            f"test set: {', '.join(str(s['num']) for s in sets.values())} crystals, seed {r['seed']}. "
-            "The test set covers itself by definition.",
+            f"{' and '.join(k for k in BASELINES if k in sets).capitalize()} of the training crystals of "
+            f"{r['data']}, and a sample of its test set: {', '.join(str(s['num']) for s in sets.values())} "
+            f"crystals, seed {r['seed']}. The test set covers itself by definition.{missing}",
         ]
     )
 

@@ -3,6 +3,7 @@
 from benchmarks.builds import builds_table
 from benchmarks.campaign import campaign_table
 from benchmarks.evaluating import evaluating_table
+from benchmarks.first_use import first_use_table
 from benchmarks.longrun import long_table
 from benchmarks.mutants import mutants_table
 from benchmarks.pythons import pythons_table
@@ -155,6 +156,8 @@ TABLES["strict"] = strict_table
 TABLES |= dict(campaign=campaign_table, pythons=pythons_table)
 TABLES |= {"long-generate": long_table, "long-train": long_table}
 TABLES["symmetry-mp-20"] = symmetry_table
+TABLES["first-use"] = first_use_table
+COMMANDS["first-use"] = "python -m benchmarks.first_use --out results/first-use.json"
 
 
 def stability_table(r: dict) -> str:  # markdown

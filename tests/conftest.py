@@ -136,16 +136,11 @@ class Lab:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (folder / "work").mkdir()
-        quiet = folder / "settings/@jupyterlab/apputils-extension"
-        quiet.mkdir(parents=True)
-        (quiet / "notification.jupyterlab-settings").write_text(
-            '{"fetchNews": "false", "checkForUpdates": false}'
-        )
         env = server_env(folder) | dict(
             JUPYTER_CONFIG_DIR=str(folder / "config"),
             JUPYTER_CONFIG_PATH=str(
                 ROOT / "share/jupyter/config"
-            ),  # as `make lab` has it: no offer to rebuild
+            ),  # as `make lab` has it: no offer to rebuild, no news
             JUPYTERLAB_SETTINGS_DIR=str(folder / "settings"),
             JUPYTERLAB_WORKSPACES_DIR=str(folder / "spaces"),
         )

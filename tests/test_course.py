@@ -167,6 +167,13 @@ def neutral_by_atoms(states, counts):
     return any(sum(some) == 0 for some in itertools.product(*atoms))
 
 
+def mixture_of_neighbours(x, energy, phases):
+    near = sorted(phases, key=lambda p: p[0])
+    for (a, e), (b, f) in zip(near, near[1:]):
+        if a <= x <= b:
+            return energy - e - (f - e) * (x - a) / (b - a)
+
+
 def nearest_image_density(x, sigma):
     return ((x - x.round()) ** 2 / (-2 * sigma**2)).exp() / (sigma * (2 * math.pi) ** 0.5)
 
@@ -177,6 +184,13 @@ def nearest_image_density(x, sigma):
         ("above_chance", lambda rate, chance: max(0.0, (rate - chance) / (1 - chance)), "cut off"),
         ("match_rate", lambda rms, stol: sum(r is not None and r <= stol for r in rms) / len(rms), "<."),
         ("match_rate", lambda rms, stol: sum(1 for r in rms if r and r < stol) / len(rms), "0.0"),
+        ("minimum_image", lambda d: torch.where(d > 0.5, d - 1, d), "below -1/2"),
+        ("equivariance_error", lambda f, x, r: (f(x @ r.T) - f(x) @ r.T).norm(dim=1).max(), "component"),
+        ("equivariance_error", lambda f, x, r: (f(x @ r) - f(x) @ r).abs().max(), "inverse"),
+        ("kl_to_prior", lambda m, v: ((m**2 + v.exp() ** 2 - 1 - v) / 2).sum(1), "do not square"),
+        ("distortion", lambda x, n: -(n * x.softmax(0).log()).sum(1), "over the elements"),
+        ("release_step", lambda x, e, a, s, w: (x - (1 - a) * e) / a**0.5 + s * w, "square root of 1"),
+        ("above_hull", mixture_of_neighbours, "Try all pairs"),
         ("coverage", lambda d, c: [(d.amin(k) < c).double().mean() for k in (0, 1)], "<="),
         ("is_neutral", neutral_by_atoms, "mixed valence"),
         ("scale_lengths", lambda lengths, n: lengths / n[:, None] ** 1 / 3, "brackets"),

@@ -534,6 +534,15 @@ def test_summary_of_a_generation_by_hand():
     ]["value"] == pytest.approx(wasserstein_distance([2, 3, 4], [2, 5]))
 
 
+def test_settings_name_a_source_or_tell_how_many_crystals_it_holds(tmp_path):
+    from dpcdvae import toy
+
+    path = tmp_path / "known.cif"
+    perovskite().to(filename=str(path))
+    for source, name in ((toy("SrTiO3"), "crystals given in memory (1)"), (path, str(path))):
+        assert J.evaluate_generation([perovskite()], source, **quiet)[1]["settings"]["reference"] == name
+
+
 def test_reference_and_generated_crystals_are_measured_alike():
     "Density of rock salt by hand, g/cm3: 4 (22.99 + 35.45) u / (5.64 Å)^3; two elements."
     nacl = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -868,6 +868,23 @@ def test_view_opens_the_player_and_other_viewers_by_name(capsys, monkeypatch):
         W.view(toy("NaCl"), viewer="toolkit", height=100)
 
 
+def test_explorers_and_models_take_what_holds_crystals(model):
+    "A pymatgen Structure, ASE Atoms, a formula; models get reduced cells."
+    import ase.build
+
+    atoms, salt = ase.build.bulk("NaCl", "rocksalt", 5.64), toy("NaCl").to_structures()[0]
+    assert [W.ForwardExplorer(x, draws=100).crystal.formulas() for x in (salt, "CsCl")] == [
+        ["NaCl"],
+        ["CsCl"],
+    ]
+    assert W.SchedulePlayground(atoms).crystal.formulas() == ["NaCl"]
+    assert W.CrystalPicker([atoms, "Si"]).selected.formulas() == ["NaCl"]
+    assert W.LiveSampler(model, atoms).crystal.formulas() == ["NaCl"]
+    assert W.LatentExplorer(model, [atoms, salt, "Cu"]).crystals.formulas() == ["NaCl", "NaCl", "Cu"]
+    (made,) = model.reconstruct(atoms, steps=2, seed=0)
+    assert len(made.final) == 2
+
+
 def test_view_takes_what_holds_crystals(tmp_path):
     import ase.build
 

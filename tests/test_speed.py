@@ -233,3 +233,14 @@ def test_nothing_to_compile_with(tmp_path):
         and "Traceback" not in done.stderr
         and not (tmp_path / "run").exists()
     ), done.stderr[-1500:]
+
+
+def test_waiting_times_stand_next_to_their_goals():
+    from benchmarks.first_use import GOALS, first_use_table, misspelt
+
+    found = misspelt(1)
+    assert 0 < found["processor"] < GOALS["misspelt"]
+    measured = dict(misspelt=found, training=dict(seconds=39.96, processor=31.0))
+    measured["first_crystal"] = dict(seconds=6.04, processor=2.2, still_picture=3.0)
+    text = first_use_table(dict(measured=measured, goals=GOALS, made_on=dict(load=0.1)))
+    assert "| 40.0 | 31.0 | 45 |" in text and "| 6.0 | 2.2 | 15 |" in text and "NOT QUIET" not in text

@@ -116,6 +116,35 @@ def test_run_all_reaches_the_end(lab, page):
     unharmed(lab, page)
 
 
+def test_a_training_draws_its_losses_where_it_runs(lab, page):
+    "A line of at least two points and a dot for the validation, in the output of the cell; no lines of text."
+    at = cell(page, "train(", "svg")
+    parts = page.evaluate(
+        f"""(() => {{
+          const svg = document.querySelectorAll('{at} svg');
+          const line = [...svg].find(s => s.querySelector('polyline'));
+          const text = document.querySelector('{at}').innerText;
+          return [line.querySelector('polyline').points.length, line.querySelectorAll('circle').length, text];
+        }})()"""
+    )
+    assert parts[0] > 1 and parts[1] == 1 and "crystals/s |" in parts[2] and "| train total" not in parts[2]
+
+
+def test_no_explorer_is_wider_than_its_cell(page):
+    found = page.evaluate(
+        """[...document.querySelectorAll('.jp-OutputArea *')]
+        .filter(e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
+        .filter(e => e.scrollWidth > e.clientWidth + 1)
+        .map(e => [e.className, e.scrollWidth, e.clientWidth])"""
+    )
+    assert found == []
+
+
+def test_nothing_pops_up_over_the_tour(page):
+    "The configuration of `make lab` asks for no rebuild, no news and no update."
+    assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0
+
+
 def test_slider_picture_words_and_kernel_agree(lab, page, film):
     root = cell(page, "scrubber = ") + " .dpv"
     settled(page, 30, root=root)

@@ -166,7 +166,7 @@ def form(answer, wanted) -> str | None:  # a hint
         if not isinstance(x, str) and x.shape != y.shape:
             return f"the shape is {tuple(x.shape)}, wanted is {tuple(y.shape)}"
         if not isinstance(x, str) and bool(x.isnan().any()) and not bool(y.isnan().any()):
-            return "the answer holds nan: zero over zero, or the root of a negative number"
+            return "the answer holds nan: zero over zero, root of a negative number, or arccos above 1"
     return None
 
 # %% ../../nbs/course/00_checks.ipynb #86f24e4c

@@ -68,6 +68,9 @@ exercise(
         "only one cell is added or taken away: a difference of two cells is not reduced far enough": (
             lambda d: torch.where(d > 0.5, d - 1, torch.where(d < -0.5, d + 1, d))
         ),
+        "differences below -1/2 stay as they are: they, too, have a shorter way around": (
+            lambda d: torch.where(d > 0.5, d - 1, d)
+        ),
     },
     praise="the shortest way around the circle, component by component.",
 )

@@ -164,6 +164,14 @@ _exercise(
             lambda f, x, rotation: (f(x @ rotation.T) - f(x) @ rotation.T).abs().mean(),
             "This is the mean; a single atom that breaks the rule would be averaged away. Take the maximum.",
         ),
+        (
+            lambda f, x, rotation: (f(x @ rotation.T) - f(x) @ rotation.T).norm(dim=-1).max(),
+            "This is the length of each row's difference; the largest absolute component is asked for.",
+        ),
+        (
+            lambda f, x, rotation: (f(x @ rotation) - f(x) @ rotation).abs().max(),
+            "Rows are turned by the inverse here, in both places: a row x turns into x @ R.T.",
+        ),
     ],
     praise="Zero to rounding means: rotate first or compute first, the result is the same.",
 )

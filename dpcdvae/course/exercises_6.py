@@ -62,6 +62,10 @@ _exercise(
             lambda mu, log_var: 0.5 * (mu.square() + (2 * log_var).exp() - 1 - 2 * log_var).sum(-1),
             "log_var is taken as log σ; it is the logarithm of the variance, log σ².",
         ),
+        (
+            lambda mu, log_var: 0.5 * (mu.square() + log_var.exp().square() - 1 - log_var).sum(-1),
+            "exp(log_var) is the variance σ² already: do not square it.",
+        ),
     ],
     praise="Mean at 0 and variance 1 cost nothing; everything else is paid in nats.",
 )
@@ -111,6 +115,11 @@ _exercise(
         (
             lambda logits, counts: -(counts * logits.log_softmax(-1)).mean(-1),
             "This averages over elements; sum over them.",
+        ),
+        (
+            lambda logits, counts: -(counts * logits.log_softmax(0)).sum(-1),
+            "The softmax runs over the crystals (dimension 0); each crystal has probabilities of its own, "
+            "over the elements.",
         ),
     ],
     praise="This is how many nats it takes to write down the atoms once z is known.",
@@ -362,6 +371,12 @@ _exercise(
         (
             lambda xt, eps, alpha_bar, sigma, noise: (xt - (1 - alpha_bar) * eps) / alpha_bar + sigma * noise,
             "The square roots are missing: ᾱ and 1 − ᾱ are variances.",
+        ),
+        (
+            lambda xt, eps, alpha_bar, sigma, noise: (
+                (xt - (1 - alpha_bar) * eps) / math.sqrt(alpha_bar) + sigma * noise
+            ),
+            "The square root of 1 − ᾱ is missing: it is the variance of the noise.",
         ),
         (
             lambda xt, eps, alpha_bar, sigma, noise: (

@@ -86,6 +86,12 @@ def _above_hull_by_programming(x, energy, phases):
     return energy - linprog([e for _, e in phases], A_eq=shares, b_eq=[1.0, x]).fun
 
 
+def _above_neighbours(x, energy, phases):
+    left, right = max(p for p in phases if p[0] <= x), min(p for p in phases if p[0] >= x)
+    part = (x - left[0]) / max(right[0] - left[0], 1e-9)
+    return energy - left[1] - part * (right[1] - left[1])
+
+
 def _above_elements(x, energy, phases):
     ends = dict(phases)
     return energy - (1 - x) * ends[0.0] - x * ends[1.0]
@@ -344,6 +350,11 @@ _exercise(
             lambda x, energy, phases: energy - min(phases, key=lambda p: abs(p[0] - x))[1],
             "The phase nearest in composition is no fair rival: atoms must balance, so mix two phases"
             " to the composition x.",
+        ),
+        (
+            _above_neighbours,
+            "Only the two phases next to x in composition are mixed; two that lie farther away may have a "
+            "lower mixture. Try all pairs around x.",
         ),
         (
             lambda x, energy, phases: energy - min(e for _, e in phases),

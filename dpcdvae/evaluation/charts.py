@@ -32,7 +32,7 @@ p{margin:0}
 .soft,small,th{color:var(--soft)}
 small{font-size:12.5px}
 .grid{display:grid;gap:14px;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr))}
-.cards{grid-template-columns:repeat(auto-fit,minmax(200px,1fr));margin-top:22px}
+.cards{grid-template-columns:repeat(auto-fit,minmax(158px,1fr));margin-top:22px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:16px 18px;min-width:0}
 .big{font-size:31px;font-weight:650;letter-spacing:-.03em;line-height:1.2}
 .big span{font-size:15px;font-weight:500;color:var(--soft);letter-spacing:0}

@@ -110,7 +110,9 @@ def _match_readable(rows, preds, truths, seed) -> None:
 
 
 def _name(src) -> str:
-    return str(src) if isinstance(src, (str, Path)) else getattr(src, "name", "the list of crystals")
+    "Name a source in a message or a record: its path, its own name, or how many crystals it holds."
+    named = src if isinstance(src, (str, Path)) else getattr(src, "name", None)
+    return str(named) if isinstance(named, (str, Path)) else f"crystals given in memory ({len(src)})"
 
 # %% ../../nbs/evaluation/13_reconstruction.ipynb #3449c00a
 def evaluate_reconstruction(

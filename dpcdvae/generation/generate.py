@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..crystal.batch import SYMBOLS, CrystalBatch
+from ..data.as_crystals import reduced_crystals
 from ..data.composition import element_counts
 from ..data.files import atomic_write
 from ..data.splits import read_record
@@ -74,7 +75,7 @@ def seen_in_training(model: DPCDVAE, crystals: CrystalBatch) -> dict:  # seen: n
 @torch.no_grad()
 def reconstruct(
     model: DPCDVAE,
-    crystals: CrystalBatch,
+    crystals,  # whatever `reduced_crystals` takes
     out=None,  # a folder to stream to; None: return trajectories
     films: int | None = None,  # how many trajectories to keep; None: all in memory, none in a folder
     progress: bool = False,
@@ -85,6 +86,7 @@ def reconstruct(
 ) -> Trajectories | None:
     "Encode crystals and decode them again."
     s = make_sampling(**sampling).fill(model)
+    crystals = reduced_crystals(crystals)
     check_size(model, crystals)
     warn_outside(model, element_counts(crystals), [crystals.name(i) for i in range(len(crystals))])
 

@@ -8,10 +8,12 @@ __all__ = ['SafeCheckpointIO']
 # %% ../../nbs/model/05_checkpoint.ipynb #efcea0e4
 import collections
 import csv
+import html
 import io
 import json
 import math
 import signal
+import sys
 import time
 import warnings
 from datetime import timedelta
@@ -150,6 +152,73 @@ class MetricsLogger(Logger):
             else:
                 self.path.unlink()
 
+# %% ../../nbs/model/05_checkpoint.ipynb #5bc217aa
+def in_notebook() -> bool:
+    "Tell whether a kernel of Jupyter shows what is printed."
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+COLOURS = dict(train="#4263eb", validation="#e8590c")
+
+
+def loss_svg(
+    points: dict,  # name -> [(seconds, loss)], in order of time
+    text: str,  # a line below the curves
+    size: tuple[int, int] = (640, 220),  # pixels
+) -> str:
+    "Draw losses against the time of training."
+    (width, height), every = size, [p for line in points.values() for p in line]
+    low, high = min((y for _, y in every), default=0.0), max((y for _, y in every), default=1.0)
+    end, high = max((x for x, _ in every), default=1.0) or 1.0, max(high, low + 1e-3)
+    place = lambda x, y: (56 + x / end * (width - 76), 22 + (high - y) / (high - low) * (height - 76))
+    label = lambda x, y, s, more="": f'<text x="{x:.0f}" y="{y:.0f}" {more}>{html.escape(s)}</text>'
+    drawn = [label(50, 26, f"{high:.3g}", 'text-anchor="end"'), label(8, height - 8, text)]
+    drawn.append(label(56, 14, "loss"))
+    drawn += [label(50, height - 50, f"{low:.3g}", 'text-anchor="end"')]
+    drawn += [
+        label(width - 20, height - 36, f"{end:.0f} s", 'text-anchor="end"'),
+        label(56, height - 36, "0"),
+    ]
+    for i, (name, line) in enumerate(points.items()):
+        spots = [f"{x:.1f},{y:.1f}" for x, y in (place(*p) for p in line)]
+        paint = f'stroke="{COLOURS[name]}" fill="none" stroke-width="2"'
+        if name == "train":
+            drawn.append(f'<polyline points="{" ".join(spots)}" {paint}/>')
+        drawn += ['<circle cx="{}" cy="{}" r="4" {}/>'.format(*s.split(","), paint) for s in spots if i]
+        drawn.append(label(width - 150 + 50 * i, 14, name, f'style="fill:{COLOURS[name]}"'))
+    axes = f'<path d="M56 18V{height - 52}H{width - 16}" stroke="#868e96" fill="none"/>'
+    look = "fill:var(--jp-ui-font-color1, currentColor);font:12px sans-serif"
+    return f'<svg width="{width}" height="{height}" style="{look}">{axes}{"".join(drawn)}</svg>'
+
+# %% ../../nbs/model/05_checkpoint.ipynb #2004ea3f
+class LossDisplay:
+    "The losses of a training in the output of a notebook's cell."
+
+    MOST = 400  # points of a curve
+
+    def __init__(self):
+        self.points, self.handle = dict(train=[], validation=[]), None
+
+    def add(self, name: str, seconds: float, loss: float) -> None:
+        "Note a loss; what is not finite is not drawn."
+        line = self.points[name]
+        if math.isfinite(loss):
+            line.append((seconds, loss))
+        if len(line) > self.MOST:
+            del line[1::2]
+
+    def show(self, text: str) -> None:
+        "Draw all losses, in the place where they were drawn before."
+        from IPython.display import HTML, display
+
+        page = HTML(loss_svg(self.points, text))
+        if self.handle is None:
+            self.handle = display(page, display_id=True)
+        else:
+            self.handle.update(page)
+
 # %% ../../nbs/model/05_checkpoint.ipynb #f4e68a11
 STALE = 10  # validations without a new best after which a falling training loss is named
 
@@ -179,6 +248,7 @@ class CheckpointCallback(Callback):
         self.best_step = self.best_epoch = self.stale = 0  # of the best validation; validations since
         self.train_at_best, self.stalled = math.inf, False
         self.between_epochs = False
+        self.display = LossDisplay() if in_notebook() and not quiet else None  # instead of lines
 
     def state_dict(self) -> dict:
         return {k: getattr(self, k) for k in self.KEPT}
@@ -270,6 +340,9 @@ class CheckpointCallback(Callback):
     def consider(self, trainer, module, value: float):
         "Keep the averaged weights as the best if their validation loss is the lowest so far."
         self.validated_at = trainer.global_step
+        if self.display is not None:
+            self.display.add("validation", self.seconds, value)
+            self.print_progress(trainer, module, every=0.0)
         train = module.running_means().get("total", math.inf)
         if value < self.best:
             self.best, self.best_step, self.best_epoch = value, trainer.global_step, trainer.current_epoch
@@ -299,26 +372,26 @@ class CheckpointCallback(Callback):
 
     @rank_zero_only
     def print_progress(self, trainer, module, every: float = 15.0):
-        "Print a line of losses, speed and time left, not too often."
+        "Print a line of losses, speed and time left, not too often; in a notebook draw the losses."
         now = time.monotonic()
-        if self.quiet or now - self.printed < every:
+        if self.quiet or now - self.printed < (every if self.display is None else every / 15):
             return
         self.printed = now
-        shown = ("total", "coord", "composition", "lattice", "num_atoms", "kl")
         known = {f"train/{k}": v for k, v in module.running_means().items()}
-        known = dict(trainer.callback_metrics) | known
-        show = lambda part: " ".join(
-            f"{k} {float(known[f'{part}/{k}']):.3g}" for k in shown if f"{part}/{k}" in known
-        )
-        train, val = show("train"), show("val")
+        known = {k: float(v) for k, v in (dict(trainer.callback_metrics) | known).items()}
         left = self.seconds_left(trainer)
         left = timedelta(seconds=round(left)) if math.isfinite(left) else "unknown time"
-        print(
-            f"{timedelta(seconds=round(self.seconds))} epoch {trainer.current_epoch} step "
-            f"{trainer.global_step} | train {train} | val {val or 'not yet'} | "
-            f"{self.speed:.0f} crystals/s | {left} left",
-            flush=True,
+        spent = timedelta(seconds=round(self.seconds))
+        at = f"{spent} epoch {trainer.current_epoch} step {trainer.global_step}"
+        speed = f"{self.speed:.0f} crystals/s | {left} left"
+        if self.display is not None:
+            self.display.add("train", self.seconds, known.get("train/total", math.nan))
+            return self.display.show(f"{at} | {speed}")
+        shown = ("total", "coord", "composition", "lattice", "num_atoms", "kl")
+        show = lambda part: " ".join(
+            f"{k} {known[f'{part}/{k}']:.3g}" for k in shown if f"{part}/{k}" in known
         )
+        print(f"{at} | train {show('train')} | val {show('val') or 'not yet'} | {speed}", flush=True)
 
     def seconds_left(self, trainer) -> float:
         "Estimate the time until the time limit or the last epoch, whichever is sooner."

@@ -16,6 +16,7 @@ import ipywidgets
 import traitlets
 
 from ..crystal.batch import SYMBOLS, CrystalBatch
+from ..data.as_crystals import as_crystals
 from .atoms import pretty
 from .explorer import Explorer, field, flow
 from .structure import stamp
@@ -114,8 +115,9 @@ class CrystalPicker(Explorer):
     index, selected = traitlets.Int(0), traitlets.Instance(CrystalBatch)
     query, page, per_page = traitlets.Unicode(""), traitlets.Int(0), traitlets.Int(10)
 
-    def __init__(self, crystals: CrystalBatch, index: int = 0, per_page: int = 10):
+    def __init__(self, crystals, index: int = 0, per_page: int = 10):
         super().__init__()
+        crystals = as_crystals(crystals)
         if not len(crystals):
             raise ValueError("there is no crystal to browse")
         self.crystals, self.per_page, self.groups, self.says = crystals, per_page, {}, ipywidgets.HTML()

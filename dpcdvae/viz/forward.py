@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..crystal.batch import CrystalBatch, toy
 from ..crystal.lattice import minimum_image
+from ..data.as_crystals import as_crystals
 from ..diffusion.processes import PROCESSES
 from ..diffusion.schedules import BETAS, NoiseSchedule, make_schedule
 from ..diffusion.trajectory import Trajectory
@@ -186,11 +187,11 @@ class ForwardExplorer(Explorer):
     t, seed, wrapped = traitlets.Int(0), traitlets.Int(0), traitlets.Bool(True)
 
     def __init__(
-        self, crystal: CrystalBatch | None = None, t: int = 600, draws: int = 15000, **options
+        self, crystal=None, t: int = 600, draws: int = 15000, **options
     ):  # draws: atoms in the histogram; options of FilmPlayer
         super().__init__()
         self.draws, self.says = draws, ipywidgets.HTML()
-        self.crystal, self.film = crystal or toy("SrTiO3"), None
+        self.crystal, self.film = as_crystals(crystal or "SrTiO3")[0], None
         self._compute()
         self.t = t
         self.player, self.figure = stage(self.film, **options), live(histogram_figure(*self._curves()))

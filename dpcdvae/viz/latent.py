@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..crystal.lattice import volume
+from ..data.as_crystals import reduced_crystals
 from ..data.composition import composition_fractions
 from ..diffusion.trajectory import Trajectory
 from ..generation.decode import Sampling
@@ -233,7 +234,7 @@ class LatentExplorer(Explorer):
     def __init__(
         self,
         model: DPCDVAE,
-        crystals: CrystalBatch,
+        crystals,  # whatever `reduced_crystals` takes
         quantity: str | None = None,
         method: str = "pca",
         sampler: str | None = None,
@@ -242,6 +243,7 @@ class LatentExplorer(Explorer):
         **options,
     ):  # options of FilmPlayer
         super().__init__()
+        crystals = reduced_crystals(crystals)
         self.model, self.crystals, self.sampler, self.turn = model, crystals, sampler, "first"
         self.means, self.names, self.values = (
             encode_all(model, crystals).cpu(),

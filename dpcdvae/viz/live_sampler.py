@@ -16,6 +16,7 @@ import traitlets
 
 from ..crystal.batch import CrystalBatch, toy
 from ..crystal.lattice import minimum_image
+from ..data.as_crystals import reduced_crystals
 from ..data.files import MIN_DISTANCE
 from ..diffusion.samplers import STEPS
 from ..diffusion.trajectory import Trajectory
@@ -100,14 +101,12 @@ class LiveSampler(Explorer):
     steps, seed, progress = traitlets.Int(), traitlets.Int(0), traitlets.Float(0.0)
     energy, pace = traitlets.Bool(False), traitlets.Float(30.0)  # compute energies; most frames a second
 
-    def __init__(
-        self, model: DPCDVAE, crystal: CrystalBatch | None = None, calculator: str = "chgnet", **traits
-    ):  # traits, by name
+    def __init__(self, model: DPCDVAE, crystal=None, calculator: str = "chgnet", **traits):  # traits, by name
         super().__init__()
         c = model.config
         self.model, self.calculator, self.run, self.rows = model, calculator, None, []
         self.crystal, self.task, self.sampler, self.steps = (
-            crystal,
+            None if crystal is None else reduced_crystals(crystal),
             "new crystal" if crystal is None else "reconstruct",
             c.sampling.sampler,
             c.sampling.steps,
@@ -115,7 +114,7 @@ class LiveSampler(Explorer):
         for k, v in traits.items():
             self.set_trait(k, v)
         self.player, self.figure = (
-            stage(crystal[0] if crystal is not None else toy("SrTiO3"), label="waiting for a run"),
+            stage(self.crystal[0] if self.crystal is not None else toy("SrTiO3"), label="waiting for a run"),
             live(sampler_figure()),
         )
         self.figure.layout.xaxis.range = [0, self.steps]
@@ -154,7 +153,7 @@ class LiveSampler(Explorer):
     def _lay(self, samplers):
         self.buttons, self.fields = self._make_buttons(), self._make_fields(samplers)
         self.says = ipywidgets.HTML()
-        slim = dict(min=0.0, max=1.0, layout=dict(width="100%", height="10px"))
+        slim = dict(min=0.0, max=1.0, layout=dict(width="auto", height="10px"))
         bar = field(self, "progress", ipywidgets.FloatProgress, "", **slim)
         self.children = [
             flow(*self.fields),

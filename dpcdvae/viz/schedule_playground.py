@@ -16,7 +16,8 @@ import torch
 import traitlets
 from plotly.subplots import make_subplots
 
-from ..crystal.batch import CrystalBatch, toy
+from ..crystal.batch import CrystalBatch
+from ..data.as_crystals import as_crystals
 from ..diffusion.schedules import BETAS, NoiseSchedule, make_schedule, variance_exploding
 from .atoms import rounded
 from .curves import COLORS
@@ -138,12 +139,10 @@ class SchedulePlayground(Explorer):
         traitlets.Float(x) for x in (1e-10, 0.01, 0.008, 0.005, 0.5)
     )
 
-    def __init__(
-        self, crystal: CrystalBatch | None = None, schedule: str = "sigmoid", **options
-    ):  # options of FilmPlayer
+    def __init__(self, crystal=None, schedule: str = "sigmoid", **options):  # options of FilmPlayer
         super().__init__()
         self.crystal, self.schedule, self.says, self.busy = (
-            crystal or toy("SrTiO3"),
+            as_crystals(crystal or "SrTiO3")[0],
             schedule,
             ipywidgets.HTML(),
             False,
