@@ -226,7 +226,11 @@ class Training(L.LightningModule):
         places = torch.arange(first, first + num, device=self.device)
         return places * self.trainer.world_size + self.global_rank
 
-    def losses(self, crystals: CrystalBatch, numbers: Tensor) -> Losses:
+    def losses(
+        self,
+        crystals: CrystalBatch,  # B crystals
+        numbers: Tensor,  # (B,) their numbers in the whole batch
+    ) -> Losses:
         "Compute losses with the noise that belongs to these crystals and this step."
         rng, kept = CounterRNG(crystals, numbers, self.seed, self.global_step), None
         if self.symmetry is not None:
