@@ -17,11 +17,11 @@ from dpcdvae.generation.jobs import HEADER, csv_text
 SHORT = dict(temperature="t", num_candidates="best")  # of settings in the names of arms
 
 
-def generated(model: str, num: int, seed: int, folder: Path, sampling: dict) -> None:
+def generated(model: str, num: int, seed: int, folder: Path, sampling: dict | None = None) -> None:
     "Generate crystals with a pretrained model; what is there already is not made again."
     from dpcdvae.cli.commands import load_model
 
-    load_model(model).generate(num, seed=seed, out=folder, progress=False, **sampling)
+    load_model(model).generate(num, seed=seed, out=folder, progress=False, **(sampling or {}))
 
 
 def one_ion_each(structures: list, seed: int = 0) -> list:  # pymatgen Structures, None where there is none
