@@ -92,3 +92,12 @@ def test_command(tmp_path, capsys):
     assert "1 of 3 crystals kept" in printed and "1 dropped: repeats a better one" in printed
     with pytest.raises(SystemExit):
         main(["screen", str(new), "--keep", "0", "--out", str(tmp_path / "x")])
+
+
+def test_crystals_are_evaluated_without_a_reference():
+    "Validity and uniqueness need no known crystals."
+    from dpcdvae.evaluation.generation import evaluate_generation
+
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    rows, summary = evaluate_generation([salt, salt], workers=1, progress=False)
+    assert [r["unique"] for r in rows] == [True, False] and "novel" not in summary["metrics"]

@@ -112,6 +112,8 @@ def _match_readable(rows, preds, truths, seed) -> None:
 def _name(src) -> str:
     "Name a source in a message or a record: its path, its own name, or how many crystals it holds."
     named = src if isinstance(src, (str, Path)) else getattr(src, "name", None)
+    if src is None:
+        return "no crystals"
     return str(named) if isinstance(named, (str, Path)) else f"crystals given in memory ({len(src)})"
 
 # %% ../../nbs/evaluation/13_reconstruction.ipynb #3449c00a
