@@ -377,9 +377,10 @@ def models_table(r: dict) -> str:  # markdown
         ]
         out += [_table(["", *arms], _evaluated_rows(arms) + rows), told]
         out += [f"No {k}: {a['reason']}" for k, a in model["arms"].items() if "reason" in a]
-    return "\n\n".join(
-        [*out, "Of the test set a sample is compared with the whole: COV is 100 % by definition."]
+    told = (
+        "Of the test set a sample is compared with the whole: its COV-P is 100 % by definition, its COV-R is "
     )
+    return "\n\n".join([*out, told + "what as many crystals reach; COV-R grows with their number."])
 
 
 TABLES["models"] = models_table
