@@ -119,6 +119,8 @@ def model_study(
             found["reason"] = str(e)
         _write(out, record)
         print(model, arm, {k: found.get(k, {}).get("value") for k in KEPT[:3]}, flush=True)
+    made = [a["made_on"] for a in arms.values() if "made_on" in a]
+    mine |= dict(made_on=made[-1]) if made else {}
     _write(out, record)
     return record
 

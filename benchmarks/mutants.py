@@ -44,7 +44,7 @@ def read_mutants(path: Path = ROOT / "tests/mutants.tsv") -> list[Mutant]:
 
 
 EQUIVALENT = {  # change -> why no test can see it
-    "(o <= 0 if e > cut else o >= 0)": "the same splits in another order: each element's value is tried as a cut",
+    "(o <= 0 if e > cut else o >= 0)": "the same splits: each electronegativity is tried as a cut",
 }
 
 

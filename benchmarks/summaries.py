@@ -359,8 +359,8 @@ def _stability_rows(arms: dict) -> tuple:  # rows, sentence; none where nothing 
     rows = [["relaxed of these", *(s.get("num", "–") for s in found)]]
     rows += [[text, *(_with_interval(s.get(k)) for s in found)] for k, text in _STABLE.items()]
     rows += [[text, *(middle(s.get(k)) for s in found)] for k, text in _DISTANCES.items()]
-    told = f"Stability: the first crystals of each set, {done['calculator']}, hull {done['hull']['source']} "
-    return rows, told + f"({done['hull']['num_phases']} phases)."
+    note = f"Stability: the first crystals of each set, {done['calculator']}, hull {done['hull']['source']} "
+    return rows, note + f"({done['hull']['num_phases']} phases)."
 
 
 def _back_table(r: dict) -> str:  # markdown
@@ -376,16 +376,17 @@ def models_table(r: dict) -> str:  # markdown
     for name, model in r["models"].items():
         arms = {k: a for k, a in model["arms"].items() if "num" in a}
         arms = {k: arms[k] for k in sorted(arms, key=lambda k: k != "model")}
-        rows, told = _stability_rows(arms)
+        rows, note = _stability_rows(arms)
         out += [
             f"**{name}**, sets of {model['data']}, seed {r['seed']}",
             _back_table(model["reconstruction"]),
         ]
-        out += [_table(["", *arms], _evaluated_rows(arms) + rows), told]
+        out += [_table(["", *arms], _evaluated_rows(arms) + rows), note]
         out += [f"No {k}: {a['reason']}" for k, a in model["arms"].items() if "reason" in a]
-    return "\n\n".join(
-        [*out, "Of the test set a sample is compared with the whole: COV is 100 % by definition."]
+    note = (
+        "Of the test set a sample is compared with the whole: its COV-P is 100 % by definition, its COV-R is "
     )
+    return "\n\n".join([*out, note + "what as many crystals reach; COV-R grows with their number."])
 
 
 TABLES["models"] = models_table

@@ -663,6 +663,15 @@ def test_sun_by_hand():
     )
 
 
+def test_p1_is_group_1_before_and_after():
+    from dpcdvae.energy.stability import summarise_stability
+
+    groups = [(1, 1), (1, 2), (2, 225), (None, 1)]
+    found = summarise_stability([dict(space_group=a, relaxed_space_group=b) for a, b in groups])
+    assert [found[k]["count"] for k in ("p1_before", "p1_after")] == [2, 2]
+    assert [found[k]["total"] for k in ("p1_before", "p1_after")] == [3, 4]
+
+
 def test_only_what_converged_to_a_plausible_crystal_is_placed():
     hull, row = make_hull(["Cu"], [0.0], dict(Cu=-1.0)), dict(formula="Cu", energy=-1.2, relaxed_energy=-1.3)
     placed = lambda **how: place(row | how, hull)

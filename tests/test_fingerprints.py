@@ -253,6 +253,10 @@ def test_success_takes_the_best_valid_crystal_of_each_start():
         F.THRESHOLDS["mp-20"],
     )
     assert [got[f"success_{k}"]["value"] for k in (5, 10, 15)] == [0.25, 0.5, 0.75]
+    edge = F.success_rates([[-1.5]], [[1]], (-1.5, np.nextafter(-1.5, -2), -1))
+    assert [edge[f"success_{k}"]["count"] for k in (5, 10, 15)] == [1, 0, 1], (
+        "a threshold is reached by its value"
+    )
 
 
 # ---- a folder, completely ----

@@ -368,6 +368,7 @@ def test_rates_and_chance_in_a_summary():
     assert s["strict_rate"] == s["fit_rate_0.1"] == s["match_rate"] == 39 / 40
     assert s["strict_chance"] == s["fit_chance_0.1"] < s["match_chance"] and s["match_chance"] > 0.05
     assert s["strict_above_chance"] == pytest.approx(39 / 40 - s["strict_chance"])
+    assert s["match_above_chance"] == pytest.approx(39 / 40 - s["match_chance"])
     assert s["fit_chance_0.5"] >= s["fit_chance_0.3"] >= s["fit_chance_0.2"] >= s["fit_chance_0.1"]
 
 
