@@ -400,5 +400,5 @@ TABLES["builds"] = builds_table
 COMMANDS["builds"] = "python -m benchmarks.builds --data DIR --old 681f39c"
 COMMANDS["calls-early-perov_5"] = (
     "python -m benchmarks calls --data DIR/perov_5 --run perov-5 --samplers modified "
-    "--spacings uniform early --counts 50 100 --num 512 --seed 0 --out results/calls-early-perov_5.json"
+    "--spacings early uniform --counts 20 50 --num 512 --seed 0 --out results/calls-early-perov_5.json"
 )
