@@ -263,7 +263,7 @@ GENERATE = [
     MODEL,
     opt("--num", type=whole(1), required=True, metavar="N", help="crystals; what is missing is added"),
     opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"),
-    opt("--temperature", type=positive(10.0), default=1.0, metavar="T", help="below 1: likelier, fewer"),
+    opt("--temperature", type=positive(10.0), default=1.0, help="below 1: likelier crystals, less variety"),
     *CONSTRAINTS,
     OUT,
     WORKERS,
