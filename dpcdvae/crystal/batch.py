@@ -330,7 +330,11 @@ def from_ase(
     ids: list | None = None,  # B names
     properties: dict | None = None,  # name -> B values
 ) -> CrystalBatch:
-    "Read ASE atoms."
+    "Read ASE atoms; raise ValueError for atoms without a cell."
+    for i, a in enumerate(atoms):
+        if a.cell.rank < 3:
+            name = ids[i] if ids else f"crystal {i}"
+            raise ValueError(f"{name} ({a.symbols}) has no cell in three directions: set atoms.cell")
     from pymatgen.io.ase import AseAtomsAdaptor
 
     return cls.from_structures([AseAtomsAdaptor.get_structure(a) for a in atoms], ids, properties)

@@ -86,6 +86,8 @@ def reconstruct(
 ) -> Trajectories | None:
     "Encode crystals and decode them again."
     s = make_sampling(**sampling).fill(model)
+    if s.temperature != 1:
+        raise ValueError("a reconstruction draws nothing from the prior: temperature is for new crystals")
     crystals = reduced_crystals(crystals)
     check_size(model, crystals)
     warn_outside(model, element_counts(crystals), [crystals.name(i) for i in range(len(crystals))])

@@ -323,9 +323,8 @@ class Training(L.LightningModule):
         numbers = self.numbers(0, len(crystals))
         params = [p for p in self.model.parameters() if p.requires_grad]
         for i in range(len(crystals)):
-            rng = CounterRNG(crystals[i : i + 1], numbers[i : i + 1], self.seed, self.global_step)
             with torch.enable_grad():
-                loss = self.model.losses(crystals[i : i + 1], rng).total.sum()
+                loss = self.losses(crystals[i : i + 1], numbers[i : i + 1]).total.sum()
             if not torch.isfinite(loss):
                 continue  # it has been left out
             found = torch.autograd.grad(loss, params, allow_unused=True)

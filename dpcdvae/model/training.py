@@ -448,7 +448,7 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
     module = Training(model, seed, config.training.lr_schedule, out / "skipped.txt")
     module.averaged.module.bf16 = model.bf16
     if config.training.symmetric_noise:
-        if trainer.is_global_zero and not quiet:
+        if rank_zero_only.rank == 0 and not quiet:
             print(f"finding the space groups of {len(train_set)} crystals", flush=True)
         rows = {ROW: torch.arange(len(train_set))}
         train_set = train_set.replace(properties=train_set.properties | rows)

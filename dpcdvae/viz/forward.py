@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..crystal.batch import CrystalBatch, toy
 from ..crystal.lattice import minimum_image
-from ..data.as_crystals import as_crystals
+from ..data.as_crystals import one_crystal
 from ..diffusion.processes import PROCESSES
 from ..diffusion.schedules import BETAS, NoiseSchedule, make_schedule
 from ..diffusion.trajectory import Trajectory
@@ -191,7 +191,7 @@ class ForwardExplorer(Explorer):
     ):  # draws: atoms in the histogram; options of FilmPlayer
         super().__init__()
         self.draws, self.says = draws, ipywidgets.HTML()
-        self.crystal, self.film = as_crystals(crystal or "SrTiO3")[0], None
+        self.crystal, self.film = one_crystal("SrTiO3" if crystal is None else crystal), None
         self._compute()
         self.t = t
         self.player, self.figure = stage(self.film, **options), live(histogram_figure(*self._curves()))

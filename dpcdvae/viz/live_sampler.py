@@ -16,7 +16,7 @@ import traitlets
 
 from ..crystal.batch import CrystalBatch, toy
 from ..crystal.lattice import minimum_image
-from ..data.as_crystals import reduced_crystals
+from ..data.as_crystals import one_crystal, reduced_crystals
 from ..data.files import MIN_DISTANCE
 from ..diffusion.samplers import STEPS
 from ..diffusion.trajectory import Trajectory
@@ -106,7 +106,7 @@ class LiveSampler(Explorer):
         c = model.config
         self.model, self.calculator, self.run, self.rows = model, calculator, None, []
         self.crystal, self.task, self.sampler, self.steps = (
-            None if crystal is None else reduced_crystals(crystal),
+            None if crystal is None else one_crystal(reduced_crystals(crystal)),
             "new crystal" if crystal is None else "reconstruct",
             c.sampling.sampler,
             c.sampling.steps,

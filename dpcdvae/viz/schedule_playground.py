@@ -17,7 +17,7 @@ import traitlets
 from plotly.subplots import make_subplots
 
 from ..crystal.batch import CrystalBatch
-from ..data.as_crystals import as_crystals
+from ..data.as_crystals import one_crystal
 from ..diffusion.schedules import BETAS, NoiseSchedule, make_schedule, variance_exploding
 from .atoms import rounded
 from .curves import COLORS
@@ -142,7 +142,7 @@ class SchedulePlayground(Explorer):
     def __init__(self, crystal=None, schedule: str = "sigmoid", **options):  # options of FilmPlayer
         super().__init__()
         self.crystal, self.schedule, self.says, self.busy = (
-            as_crystals(crystal or "SrTiO3")[0],
+            one_crystal("SrTiO3" if crystal is None else crystal),
             schedule,
             ipywidgets.HTML(),
             False,
