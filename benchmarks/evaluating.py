@@ -24,7 +24,11 @@ from dpcdvae.data.files import atomic_write
 def pooled(pools: list, num: int, folder: Path) -> list:  # crystals of each pool
     "Write the first crystals of some pools as one set."
     tables, left = [], num
+    if len({Path(p).name for p in pools}) < len(pools):
+        raise SystemExit("Two pools have one name, by which the record counts them: rename a folder.")
     for pool in pools:
+        if not (Path(pool) / "crystals.csv").exists():
+            raise SystemExit(f"{pool} holds no crystals.csv: name a folder that `dpcdvae generate` made.")
         tables.append(pd.read_csv(Path(pool) / "crystals.csv", usecols=["material_id", "cif"])[:left])
         left -= len(tables[-1])
     if left > 0:
@@ -37,7 +41,7 @@ def pooled(pools: list, num: int, folder: Path) -> list:  # crystals of each poo
 def watched_run(command: list, env: dict, every: float = 0.5) -> dict:  # seconds, processor_seconds, memory
     "Run a command; memory (MiB) is that of all its processes together, shared pages counted for each."
     start, memory = time.monotonic(), 0.0
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     family = psutil.Process(process.pid)
     while True:
         done, status, usage = os.wait4(process.pid, os.WNOHANG)

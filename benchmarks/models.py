@@ -100,6 +100,7 @@ def model_study(
     "Evaluate all arms of a model, one after another."
     record = json.loads(out.read_text()) if out.exists() else dict(name="models", seed=seed, models={})
     mine = record["models"].setdefault(model, dict(data=data.name, num=num, arms={}))
+    _check_same(out, record | mine, dict(seed=seed, data=data.name, num=num))
     arms, wanted = mine["arms"], {"num", *(["stability"] if hull else [])}
     mine["reconstruction"] = _comes_back(stored_rates(model, data, seed))
     todo = [a for a in chosen if not ("reason" in arms.get(a, {}) or wanted <= set(arms.get(a, {})))]
@@ -123,6 +124,12 @@ def model_study(
     mine |= dict(made_on=made[-1]) if made else {}
     _write(out, record)
     return record
+
+
+def _check_same(out: Path, old: dict, wanted: dict) -> None:
+    "Refuse to put sets of different sizes or seeds into one table."
+    if differ := [k for k, v in wanted.items() if old.get(k) != v]:
+        raise SystemExit(f"{out} holds another study (what differs: {', '.join(differ)}): give another --out.")
 
 
 def _comes_back(found: dict) -> dict:

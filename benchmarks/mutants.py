@@ -74,7 +74,10 @@ def run_tests(tree: Path, mutant: Mutant, seconds: float = SECONDS) -> str:  # f
     words = ["-k", mutant.words] if mutant.words else []
     child = os.fork()
     if not child:
-        _pytest_in(tree, [f"tests/test_{mutant.tests}.py", "-x", "-q", "-p", "no:cacheprovider", *words])
+        try:
+            _pytest_in(tree, [f"tests/test_{mutant.tests}.py", "-x", "-q", "-p", "no:cacheprovider", *words])
+        finally:  # a package that cannot be imported: this process must not go on as its parent does
+            os._exit(1)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)

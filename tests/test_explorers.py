@@ -885,6 +885,30 @@ def test_explorers_and_models_take_what_holds_crystals(model):
     assert len(made.final) == 2
 
 
+@pytest.mark.parametrize("crystal", [[], toy("Cu")[:0], ["NaCl", "Cu"]])
+def test_an_explorer_of_one_crystal_takes_neither_none_nor_two(model, crystal):
+    with pytest.raises(ValueError, match="give one or more|one crystal is wanted"):
+        W.ForwardExplorer(crystal)
+    with pytest.raises(ValueError, match="give one or more|one crystal is wanted"):
+        W.SchedulePlayground(crystal)
+    with pytest.raises(ValueError, match="give one or more|one crystal is wanted"):
+        W.LiveSampler(model, crystal)
+
+
+def test_an_empty_batch_is_refused_by_what_needs_crystals(model):
+    with pytest.raises(ValueError, match="empty batch"):
+        W.LatentExplorer(model, toy("Cu")[:0])
+    with pytest.raises(ValueError, match="empty batch"):
+        model.reconstruct(toy("Cu")[:0], steps=2)
+
+
+def test_atoms_without_a_cell_are_named():
+    import ase.build
+
+    with pytest.raises(ValueError, match=r"crystal 0 \(OH2\) has no cell"):
+        W.ForwardExplorer(ase.build.molecule("H2O"))
+
+
 def test_view_takes_what_holds_crystals(tmp_path):
     import ase.build
 

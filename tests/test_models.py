@@ -57,6 +57,16 @@ def test_what_is_done_is_not_done_again(study):
     assert not done and arms["ion exchange"] == dict(reason="too few")
 
 
+def test_a_table_holds_sets_of_one_size_and_seed(study, tmp_path):
+    done, out, run = study
+    run()
+    done.clear()
+    for num, seed, differ in ((40, 0, "num"), (20, 1, "seed")):
+        with pytest.raises(SystemExit, match=rf"what differs: {differ}\)"):
+            models.model_study("m", Path("mp_20"), num, seed, tmp_path, out)
+    assert not done
+
+
 def test_the_table_shows_every_figure_where_it_was_measured(study):
     _, out, run = study
     run()

@@ -60,8 +60,9 @@ def test_only_the_chosen_crystals_keep_their_symmetry(spinels):
 def test_a_crystal_without_an_answer_gets_free_noise(spinels):
     crystals, _ = spinels
     on_top = crystals[0].replace(frac_coords=torch.zeros(14, 3))
-    found = noise_symmetry(CrystalBatch.cat([crystals[:1], on_top]))
-    assert (found.weight > 0).sum(1).tolist() == [48, 1]
+    nowhere = crystals[0].replace(frac_coords=torch.full((14, 3), torch.nan))  # spglib would end the process
+    found = noise_symmetry(CrystalBatch.cat([crystals[:1], on_top, nowhere]))
+    assert (found.weight > 0).sum(1).tolist() == [48, 1, 1]
 
 
 def test_a_share_of_a_batch_keeps_its_symmetry(spinels):
@@ -84,3 +85,31 @@ def test_a_share_of_a_batch_keeps_its_symmetry(spinels):
 def test_what_cannot_be_is_refused(preset, share, words):
     with pytest.raises(ValueError, match=words):
         get_config(preset, training=dict(symmetric_noise=share))
+
+
+def test_an_interrupted_run_is_the_run_that_nobody_interrupted(tmp_path, monkeypatch, capsys):
+    "The number of a crystal in the training set, which finds its symmetry, is in no file."
+    from test_resume import run, same_run
+
+    how = dict(quiet=False, training=dict(symmetric_noise=0.5))
+    assert run(tmp_path / "whole", monkeypatch, **how)
+    assert "finding the space groups of 40 crystals" in capsys.readouterr().out
+    assert not run(tmp_path / "stopped", monkeypatch, "kill", **how)
+    assert run(tmp_path / "stopped", monkeypatch, resume=True, **how)
+    same_run(tmp_path / "whole", tmp_path / "stopped")
+    files = [p for p in (tmp_path / "whole").rglob("*") if p.is_file()]
+    assert files and not [p for p in files if ROW.encode() in p.read_bytes()]
+
+
+def test_the_crystal_to_blame_is_found_with_the_noise_of_the_step(spinels):
+    "A gradient that explodes under symmetric noise may be an ordinary one under other noise."
+    crystals, _ = spinels
+    model = DPCDVAE(get_config("tiny", max_atoms=20, training=dict(symmetric_noise=1.0))).eval()
+    module = Training(model)
+    module.__dict__["_trainer"] = type("Trainer", (), dict(global_step=3, world_size=1))()
+    module.at_work = crystals[:1].replace(properties={ROW: torch.arange(1)})
+    module.symmetry = noise_symmetry(crystals[:1])
+    loss = module.losses(module.at_work, torch.arange(1)).total.sum()
+    found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    norm = torch.nn.utils.get_total_norm([g for g in found if g is not None])
+    torch.testing.assert_close(module.largest_gradient()[1], float(norm))

@@ -1,5 +1,7 @@
 "A temperature of the latent prior: what is drawn below and above 1"
 
+import json
+
 import pytest
 import torch
 
@@ -52,3 +54,20 @@ def test_one_is_what_it_was(model):
 def test_out_of_bounds(model, t):
     with pytest.raises(ValueError, match="temperature is"):
         Sampling(temperature=t).fill(model)
+
+
+def test_a_reconstruction_has_no_temperature(model):
+    with pytest.raises(ValueError, match="temperature is for new crystals"):
+        model.reconstruct("NaCl", steps=2, temperature=0.5)
+
+
+def test_a_job_keeps_its_temperature(model, tmp_path):
+    "One that was begun before the setting existed has 1."
+    how = dict(seed=0, steps=1, out=tmp_path)
+    model.generate(1, **how)
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["temperature"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    model.generate(1, **how)
+    with pytest.raises(ValueError, match=r"what differs: temperature\)"):
+        model.generate(1, temperature=0.5, **how)

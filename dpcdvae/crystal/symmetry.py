@@ -231,6 +231,10 @@ def find_symmetry(
     found, numbers = [], []
     for i, (c, L) in enumerate(zip(crystals, crystals.lattice.double())):
         x = c.frac_coords.double()
+        if not (x.isfinite().all() and L.isfinite().all()):  # spglib would end the process
+            raise ValueError(
+                f"{crystals.name(i)}: its coordinates or its cell are not finite: mend them first"
+            )
         d = spglib.get_symmetry_dataset(
             (L.cpu().numpy(), x.cpu().numpy(), c.atomic_numbers.cpu().numpy()), symprec=symprec
         )
