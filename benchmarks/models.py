@@ -129,7 +129,9 @@ def model_study(
 def _check_same(out: Path, old: dict, wanted: dict) -> None:
     "Refuse to put sets of different sizes or seeds into one table."
     if differ := [k for k, v in wanted.items() if old.get(k) != v]:
-        raise SystemExit(f"{out} holds another study (what differs: {', '.join(differ)}): give another --out.")
+        raise SystemExit(
+            f"{out} holds another study (what differs: {', '.join(differ)}): give another --out."
+        )
 
 
 def _comes_back(found: dict) -> dict:
