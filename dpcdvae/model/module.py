@@ -232,15 +232,15 @@ class Training(L.LightningModule):
         numbers: Tensor,  # (B,) their numbers in the whole batch
     ) -> Losses:
         "Compute losses with the noise that belongs to these crystals and this step."
-        rng, kept = CounterRNG(crystals, numbers, self.seed, self.global_step), None
-        if self.symmetry is not None:
-            kept = self.symmetry[crystals.properties[ROW].cpu()].to(self.device)
-            draw = CounterRNG(crystals, numbers, self.seed, self.global_step, SYMMETRY_KEY)
-            chosen = draw.uniform(len(crystals)) < self.model.config.training.symmetric_noise
-            exact = kept.reference.to(crystals.frac_coords.dtype)
-            x = torch.where(chosen[crystals.batch][:, None], exact, crystals.frac_coords)
-            crystals, kept = crystals.replace(frac_coords=x), kept.only(chosen)
-        return self.model.losses(crystals, rng, symmetry=kept)
+        rng = CounterRNG(crystals, numbers, self.seed, self.global_step)
+        if self.symmetry is None:
+            return self.model.losses(crystals, rng)
+        kept = self.symmetry[crystals.properties[ROW].cpu()].to(self.device)
+        draw = CounterRNG(crystals, numbers, self.seed, self.global_step, SYMMETRY_KEY)
+        chosen = draw.uniform(len(crystals)) < self.model.config.training.symmetric_noise
+        exact = kept.reference.to(crystals.frac_coords.dtype)
+        x = torch.where(chosen[crystals.batch][:, None], exact, crystals.frac_coords)
+        return self.model.losses(crystals.replace(frac_coords=x), rng, symmetry=kept.only(chosen))
 
     def mean_loss(
         self,
