@@ -10,7 +10,6 @@ every sample. The file is written after each sample, and the same command goes o
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.speed import circumstances, go_on
+from benchmarks.speed import children_seconds, circumstances, go_on
+from benchmarks.tables import table
 from dpcdvae.data.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,20 +87,14 @@ def run_once(tree: Path, measure: str, data: Path) -> dict:  # what was measured
     with tempfile.TemporaryDirectory() as out:
         more = ["--out", f"{out}/made"] if program is COMMAND else []
         command = [sys.executable, "-c", OWN + program, *(a.format(data=data) for a in arguments), *more]
-        load, begun, before = os.getloadavg()[0], time.monotonic(), _children_seconds()
+        load, begun, before = os.getloadavg()[0], time.monotonic(), children_seconds()
         env = dict(os.environ, PYTHONPATH=str(tree), OMP_NUM_THREADS="1")
         done = subprocess.run(command, capture_output=True, text=True, cwd=tree, env=env)
     if done.returncode:
         raise ValueError(f"{measure} failed in {tree}: {done.stderr.strip().splitlines()[-1]}")
     found = json.loads(done.stdout.splitlines()[-1]) if program is STEPS else {}
-    spent = dict(cpu=_children_seconds() - before, wall=time.monotonic() - begun, load=load)
+    spent = dict(cpu=children_seconds() - before, wall=time.monotonic() - begun, load=load)
     return {k: round(v, 4) for k, v in (found | spent).items()}
-
-
-def _children_seconds() -> float:
-    "Processor seconds of the child processes that have ended."
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def compare_builds(old: str, data: Path, out: Path, rounds: int, folder: Path) -> dict:
@@ -126,21 +120,22 @@ def _spread(values: list[float]) -> str:
 
 def builds_table(result: dict) -> str:  # markdown
     "Put both builds into a table: medians, smallest to largest, and the ratio of the medians."
-    rows, loads = ["| | before | now | ratio |", "|---|---|---|---|"], []
+    rows, loads = [], []
     for measure, both in result["samples"].items():
         *_, key, unit, factor = MEASURES[measure]
         if set(both) != {"old", "new"}:
             continue
         old, new = ([factor * s[key] for s in both[build]] for build in ("old", "new"))
         ratio = statistics.median(old) / statistics.median(new)
-        rows.append(f"| {measure}, {unit} | {_spread(old)} | {_spread(new)} | {ratio:.2f} × |")
+        rows.append([f"{measure}, {unit}", _spread(old), _spread(new), f"{ratio:.2f} ×"])
         loads += [s["load"] for build in both.values() for s in build]
     most = max((len(b["new"]) for b in result["samples"].values() if "new" in b), default=0)
     about = (
         f"Before: commit {result['old']}. Medians of up to {most} samples of each build in turns, smallest "
     )
     about += "and largest in brackets; seconds are processor time of one thread"
-    return "\n".join([*rows, "", f"{about}; load {min(loads):.1f} to {max(loads):.1f}." if loads else about])
+    end = f"; load {min(loads):.1f} to {max(loads):.1f}." if loads else ""
+    return f"{table(['', 'before', 'now', 'ratio'], rows)}\n\n{about}{end}"
 
 
 def main(argv=None) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -12,12 +11,13 @@ import time
 import urllib.request
 from pathlib import Path
 
+from benchmarks.longrun import PROGRAM
 from benchmarks.player import chromium
-from benchmarks.speed import circumstances, disturbed
+from benchmarks.speed import children_seconds, circumstances, disturbed
+from benchmarks.tables import table
 from dpcdvae.data.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAM = "import sys; from dpcdvae.cli.app import main; sys.exit(main(sys.argv[1:]))"
 GOALS = dict(misspelt=2.0, training=45.0, first_crystal=15.0)  # seconds, on a quiet machine
 CARDS = "document.querySelectorAll('.dpcdvae-gallery button svg').length"
 
@@ -29,10 +29,9 @@ def environment() -> dict:
 
 def timed(*words: str) -> tuple[int, float, float]:  # exit code, seconds, seconds of the processor
     "Run the command line in a process of its own."
-    used = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    start, before = time.perf_counter(), used()
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, env=environment())
-    return done.returncode, time.perf_counter() - start, used() - before
+    start, before = time.perf_counter(), children_seconds()
+    done = subprocess.run([*PROGRAM, *words], capture_output=True, env=environment())
+    return done.returncode, time.perf_counter() - start, children_seconds() - before
 
 
 def misspelt(repeats: int = 3) -> dict:  # seconds, processor
@@ -138,15 +137,15 @@ def first_use_table(r: dict) -> str:  # markdown
         training="`train` on 8 CIFs with `--max-time 00:00:30` has ended",
         first_crystal="the first crystal of the tour is drawn, after its page was opened",
     )
-    rows = ["| | seconds | of these, processor | goal on a quiet machine |", "|---|---|---|---|"]
+    head, rows = ["", "seconds", "of these, processor", "goal on a quiet machine"], []
     for key, name in names.items():
         m = r["measured"][key]
-        rows.append(f"| {name} | {m['seconds']:.1f} | {m['processor']:.1f} | {r['goals'][key]:.0f} |")
+        rows.append([name, f"{m['seconds']:.1f}", f"{m['processor']:.1f}", f"{r['goals'][key]:.0f}"])
     still = r["measured"]["first_crystal"]["still_picture"]
     load = r["made_on"]["load"]
     end = f". **{warning}**" if (warning := disturbed(load)) else "."
-    rows += ["", f"A still picture of the crystals is seen after {still:.1f} s; load {load:.2f} before{end}"]
-    return "\n".join(rows)
+    about = f"A still picture of the crystals is seen after {still:.1f} s; load {load:.2f} before{end}"
+    return f"{table(head, rows)}\n\n{about}"
 
 
 def main(argv=None):

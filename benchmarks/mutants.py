@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.speed import circumstances
+from benchmarks.tables import table
 from dpcdvae.data.files import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,8 +149,6 @@ def mutants_study(out: Path, only: str = "") -> dict:
 
 def mutants_table(r: dict) -> str:  # markdown
     "Count what tests found, and name the rest."
-    from benchmarks.summaries import _table
-
     files = sorted({m["file"] for m in r["mutants"].values()})
     of = lambda f: [m["outcome"] for m in r["mutants"].values() if m["file"] == f]
     seen = lambda f: sum(o in FOUND for o in of(f))
@@ -160,7 +159,7 @@ def mutants_table(r: dict) -> str:  # markdown
         f"- `{m['file']}`: `{m['old']}` → `{m['new']}`: {EQUIVALENT.get(m['new'], m['outcome'])}"
         for m in left
     ]
-    return "\n".join([_table(["file", "mutants", "found by tests"], rows), "", *lines])
+    return "\n".join([table(["file", "mutants", "found by tests"], rows), "", *lines])
 
 
 def main(argv=None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -497,6 +498,11 @@ def measure_products(
 
 
 BENCH_DATA = ("perov_mini", "carbon_mini")
+
+
+def children_seconds() -> float:
+    "Processor seconds of the child processes that have ended."
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def go_on(out: Path, head: dict, **begin) -> dict:

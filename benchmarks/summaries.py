@@ -7,6 +7,7 @@ from benchmarks.first_use import first_use_table
 from benchmarks.longrun import long_table
 from benchmarks.mutants import mutants_table
 from benchmarks.pythons import pythons_table
+from benchmarks.tables import table
 
 
 def _with_interval(m: dict | None, share: bool = True, sign: str = "") -> str:
@@ -18,12 +19,6 @@ def _with_interval(m: dict | None, share: bool = True, sign: str = "") -> str:
     percent = lambda x: f"{100 * x:{sign}.1f}"
     ends = "" if m.get("low") is None else f" [{percent(m['low'])}, {percent(m['high'])}]"
     return f"{percent(m['value'])}{ends} %"
-
-
-def _table(head: list, rows: list) -> str:
-    "Write a Markdown table."
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines)
 
 
 def matching_table(r: dict) -> str:
@@ -57,7 +52,7 @@ def matching_table(r: dict) -> str:
             causes[cause] = causes.get(cause, 0) + num
     listed = "\n".join(f"- {cause}: {num}" for cause, num in sorted(causes.items(), key=lambda x: -x[1]))
     return (
-        f"{_table(head, rows)}\n\nPairs: copies that were shaken and described anew, random "
+        f"{table(head, rows)}\n\nPairs: copies that were shaken and described anew, random "
         f"coordinates in the "
         f"true cell, and pairs of one formula. Processor time of one core, our reduction included. "
         f"Causes of the differences (RMS beyond 1e-6):\n\n{listed}"
@@ -72,7 +67,7 @@ def hostile_table(r: dict) -> str:
         f"{len(r['faults'])} faults in {r['inputs']} inputs ({r['combinations']} combinations), seed "
         f"{r['seed']}."
     )
-    return f"{_table(['command', *kinds], rows)}\n\n{found}"
+    return f"{table(['command', *kinds], rows)}\n\n{found}"
 
 
 def reading_table(r: dict) -> str:
@@ -80,7 +75,7 @@ def reading_table(r: dict) -> str:
     rate = {k: ", ".join(f"{x:.0f}" for x in v) for k, v in r["crystals_per_second"].items()}
     rows = [["681f39c", rate["base"]], ["this build", rate["here"]]]
     return (
-        f"{_table(['build', 'crystals a second, rounds'], rows)}\n\n{r['crystals']} crystals of {r['set']}, "
+        f"{table(['build', 'crystals a second, rounds'], rows)}\n\n{r['crystals']} crystals of {r['set']}, "
         f"{r['file']}: at least {r['smallest_ratio']:.1f} times. Seconds are of the processor; unpacking and "
         f"cutting the whole table counts. {r['made_on']['processor']}, load {r['made_on']['load']:.1f}."
     )
@@ -93,7 +88,7 @@ def files_table(r: dict) -> str:
         f"{r['files']} files of {', '.join(r['packages'])}: {r['same']} give the same atoms at the same "
         f"places, {r['refused_by_both']} no crystal (proteins without fractional coordinates, tables, a file "
         f"that breaks the syntax), {len(rows)} differ:\n\n"
-        f"{_table(['file', 'this package', 'gemmi alone'], rows)}"
+        f"{table(['file', 'this package', 'gemmi alone'], rows)}"
     )
 
 
@@ -109,7 +104,7 @@ def symmetry_table(r: dict) -> str:
     for key in ("structure_valid", "composition_valid", "valid", "unique"):
         rows.append([key.replace("_", " "), *(share(a["metrics"], key) for a in arms.values())])
     return (
-        f"{_table(['new crystals', *arms], rows)}\n\n{r['num']} each of {r['run']}, seed {r['seed']}; "
+        f"{table(['new crystals', *arms], rows)}\n\n{r['num']} each of {r['run']}, seed {r['seed']}; "
         f"`draw`: a space group and its positions are drawn for each crystal and imposed at every step."
     )
 
@@ -127,7 +122,7 @@ def strict_table(r: dict) -> str:
         rates = [f"{show(m[k])} (chance {show(m[c])})" for k, c in keys.items()]
         rows.append([name, model["num"], *rates, show(m["METRe"])])
     return (
-        f"{_table([*head, 'METRe'], rows)}\n\nOne candidate each, decoded freely, seed {r['seed']}. The "
+        f"{table([*head, 'METRe'], rows)}\n\nOne candidate each, decoded freely, seed {r['seed']}. The "
         f"field's rate bounds the root mean square displacement by stol 0.5, `fit` the largest one. Chance: "
         f"random coordinates in the true cell."
     )
@@ -160,19 +155,24 @@ TABLES["first-use"] = first_use_table
 COMMANDS["first-use"] = "python -m benchmarks.first_use --out results/first-use.json"
 
 
+_STABLE = dict(
+    stable="stable, at most 0 eV/atom above the hull",
+    metastable="metastable, at most 0.1 eV/atom above the hull",
+    metastable_08="metastable, at most 0.08 eV/atom above the hull",
+    sun="S.U.N.",
+    msun="M.S.U.N., at most 0.1 eV/atom above the hull",
+    msun_08="M.S.U.N., at most 0.08 eV/atom above the hull",
+    relaxed="relaxed to a plausible crystal",
+    p1_before="P1 as made (0.1 Å)",
+    p1_after="P1 after relaxation (0.1 Å)",
+)
+
+
 def stability_table(r: dict) -> str:  # markdown
     "Show what relaxed crystals are worth, with the hull and the calculator."
     m = r["metrics"]
     share = lambda k: f"{_with_interval(m[k])} ({m[k]['count']} of {m[k]['total']})"
-    names = dict(
-        stable="stable, at most 0 eV/atom above the hull",
-        metastable_08="metastable, at most 0.08 eV/atom above the hull",
-        sun="S.U.N.",
-        msun_08="M.S.U.N., at most 0.08 eV/atom above the hull",
-        relaxed="relaxed to a plausible crystal",
-        p1_before="P1 as made (0.1 Å)",
-        p1_after="P1 after relaxation (0.1 Å)",
-    )
+    names = {k: text for k, text in _STABLE.items() if k not in ("metastable", "msun")}
     rows = [f"| {text} | {share(k)} |" for k, text in names.items() if k in m and m[k]["total"]]
     middle = m["to_relaxed"].get("median")
     rows += [f"| median energy to the relaxed state | {middle:.1f} meV/atom |"] if middle is not None else []
@@ -241,7 +241,7 @@ def optimizers_table(r: dict) -> str:  # markdown
     ]
     end = f"{r['num_val']} crystals of the validation set of {r['data']}, seed {r['seed']}; each row is a "
     end += "whole run of the learning rate." + (" McNemar's test: " + "; ".join(tests) + "." if tests else "")
-    return f"{_table(head, rows)}\n\n{end}"
+    return f"{table(head, rows)}\n\n{end}"
 
 
 TABLES["optimizers"] = optimizers_table
@@ -296,7 +296,7 @@ def peers_table(r: dict) -> str:  # markdown
         f"numbers differ crystal by crystal. {versions}."
     )
     failed = "".join(f"\n\n{k} failed: {v}" for k, v in r["errors"].items())
-    return f"{_table(head, rows)}\n\n{about}{failed}"
+    return f"{table(head, rows)}\n\n{about}{failed}"
 
 
 TABLES["peers"] = peers_table
@@ -318,16 +318,6 @@ _NUMBERS = dict(
     wdist_num_elements="Wasserstein, elements",
     unique_both="continuous uniqueness, ElMD and AMD",
     novel_both="continuous novelty, ElMD and AMD",
-)
-_STABLE = dict(
-    sun="S.U.N., at most 0 eV/atom above the hull",
-    msun="M.S.U.N., at most 0.1 eV/atom",
-    msun_08="M.S.U.N., at most 0.08 eV/atom",
-    stable="stable",
-    metastable="metastable, 0.1 eV/atom",
-    relaxed="relaxed to a plausible crystal",
-    p1_before="P1 as made (0.1 Å)",
-    p1_after="P1 after relaxation (0.1 Å)",
 )
 _DISTANCES = dict(
     rmsd_relaxed="median RMSD to the relaxed crystal (Å)", above_hull="median eV/atom above the hull"
@@ -358,7 +348,11 @@ def _stability_rows(arms: dict) -> tuple:  # rows, sentence; none where nothing 
         return [], "Stability: not measured, for want of a hull of this set."
     middle = lambda m: "–" if not m or m.get("median") is None else f"{m['median']:.3f}"
     rows = [["relaxed of these", *(s.get("num", "–") for s in found)]]
-    rows += [[text, *(_with_interval(s.get(k)) for s in found)] for k, text in _STABLE.items()]
+    rows += [
+        [text, *(_with_interval(s.get(k)) for s in found)]
+        for k, text in _STABLE.items()
+        if k != "metastable_08"
+    ]
     rows += [[text, *(middle(s.get(k)) for s in found)] for k, text in _DISTANCES.items()]
     note = f"Stability: the first crystals of each set, {done['calculator']}, hull {done['hull']['source']} "
     return rows, note + f"({done['hull']['num_phases']} phases)."
@@ -367,7 +361,7 @@ def _stability_rows(arms: dict) -> tuple:  # rows, sentence; none where nothing 
 def _back_table(r: dict) -> str:  # markdown
     "Show how many held-out crystals come back, by each rule."
     shares = [_with_interval(r["metrics"].get(k)) for k in _BACK]
-    lines = _table(["held-out crystals", *_BACK.values()], [[r["num"], *shares]])
+    lines = table(["held-out crystals", *_BACK.values()], [[r["num"], *shares]])
     return f"{lines}\n\nFrom `results/{r['file']}`; chance: random coordinates in the true cell."
 
 
@@ -382,7 +376,7 @@ def models_table(r: dict) -> str:  # markdown
             f"**{name}**, sets of {model['data']}, seed {r['seed']}",
             _back_table(model["reconstruction"]),
         ]
-        out += [_table(["", *arms], _evaluated_rows(arms) + rows), note]
+        out += [table(["", *arms], _evaluated_rows(arms) + rows), note]
         out += [f"No {k}: {a['reason']}" for k, a in model["arms"].items() if "reason" in a]
     note = (
         "Of the test set a sample is compared with the whole: its COV-P is 100 % by definition, its COV-R is "

@@ -51,23 +51,37 @@ def _silu(x: Tensor) -> Tensor:  # like x
     return nn.functional.silu(x, inplace=not torch.is_grad_enabled())
 
 
+def _residual_row(
+    x: Tensor,
+    before: float,
+    after: float,
+    weights,  # two of each block
+    saved: list | None = None,  # takes what the gradient needs; None: activations in place
+) -> Tensor:  # like x
+    "Apply a row of residual blocks; x stands for before * x."
+    for n, (w1, w2) in enumerate(zip(weights[::2], weights[1::2])):
+        scale = before * HALF**n  # what the stored x must be multiplied by
+        h1 = x @ (w1 * scale).T
+        a1 = nn.functional.silu(h1, inplace=saved is None)
+        h2 = a1 @ (w2 * GAIN).T
+        h = nn.functional.silu(h2, inplace=saved is None)
+        if saved is not None:
+            saved += [x, h1, a1, h2]
+        if 2 * n + 2 < len(weights):
+            x = torch.add(x, h, alpha=GAIN / scale)
+        else:
+            x = h.mul_(GAIN * HALF * after).add_(x, alpha=scale * HALF * after)
+    return x
+
+
 class _FusedResiduals(torch.autograd.Function):
     "A row of residual blocks and their gradient; x stands for before * x."
 
     @staticmethod
     def forward(ctx, x, before, after, *weights):
-        ctx.before, ctx.after, saved = before, after, [x]
-        for n, (w1, w2) in enumerate(zip(weights[::2], weights[1::2])):
-            scale = before * HALF**n  # what the stored x must be multiplied by
-            h1 = x @ (w1 * scale).T
-            a1 = nn.functional.silu(h1)
-            h2 = a1 @ (w2 * GAIN).T
-            if 2 * n + 2 < len(weights):
-                x = torch.add(x, nn.functional.silu(h2), alpha=GAIN / scale)
-            else:
-                x = nn.functional.silu(h2).mul_(GAIN * HALF * after).add_(x, alpha=scale * HALF * after)
-            saved += [h1, a1, h2, x]
-        ctx.save_for_backward(*saved[:-1], *weights)
+        ctx.before, ctx.after, saved = before, after, []
+        x = _residual_row(x, before, after, weights, saved)
+        ctx.save_for_backward(*saved, *weights)
         return x
 
     @staticmethod
@@ -98,18 +112,6 @@ def _plain_residuals(blocks, x: Tensor, before: float, after: float) -> Tensor:
     return x * after
 
 
-def _light_residuals(x: Tensor, before: float, after: float, weights: list) -> Tensor:  # like x
-    "Compute what _FusedResiduals does, to the bit, in three tensors: where no gradient is wanted."
-    for n, (w1, w2) in enumerate(zip(weights[::2], weights[1::2])):
-        scale = before * HALF**n
-        h = _silu(_silu(x @ (w1 * scale).T) @ (w2 * GAIN).T)
-        if 2 * n + 2 < len(weights):
-            x = torch.add(x, h, alpha=GAIN / scale) if n == 0 else x.add_(h, alpha=GAIN / scale)
-        else:
-            x = h.mul_(GAIN * HALF * after).add_(x, alpha=scale * HALF * after)
-    return x
-
-
 def _residuals(blocks, x: Tensor, before: float = 1.0, after: float = 1.0) -> Tensor:  # like x
     "Apply residual blocks to before * x, and multiply by after."
     if torch.compiler.is_compiling():
@@ -120,7 +122,7 @@ def _residuals(blocks, x: Tensor, before: float = 1.0, after: float = 1.0) -> Te
     dtype = _compute_dtype(x)
     x, weights = x.to(dtype), [w.to(dtype) for w in weights]
     if not torch.is_grad_enabled():
-        return _light_residuals(x, before, after, weights)
+        return _residual_row(x, before, after, weights)
     return _FusedResiduals.apply(x, before, after, *weights)
 
 # %% ../../nbs/nn/05_gemnet.ipynb #6218afec
