@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dpcdvae.crystal.batch import CrystalBatch
-from dpcdvae.crystal.symmetry import Symmetry, place_orbits
+from dpcdvae.crystal.symmetry import Symmetry, cell_choices, place_orbits
 from dpcdvae.diffusion.processes import WrappedNormal
 from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE
@@ -115,3 +115,10 @@ def test_the_crystal_to_blame_is_found_with_the_noise_of_the_step(spinels):
     found = torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], allow_unused=True)
     norm = torch.nn.utils.get_total_norm([g for g in found if g is not None])
     torch.testing.assert_close(module.largest_gradient()[1], float(norm))
+
+
+@pytest.mark.parametrize("number", [1, 2, 15, 62, 123, 166, 194, 216, 225, 227, 230])
+def test_the_first_operation_is_the_identity(number):
+    "What `only` leaves to a crystal; operations of known crystals are tested by the loss of share 0."
+    for rotations, translations in zip(*cell_choices(number)[1:]):
+        assert torch.equal(rotations[0].double(), torch.eye(3).double()) and not translations[0].any()

@@ -143,19 +143,13 @@ class Symmetry:
         )
 
     def only(self, chosen: Tensor) -> "Symmetry":  # (B,) bool
-        "Keep the symmetry of some crystals; the others have none left but the identity."
-        atom = chosen[self.batch]
-        alone = torch.zeros_like(self.weight[0])
-        alone[0] = 1
+        "Keep the symmetry of some crystals; the others have the first operation left, the identity."
+        atom, alone = chosen[self.batch], torch.zeros_like(self.weight)
+        alone[:, 0] = 1
         own = torch.arange(len(self.orbit), device=self.orbit.device) - self.first
         return dataclasses.replace(
             self,
-            rotations=torch.where(
-                chosen[:, None, None, None], self.rotations, torch.eye(3, device=chosen.device)
-            ),
-            translations=self.translations * chosen[:, None, None],
             weight=torch.where(chosen[:, None], self.weight, alone),
-            source=torch.where(atom[:, None], self.source, own[:, None]),
             orbit=torch.where(atom, self.orbit, own),
             orbit_size=torch.where(atom, self.orbit_size, 1),
         )
