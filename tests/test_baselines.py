@@ -122,7 +122,8 @@ def test_one_ion_is_drawn_by_conditional_probability():
         here = dict(zip(*B.conditional_exchanges(old, charge)))
         others = {s: w for s, w in here.items() if s not in ("Na", "Cl")}
         weights |= {(old, s): w for s, w in others.items() if w >= 0.02 * max(others.values())}
-    grid = [next(iter(B._one_ion(rock_salt(), Fixed(x)).items())) for x in np.linspace(0.0005, 0.9995, 1000)]
+    cell = rock_salt()
+    grid = [next(iter(B._one_ion(cell, Fixed(x)).items())) for x in np.linspace(0.0005, 0.9995, 1000)]
     assert ("Na", "Ag") in weights and ("Na", "Cu") not in weights and set(grid) == set(weights)
     share = np.array(list(weights.values())) / sum(weights.values())
     np.testing.assert_allclose([grid.count(k) / 1000 for k in weights], share, atol=0.0011)

@@ -403,9 +403,9 @@ def gone_process(started: list, starter: int | None) -> str | None:  # what beca
     for rank, process in enumerate(started, 1):
         if code := process.poll():
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            return f"process {rank} of this run ended {how}"
+            return f"process {rank} ended {how}"
     if starter and os.getppid() != starter:
-        return "process 0 of this run ended"
+        return "process 0 ended"
     return None
 
 
@@ -436,8 +436,12 @@ def ends_with_others(trainer, stopped, how_to_go_on: str):
         while not over.wait(0.2):
             who = gone_process(getattr(trainer.strategy.launcher, "procs", []), starter)
             if who and not stopped() and not over.is_set():
-                print(f"dpcdvae: {who}; {how_to_go_on}", file=sys.stderr, flush=True)
-                os._exit(1)  # it may hang where no exception reaches it; files are whole at any moment
+                print(
+                    f"dpcdvae: another process of this run is gone: {who}; {how_to_go_on}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(2)  # it may hang where no exception reaches it; files are whole at any moment
 
     if trainer.world_size > 1:
         threading.Thread(target=watch, daemon=True).start()
