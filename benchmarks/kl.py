@@ -4,22 +4,23 @@
 latent vector is used, how crystals come back, and how new ones look under two priors. It writes
 results/labs/kl.json after each model and goes on where it stopped.
 
-Plan, committed before the first result: six weights, three seeds, 32 epochs of perov_mini with the preset
-tiny (about 170 s a model on one busy core, 50 minutes in all). Each model reconstructs 150 held-out
-crystals from the mean of z and from a draw, and generates 300 under the standard normal prior and under a
-Gaussian fitted to the encoded training crystals. One pilot with the weight 1 and a fourth seed, not part of
-the result, measured the time; it matched 5 of 150 crystals, and of its dimensions 255 were active and none
-above noise, which is why both counts are kept.
+Plan, committed before the first result: five weights, three seeds, 16 epochs of perov_mini with the preset
+tiny (about 70 s of processor time a model, 18 minutes in all, several times as long on a machine that
+others use; six weights and 32 epochs were meant and did not fit). Each model reconstructs 150 held-out
+crystals from the mean of z and from a draw, and generates 200 under the standard normal prior and under a
+Gaussian fitted to the encoded training crystals. One pilot with the weight 1 and a fourth seed, of 32
+epochs and not part of the result, measured the time; it matched 5 of 150 crystals, and of its dimensions
+255 were active and none above noise, which is why both counts are kept.
 
 Tests: McNemar, exact, on the same held-out crystals, three seeds together (450 pairs). Reconstruction by
-the field's rule and by the strict one: each weight against the next smaller one (five tests) and the best
-against the worst (of fifteen pairs). Generation: the share of the test set that some new crystal matches
-(METRe), fitted against standard prior at each weight (six tests). 5 % are shared among each list. Power:
+the field's rule and by the strict one: each weight against the next smaller one (four tests) and the best
+against the worst (of ten pairs). Generation: the share of the test set that some new crystal matches
+(METRe), fitted against standard prior at each weight (five tests). 5 % are shared among each list. Power:
 where a fifth of the pairs change, four of five such experiments show 6 points (7 at the shared level).
 
 Prediction: below 0.001 the weight changes nothing; from 0.01 on reconstruction falls, at 1 to chance
 (posterior collapse: the pilot's). Under the standard prior generation is best at a large weight, under the
-fitted prior at a small one. Our mind would change: a loss between 0.00001 and 0.001; no loss at 0.01 or at
+fitted prior at a small one. Our mind would change: a loss between 0.0001 and 0.001; no loss at 0.01 or at
 1; a standard prior no worse than the fitted one at 0.001; or a best generation under the standard prior
 that equals the best one under the fitted prior."""
 
@@ -40,7 +41,7 @@ from dpcdvae.evaluation.matching import best_matches
 from dpcdvae.evaluation.reduction import reduce_crystals
 from dpcdvae.model.prior import GaussianPrior, StandardPrior
 
-WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+WEIGHTS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 ACTIVE = 0.01  # variance of a dimension's mean over crystals, above which it carries something
 REBUILT = ("match_rate", "strict_rate", "rms", "composition_exact", "num_atoms_exact")
 NEW = ("valid", "composition_valid", "structure_valid", "unique", "novel", "METRe")
@@ -104,9 +105,9 @@ def main() -> None:
     p = argparse.ArgumentParser("python -m benchmarks.kl", description=__doc__)
     p.add_argument("--runs", type=Path, default=Path("runs/labs/kl"))
     p.add_argument("--out", type=Path, default=Path("results/labs/kl.json"))
-    p.add_argument("--epochs", type=int, default=32)
+    p.add_argument("--epochs", type=int, default=16)
     p.add_argument("--num", type=int, default=150)
-    p.add_argument("--num-new", type=int, default=300)
+    p.add_argument("--num-new", type=int, default=200)
     a = p.parse_args()
     plan = dict(
         name="kl", data="perov_mini", preset="tiny", epochs=a.epochs, num_test=a.num, num_new=a.num_new
