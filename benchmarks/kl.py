@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.labs import compared, conclusion, lab_rates, pooled
 from benchmarks.speed import circumstances, go_on, rounded
 from benchmarks.studies import held_out, rebuilt, train_once
 from dpcdvae.cli.commands import load_model
@@ -100,6 +101,195 @@ def one(run: Path, weight: float, seed: int, a) -> dict:  # as `benchmarks.studi
     model.prior = StandardPrior(model.config.latent.dim)
     found["generations"]["N(0, 1)"] = new_ones(model, (train, test), a.num_new, seed)
     return found | dict(made_on=circumstances())
+
+
+def finished(result: dict) -> dict:  # the result with seeds alone that have every weight
+    "Leave out the models of a seed that is not finished."
+    models = {k: m for k, m in result["models"].items()}
+    seeds = [m["seed"] for m in models.values()]
+    done = {s for s in seeds if seeds.count(s) == len(WEIGHTS)}
+    return result | dict(models={k: m for k, m in models.items() if m["seed"] in done})
+
+
+def labels(result: dict) -> list[str]:
+    "List the weights, the smallest first."
+    return sorted({m["label"] for m in result["models"].values()}, key=float)
+
+
+PRIORS = ("fitted prior", "N(0, 1)")
+
+
+def rate_by(result: dict, metric: str, reading: str = "z mean") -> dict:  # weight -> scores, one a seed
+    "Gather a rate of reconstruction, or under one of the priors of generation."
+    found = lab_rates(result, reading, metric, "generations" if reading in PRIORS else "reconstruction")
+    return {k: found[k] for k in labels(result)}
+
+
+def latent_by(result: dict, key: str) -> dict:  # weight -> values, one a seed
+    "Gather a number of the latent vector."
+    take = lambda label: [m["latent"][key] for m in result["models"].values() if m["label"] == label]
+    return {k: take(k) for k in labels(result)}
+
+
+def spread(values: list, factor: float = 1.0, digits: int = 0) -> str:  # mean (least to most)
+    "Say the mean over seeds, and from where to where they go."
+    low, high = (f"{factor * f(values):.{digits}f}" for f in (min, max))
+    mean = f"{factor * sum(values) / len(values):.{digits}f}"
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+COLUMNS = {
+    "match, %": ("match_rate", "z mean"),
+    "strict, %": ("strict_rate", "z mean"),
+    "match, z drawn, %": ("match_rate", "z sampled"),
+    "composition exact, %": ("composition_exact", "z mean"),
+}
+NEW_COLUMNS = {"test set found, %": "METRe", "valid, %": "valid", "unique, %": "unique", "novel, %": "novel"}
+
+
+def table(rows: dict, head: str) -> str:  # label -> cells; markdown
+    lines = [f"| {k} | " + " | ".join(cells) + " |" for k, cells in rows.items()]
+    return "\n".join([f"| {head} |", "|---" * (head.count(" | ") + 1) + "|", *lines])
+
+
+def kl_table(result: dict) -> str:  # markdown
+    "Put latent vector and reconstruction into a table: the mean over seeds, and the range."
+    columns = [rate_by(result, *c) for c in COLUMNS.values()]
+    numbers = [latent_by(result, k) for k in ("nats", "nats_fitted", "active", "above_noise")]
+    rows = {
+        k: [spread(n[k]) for n in numbers] + [spread([s["value"] for s in c[k]], 100) for c in columns]
+        for k in labels(result)
+    }
+    head = "KL weight | nats to N(0, 1) | nats to the fitted prior | active dimensions | above noise | "
+    return table(rows, head + " | ".join(COLUMNS))
+
+
+def new_table(result: dict) -> str:  # markdown
+    "Put generation under both priors into a table."
+    value = lambda k, prior, metric: [s["value"] for s in rate_by(result, metric, prior)[k]]
+    rows = {
+        f"{k}, {prior}": [spread(value(k, prior, m), 100) for m in NEW_COLUMNS.values()]
+        + [spread(value(k, prior, "wdist_num_elements"), 1, 2)]
+        for k in labels(result)
+        for prior in PRIORS
+    }
+    return table(rows, "KL weight, prior | " + " | ".join(NEW_COLUMNS) + " | Wasserstein, elements")
+
+
+def kl_figure(result: dict):  # -> a plotly figure
+    "Draw reconstruction, nats and generation against the weight: a dot a seed, a line through the means."
+    from plotly.subplots import make_subplots
+
+    from dpcdvae.viz.atoms import paper
+    from dpcdvae.viz.curves import COLORS
+
+    percent = lambda *what: {k: [100 * s["value"] for s in v] for k, v in rate_by(result, *what).items()}
+    lines = {
+        "match": (1, percent("match_rate")),
+        "strict match": (1, percent("strict_rate")),
+        "to N(0, 1)": (2, latent_by(result, "nats")),
+        "to the fitted prior": (2, latent_by(result, "nats_fitted")),
+        "new, fitted prior": (3, percent("METRe", PRIORS[0])),
+        "new, N(0, 1)": (3, percent("METRe", PRIORS[1])),
+    }
+    fig = make_subplots(1, 3, subplot_titles=["reconstructed, %", "nats a crystal", "test set found, %"])
+    for (name, (col, by)), color in zip(lines.items(), COLORS):
+        each = dict(line_color=color, legendgroup=name, name=name, row=1, col=col)
+        dots = [(float(k), v) for k, values in by.items() for v in values]
+        fig.add_scatter(x=[x for x, _ in dots], y=[y for _, y in dots], mode="markers", **each)
+        means = [sum(v) / len(v) for v in by.values()]
+        fig.add_scatter(x=[float(k) for k in by], y=means, mode="lines", showlegend=False, **each)
+    fig.update_xaxes(type="log", title="KL weight", dtick=1).update_yaxes(rangemode="tozero")
+    fig.update_yaxes(type="log", col=2)
+    return paper(fig, height=360, legend=dict(orientation="h", y=-0.3), margin=dict(l=40, r=10, t=40, b=40))
+
+
+def pairs_of(scores: dict, pairs: list) -> dict:  # (weight, weight it is compared with) -> test
+    "Compare rates of weights on the same crystals by McNemar's exact test, 5 % shared among the pairs."
+    tests = {}
+    for ours, base in pairs:
+        test, paired = compared(scores[ours], scores[base])
+        if not paired:
+            raise ValueError(f"weights {ours} and {base}: what became of each crystal is not stored")
+        tests[ours, base] = test | dict(decided=test["p"] < 0.05 / len(pairs))
+    return tests
+
+
+def neighbours(scores: dict) -> dict:
+    "Compare each weight with the next smaller one."
+    names = sorted(scores, key=float)
+    return pairs_of(scores, list(zip(names[1:], names)))
+
+
+def best_and_worst(scores: dict) -> tuple:  # weight, weight, test
+    "Compare the best weight with the worst: one of all pairs, and so at the level of all pairs."
+    best, worst = (f(scores, key=lambda k: pooled(scores[k])) for f in (max, min))
+    test, _ = compared(scores[best], scores[worst])
+    count = len(scores) * (len(scores) - 1) // 2
+    return best, worst, test | dict(decided=test["p"] < 0.05 / count)
+
+
+def between_priors(result: dict) -> dict:  # weight -> test: fitted against standard
+    "Compare the crystals of the test set that are found under the two priors."
+    fitted, standard = (rate_by(result, "METRe", p) for p in PRIORS)
+    tests = {k: compared(fitted[k], standard[k])[0] for k in labels(result)}
+    return {k: t | dict(decided=t["p"] < 0.05 / len(tests)) for k, t in tests.items()}
+
+
+def steps_list(result: dict) -> str:  # markdown
+    "Say what each comparison decides."
+    lines = []
+    for title, metric in (("the field's rule", "match_rate"), ("the strict rule", "strict_rate")):
+        tests = neighbours(rate_by(result, metric))
+        lines += [f"*Reconstruction by {title}, against the next smaller weight*"]
+        lines += [
+            f"- {ours} against {base}: {conclusion(t, len(tests))}." for (ours, base), t in tests.items()
+        ]
+        lines += [""]
+    tests = between_priors(result)
+    lines += ["*Test crystals found under the fitted prior, against N(0, 1)*"]
+    lines += [f"- weight {k}: {conclusion(t, len(tests))}." for k, t in tests.items()]
+    return "\n".join(lines)
+
+
+def listed(names: list) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 2 else names) or "none"
+
+
+def share(scores: list) -> str:
+    return f"{100 * pooled(scores):.0f} %"
+
+
+def reconstruction_answer(result: dict) -> str:  # a sentence
+    "Say what the weight does to reconstruction, by the field's rule."
+    rates = rate_by(result, "match_rate")
+    best, worst, test = best_and_worst(rates)
+    decided = [(ours, t["difference"]) for (ours, _), t in neighbours(rates).items() if t["decided"]]
+    lost, gained = ([ours for ours, d in decided if sign * d > 0] for sign in (-1, 1))
+    return (
+        f"With the KL weight {best} {share(rates[best])} of the held-out crystals match and with {worst} "
+        f"{share(rates[worst])} (McNemar, {'decided' if test['decided'] else 'undecided'}, "
+        f"p = {test['p']:.1g}); matches are lost on the way up to {listed(lost)}, "
+        f"gained on the way up to {listed(gained)}."
+    )
+
+
+def generation_answer(result: dict) -> str:  # a sentence
+    "Say under which prior new crystals find more of the test set."
+    found = {p: rate_by(result, "METRe", p) for p in PRIORS}
+    top = {p: max(scores, key=lambda k: pooled(scores[k])) for p, scores in found.items()}
+    most = [f"{top[p]} under {p} ({share(scores[top[p]])})" for p, scores in found.items()]
+    decided = {k: t["difference"] for k, t in between_priors(result).items() if t["decided"]}
+    fitted, standard = ([k for k, d in decided.items() if sign * d > 0] for sign in (1, -1))
+    return (
+        f"New crystals find most of the test set with the weight {most[0]} and {most[1]}; the fitted prior "
+        f"finds more at {listed(fitted)}, N(0, 1) at {listed(standard)} (McNemar)."
+    )
+
+
+def kl_answer(result: dict) -> str:  # two sentences
+    "Answer from the stored runs."
+    return f"{reconstruction_answer(result)} {generation_answer(result)}"
 
 
 def main() -> None:
