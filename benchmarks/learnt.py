@@ -89,14 +89,14 @@ QUESTIONS = (
         lab="labs/m_kl",
     ),
     Question(
-        "Does a fitted prior find more of the test set than N(0, 1), at a KL weight of 0.001?",
+        "Are more new crystals valid under a fitted prior than under N(0, 1), at 0.001?",
         "labs/kl.json",
         ("0.001", "fitted prior"),
         ("0.001", "N(0, 1)"),
-        metric="METRe",
+        metric="valid",
         of="generations",
         more="Yes.",
-        less="No, less.",
+        less="No, fewer.",
         lab="labs/m_kl",
     ),
     Question(
@@ -192,7 +192,7 @@ def chance_levels(folder="results") -> str:  # a sentence
     return "By chance, with random coordinates in the true cell, match: " + ", ".join(each) + "."
 
 
-PREFIX = dict(strict_rate="strict: ", METRe="test set found: ")  # what a rate is, where not the field's match
+PREFIX = dict(strict_rate="strict: ", valid="valid: ")  # what a rate is, where not the field's match
 
 
 def learnt_table(folder="results") -> str:  # markdown
