@@ -312,7 +312,7 @@ def generation_answer(result: dict) -> str:  # a sentence
     top = {p: max(scores, key=lambda k: pooled(scores[k])) for p, scores in valid.items()}
     fitted, standard = (f"{share(valid[p][top[p]])} with the weight {top[p]}" for p in PRIORS)
     return (
-        f"Of the new crystals at most {fitted} are valid under the fitted prior and {standard} under N(0, 1): "
+        f"Of the new crystals at most {fitted} are valid under the fitted prior, {standard} under N(0, 1): "
         f"{ahead(result, 'valid')} (Fisher); by the test crystals found, {ahead(result, 'METRe')} (McNemar)."
     )
 
