@@ -216,7 +216,8 @@ def kl_figure(result: dict):  # -> a plotly figure
         fig.add_scatter(x=[x for x, _ in dots], y=[y for _, y in dots], mode="markers", **each)
         means = [sum(v) / len(v) for v in by.values()]
         fig.add_scatter(x=[float(k) for k in by], y=means, mode="lines", showlegend=False, **each)
-    fig.update_xaxes(type="log", title="KL weight", dtick=1).update_yaxes(rangemode="tozero")
+    ticks = dict(tickvals=[float(k) for k in labels(result)], ticktext=labels(result))
+    fig.update_xaxes(type="log", title="KL weight", **ticks).update_yaxes(rangemode="tozero")
     fig.update_yaxes(type="log", col=2)
     return paper(fig, height=360, legend=dict(orientation="h", y=-0.3), margin=dict(l=40, r=10, t=40, b=40))
 
