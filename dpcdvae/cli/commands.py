@@ -57,7 +57,7 @@ def start_anew(a, names=JOB_FILES) -> None:
     if a.overwrite and (getattr(a, "share", None) or launched())[1] > 1:
         raise ValueError("--overwrite is for one process: the others may have begun; remove the folder first")
     if a.overwrite:
-        from dpcdvae.data.files import lock_folder
+        from dpcdvae.data.files import lock_folder, number_of
 
         with lock_folder(a.out):
             clear(a.out, names)
@@ -81,10 +81,10 @@ def cmd_data(a) -> tuple[str, dict]:  # text, record
         lines.append(f"{split or 'all'}: {dataset_summary(crystals)}")
     if rejected.notes:
         write_notes(rejected.notes, a.out / "notes.csv")
-        remarks = f"{len(rejected.notes)} remarks on what was merged or skipped"
+        remarks = f"{number_of(len(rejected.notes), 'remark')} on what was merged or skipped"
         lines.append(f"{remarks}, listed in {a.out / 'notes.csv'}")
     write_rejected(rejected, a.out / "rejected.csv")
-    lines.append(f"{len(rejected)} rows rejected, listed in {a.out / 'rejected.csv'}")
+    lines.append(f"{number_of(len(rejected), 'row')} rejected, listed in {a.out / 'rejected.csv'}")
     counts = {split or "all": len(crystals) for split, (crystals, _) in read.items()}
     return "\n".join(lines), dict(crystals=counts, rejected=len(rejected))
 
@@ -127,7 +127,8 @@ def trained(out: Path) -> tuple[str, dict] | None:  # text, record
     if record["best_val_loss"] is not None:
         best = f"best validation loss {record['best_val_loss']:.4f}; model in {out / 'best'}"
     rate = f"{record['crystals_per_second']} crystals/s"
-    return f"{record['steps']} steps, {record['epochs']} epochs, {rate}, {best}", record
+    took = f"{number_of(record['steps'], 'step')}, {number_of(record['epochs'], 'epoch')}"
+    return f"{took}, {rate}, {best}", record
 
 # %% ../../nbs/cli/03_commands.ipynb #f8b7b5c6
 def sampling(a) -> dict:
@@ -143,7 +144,8 @@ def job_done(a, num: int, what: str) -> tuple[str, dict]:  # text, record
     if (a.out / "parts").exists():
         which = "/".join(map(str, a.share or launched()))
         return f"share {which} is done; {made} is complete when all are", dict(complete=False)
-    text = f"{num} crystals {what} into {made}; evaluate them with: dpcdvae evaluate {a.out}"
+    crystals = number_of(num, "crystal")
+    text = f"{crystals} {what} into {made}; to evaluate: dpcdvae evaluate {a.out}"
     record = dict(complete=True, crystals=num, path=str(made))
     if a.relax:
         more, summary = relax_after(a)
@@ -161,7 +163,8 @@ def relax_after(a) -> tuple[str, dict]:  # text, summary
     how = dict(max_steps=a.relax, workers=a.workers, progress=shows_progress(a))
     rows, summary = energies(a.out, out, a.calculator, **how)
     write_relaxed(a.out, out, rows)
-    end = f"relaxed for at most {a.relax} steps into {out}; evaluate them with: dpcdvae evaluate {out}"
+    most = number_of(a.relax, "step")
+    end = f"relaxed for at most {most} into {out}; to evaluate: dpcdvae evaluate {out}"
     return f"{energy_table(summary)}\n{end}", summary
 
 
@@ -186,12 +189,11 @@ def part_in(record, crystals, part: str, data):  # crystals of the part or None,
     have = record.of(crystals)
     rows = [i for i, p in enumerate(have) if p == part]
     if rows:
-        which = (
-            f"{len(rows)} of {len(crystals)} crystals of {data} are the {part} part of the model's training"
-        )
-        return crystals[rows], f"{which} (split.csv): only these are used"
+        which = f"{len(rows)} of {number_of(len(crystals), 'crystal')} of {data}"
+        where = f"in the {part} part of the model's training (split.csv): {which}"
+        return crystals[rows], f"{where}; the rest is not used"
     what = f"no crystal of {data} is in the {part} part of the model's training (split.csv): all are used"
-    return None, f"{what}, {have.count('train')} of {len(crystals)} were trained on"
+    return None, f"{what}, trained on: {have.count('train')} of {len(crystals)}"
 
 
 def crystals_to_test(a, model):  # crystals, their source
@@ -295,11 +297,12 @@ RANKED = ["rank", "energy", "num_atoms", "space_group", "found", "material_id", 
 def predicted(ranked: list[dict], a) -> str:
     "Tell which structures have the lowest energies."
     lines = [
-        f"{k}. {r['energy']:.4f} eV/atom, {r['num_atoms']} atoms, space group {r['space_group']}, "
-        f"found {r['found']} times"
+        f"{k}. {r['energy']:.4f} eV/atom, {number_of(r['num_atoms'], 'atom')}, "
+        f"space group {r['space_group']}, found {number_of(r['found'], 'time')}"
         for k, r in enumerate(ranked[:5], 1)
     ]
-    end = f"{len(ranked)} different structures of {a.num} candidates, ranked in {a.out / 'ranked.csv'}"
+    found = number_of(len(ranked), "different structure")
+    end = f"{found} of {number_of(a.num, 'candidate')}, ranked in {a.out / 'ranked.csv'}"
     return "\n".join([*lines, end])
 
 
@@ -343,7 +346,8 @@ def optimised(a, num: int, found: dict) -> str:
     then = f"dpcdvae evaluate {a.out} --test {a.data} --property {a.property}"
     return (
         f"{a.property} is read from the latent vector to {found['held_out_mae']:.3g} ({mae})\n"
-        f"{num} starts, {a.rounds} rounds each, in {a.out / 'crystals.csv'}; evaluate them with: {then}"
+        f"{number_of(num, 'start')}, {number_of(a.rounds, 'round')} each, in {a.out / 'crystals.csv'}; "
+        f"to evaluate: {then}"
     )
 
 # %% ../../nbs/cli/03_commands.ipynb #63da9e3b

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ..crystal.batch import right_handed
-from ..data.files import MIN_DISTANCE, atomic_write, lock_folder
+from ..data.files import MIN_DISTANCE, atomic_write, lock_folder, number_of
 from ..data.parsers import plain_error
 from ..data.results import Results
 from .calculators import ASEPotential, calculator_version, get_calculator
@@ -437,14 +437,13 @@ def _line(key: str, m: dict) -> str:
     "Write one number of the summary."
     interval = "" if m["low"] is None else f" [{m['low']:.4g}, {m['high']:.4g}]"
     unit = "" if m["unit"] == "1" else " " + m["unit"]
-    return (
-        f"{LABELS[key]:28}{m['value']:.4g}{interval}{unit}, median {m['median']:.4g} ({m['count']} crystals)"
-    )
+    number = f"{LABELS[key]:28}{m['value']:.4g}{interval}{unit}"
+    return f"{number}, median {m['median']:.4g} ({number_of(m['count'], 'crystal')})"
 
 
 def energy_table(summary: dict) -> str:
     "Write the summary as lines of text."
-    head = f"{summary['num_crystals']} crystals as they are; {summary['calculator']}"
+    head = f"{number_of(summary['num_crystals'], 'crystal')} unrelaxed; {summary['calculator']}"
     if summary["kind"] == "relax":
         head = (
             f"{summary['num_converged']} of {summary['num_crystals']} converged, "

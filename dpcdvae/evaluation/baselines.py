@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.files import atomic_write
+from ..data.files import atomic_write, number_of
 from .entries import read_crystals, structure_of
 from .matching import random_placement
 from .validity import MetricsError, allowed_states, neutral_states, reduced_counts
@@ -181,8 +181,8 @@ def make_baseline(
         if len(made) == num:
             return made
     raise MetricsError(
-        f"Ion exchange made {len(made)} of {num} crystals: too few of the {len(crystals)} prototypes "
-        f"are ionic."
+        f"Ion exchange made {len(made)} of {number_of(num, 'crystal')}: too few ionic ones among "
+        f"{number_of(len(crystals), 'prototype')}."
     )
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #8807138b

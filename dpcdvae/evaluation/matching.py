@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.files import number_of
 from dpcdvae.evaluation.mapping import (
     _FORBIDDEN,
     Candidates,
@@ -202,7 +203,8 @@ def match_rows(
     a, b = (reduce_crystals(x, species=species) for x in (pred, truth))
     if len(a) != len(b):
         raise ValueError(
-            f"{len(a)} predictions cannot be matched with {len(b)} targets: give one of each for every row."
+            f"{number_of(len(a), 'prediction')} cannot be matched with {number_of(len(b), 'target')}: give one of "
+            "each for every row."
         )
     rows = np.arange(len(a))
     matches = match_pairs(a, b, rows, rows, tolerances)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..data.files import number_of
 from ..crystal.batch import SYMBOLS, ragged_index
 from ..crystal.lattice import lattice_from_parameters, minimum_image, wrap
 from ..crystal.rng import counter_normal, counter_uniform
@@ -56,9 +57,10 @@ def formula_rules(c: Constraints, formulas) -> FormulaRules:
     # a size that was never seen is unlikely, not impossible
     sizes = (formulas.sizes.cpu() + 1e-3 * (n > 0)) * inside
     if not sizes.any():
+        least_size = f"{low} to " if low < high else ""
         raise ValueError(
-            f"no cell of {low} to {min(high, len(n) - 1)} atoms can hold what is asked for: the "
-            f"model knows cells up to {len(n) - 1} atoms"
+            f"no cell of {least_size}{number_of(min(high, len(n) - 1), 'atom')} can hold what is asked "
+            f"for: the model knows cells up to {number_of(len(n) - 1, 'atom')}"
         )
     return FormulaRules(least, may, sizes)
 
@@ -113,7 +115,8 @@ def formula_units(
         cells = [x for x in cells if fits(number, 0, 0, 0, tuple(sorted(x[x > 0].tolist())))]
     if not cells:
         raise ValueError(
-            f"{c.reduced_formula}: no cell of up to {min(high, formulas.max_atoms)} atoms holds it"
+            f"{c.reduced_formula}: no cell of up to "
+            f"{number_of(min(high, formulas.max_atoms), 'atom')} holds it"
             + (f" in space group {number}" if number else "")
         )
     cells = torch.stack(cells)
@@ -458,7 +461,7 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         )
     if (n := int(wyckoff_counts(c).sum()) if c.wyckoff else 0) > config.max_atoms:
         raise ValueError(
-            f"wyckoff asks for {n} atoms in the primitive cell, the model holds {config.max_atoms}"
+            f"wyckoff asks for {number_of(n, 'atom')} in the primitive cell, the model holds {config.max_atoms}"
         )
     if s.formula and c.space_group:
         check_fit(c.space_group, formula_counts(s.formula))
@@ -476,7 +479,8 @@ def _check_wyckoff(c: Constraints) -> None:
     low, high = c.size_range
     n = int(wyckoff_counts(c).sum())
     if not low <= n <= high:
-        raise ValueError(f"wyckoff asks for {n} atoms in the primitive cell, num_atoms for {c.num_atoms}")
+        asked = number_of(n, "atom")
+        raise ValueError(f"wyckoff asks for {asked} in the primitive cell, num_atoms for {c.num_atoms}")
     there = {SYMBOLS[z] for _, z in map(orbit_of, c.wyckoff)}
     if missing := set(c.required) - there:
         raise ValueError(f"{', '.join(sorted(missing))} must be there and is on no position of wyckoff")

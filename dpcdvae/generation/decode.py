@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..data.files import number_of
 from ..crystal.batch import SYMBOLS, CrystalBatch, Prediction, crystal_mean
 from ..crystal.lattice import minimum_image
 from ..crystal.rng import counter_normal
@@ -150,7 +151,9 @@ class Sampling:
                 f"this model's prior ({c.latent.prior}) knows no formulas: train with latent.prior=formula"
             )
         if (n := int(formula_counts(self.formula).sum())) > c.max_atoms:
-            raise ValueError(f"{self.formula} has {n} atoms, the model holds {c.max_atoms}: raise max_atoms")
+            raise ValueError(
+                f"{self.formula} has {number_of(n, 'atom')}, the model holds {c.max_atoms}: raise max_atoms"
+            )
 
 # %% ../../nbs/generation/00_decode.ipynb #97d69ce7
 OLD_SAMPLING = dict(arrange="swap_species", tries="num_candidates")  # names until version 0.1

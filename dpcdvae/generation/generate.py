@@ -16,7 +16,7 @@ from torch import Tensor
 from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..data.as_crystals import reduced_crystals
 from ..data.composition import element_counts
-from ..data.files import atomic_write
+from ..data.files import atomic_write, number_of
 from ..data.splits import read_record
 from .constrained_draws import check_constraints, constrained_inputs
 from .constraints import Constraints, merge_constraints
@@ -41,7 +41,7 @@ def outside_training(
     for i in (new.any(-1) | odd).nonzero().flatten().tolist():
         names = ", ".join(SYMBOLS[z + 1] for z in new[i].nonzero().flatten().tolist())
         why = [f"it has not seen {names}"] if names else []
-        why += [f"{int(size[i])} atoms in the cell, it has seen {known}"] if odd[i] else []
+        why += [f"{number_of(int(size[i]), 'atom')} in the cell, it has seen {known}"] if odd[i] else []
         found[i] = "; ".join(why)
     return found
 
@@ -57,8 +57,8 @@ def warn_outside(
     if which:
         first = f"{names[which[0]]}: {why[which[0]]}"
         warnings.warn(
-            f"{len(which)} of {len(why)} crystals are outside what the model was trained on ({first}): "
-            "it may give back something else",
+            f"outside what the model was trained on: {len(which)} of {number_of(len(why), 'crystal')} "
+            f"({first}); it may give back something else",
             stacklevel=2,
         )
 

@@ -20,7 +20,7 @@ import torch
 
 from ..crystal.batch import CrystalBatch, tensor_digest
 from ..crystal.lattice import has_room, volume
-from ..data.files import atomic_write, lock_folder
+from ..data.files import atomic_write, lock_folder, number_of
 from ..data.splits import copy_record
 from .decode import Sampling, Trajectories, decode_block
 from ..model.dpcdvae import DPCDVAE
@@ -42,7 +42,8 @@ def rows_of(crystals: CrystalBatch, first: int, names) -> list[list]:
                     raise ValueError("coordinates are not finite")
                 if not has_room(c.lattice, c.num_atoms).all():
                     raise ValueError(
-                        f"the cell collapsed: {float(volume(c.lattice)):.2g} Å³ for {int(c.num_atoms)} atoms"
+                        f"the cell collapsed: {float(volume(c.lattice)):.2g} Å³ for "
+                        f"{number_of(int(c.num_atoms), 'atom')}"
                     )
                 rows.append([first + i, names[i], str(CifWriter(c.to_structures()[0])), ""])
             except (ValueError, FloatingPointError, ZeroDivisionError) as e:

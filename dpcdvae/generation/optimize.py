@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..crystal.batch import CrystalBatch
 from ..data.composition import element_counts
-from ..data.files import atomic_write, lock_folder
+from ..data.files import atomic_write, lock_folder, number_of
 from ..data.results import Results
 from .decode import Sampling, by_size, make_sampling
 from .jobs import Job, _append, _record, csv_text, resume_at, rows_of
@@ -213,7 +213,7 @@ def survey(
     known = crystals.properties[property].isfinite().nonzero().flatten()
     if len(known) < 20:
         raise ValueError(
-            f"{len(known)} of {len(crystals)} crystals have a value of {property}: at least 20 "
+            f"{property} is known of {len(known)} of {number_of(len(crystals), 'crystal')}: at least 20 "
             f"are needed to learn it"
         )
     crystals = crystals[known]

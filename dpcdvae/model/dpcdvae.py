@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..data.files import number_of
 from ..crystal.batch import CrystalBatch
 from ..crystal.lattice import has_room, lattice_from_parameters, volume
 from ..crystal.rng import RandomSource, uniform_times
@@ -345,8 +346,8 @@ def model_facts(model: DPCDVAE) -> dict[str, str]:
         of_these=", ".join(f"{k} {n:,}" for k, n in size.items() if n),
         process=f"{c.diffusion.process}, {c.diffusion.schedule}, T = {c.diffusion.num_steps}",
         latent=f"{c.latent.dim} dimensions, prior {c.latent.prior}",
-        cells=f"up to {c.max_atoms} atoms",
-        sampler=f"{c.sampling.sampler}, {c.sampling.steps} steps",
+        cells=f"up to {number_of(c.max_atoms, 'atom')}",
+        sampler=f"{c.sampling.sampler}, {number_of(c.sampling.steps, 'step')}",
     )
     simple = {k: v for k, v in card.items() if isinstance(v, (int, float, str))}
     show = lambda v: f"{v:.4g}" if isinstance(v, float) else str(v)
@@ -359,7 +360,7 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
     if len(too_big):
         first = int(too_big[0])
         raise ValueError(
-            f"{crystals.name(first)} has {int(crystals.num_atoms[first])} atoms, the model holds "
+            f"{crystals.name(first)} has {number_of(int(crystals.num_atoms[first]), 'atom')}, the model holds "
             f"{model.config.max_atoms}: raise max_atoms"
         )
 
@@ -376,11 +377,12 @@ def fitting(
     def why(i):
         n = int(crystals.num_atoms[i])
         if large[i]:
-            return f"{n} atoms, and the model holds at most {max_atoms}"
-        return f"a collapsed cell: {float(volume(crystals.lattice[i])):.2g} Å³ for {n} atoms"
+            return f"{number_of(n, 'atom')}, and the model holds at most {max_atoms}"
+        return f"a collapsed cell: {float(volume(crystals.lattice[i])):.2g} Å³ for {number_of(n, 'atom')}"
 
     reasons = [(crystals.name(i), why(i)) for i in bad.nonzero().flatten().tolist()]
-    which = f"{len(reasons)} of {len(crystals)} crystals: the first, {reasons[0][0]}, has {reasons[0][1]}"
+    first = f"the first, {reasons[0][0]}, has {reasons[0][1]}"
+    which = f"{len(reasons)} of {number_of(len(crystals), 'crystal')}: {first}"
     if bad.all():
         raise ValueError(
             f"no crystal is small enough and whole ({which}): raise max_atoms, or mend the cells"

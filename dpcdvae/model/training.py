@@ -29,7 +29,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ..crystal.batch import CrystalBatch
 from ..data.cache import content_digest
 from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
-from ..data.files import atomic_write, lock_folder, processor_name
+from ..data.files import atomic_write, lock_folder, number_of, processor_name
 from ..data.loader import CrystalLoader
 from ..data.splits import SPLIT_FILE, SplitRecord, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
@@ -168,12 +168,13 @@ def _loaders(train_set, val_set, batch_size: int, seed: int, trainer) -> tuple[C
     rank, world = trainer.global_rank, trainer.world_size
     if batch_size % world:
         raise ValueError(
-            f"a batch of {batch_size} crystals cannot be shared equally by {world} processes: "
+            f"a batch of {number_of(batch_size, 'crystal')} cannot be shared equally by {world} processes: "
             f"choose a multiple of {world} for batch_size"
         )
     batch = min(batch_size, len(train_set)) // world * world
     if batch < 1:
-        raise ValueError(f"{len(train_set)} crystals are too few for {world} processes")
+        few = number_of(len(train_set), "crystal is", "crystals are")
+        raise ValueError(f"{few} too few for {world} processes")
     share = dict(rank=rank, world_size=world)
     how = dict(batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed)
     return CrystalLoader(train_set, **how, **share), CrystalLoader(val_set, batch_size=128, **share)
@@ -317,7 +318,8 @@ def _fit_priors(trainer, module: Training, train_set: CrystalBatch, keeper, limi
             seconds = None if end is None else max((end - time.monotonic()) / left, 0.1)
             if talk:
                 bound = "" if seconds is None else f", at most {seconds:.0f} s"
-                print(f"fitting the prior of {kept}/ to {len(train_set)} encoded crystals{bound}", flush=True)
+                what = number_of(len(train_set), "encoded crystal")
+                print(f"fitting the prior of {kept}/ to {what}{bound}", flush=True)
             model.fit_prior(train_set, seconds=seconds, progress=talk and sys.stderr.isatty())
         fitted = ("prior.", "environment_probe.")
         states[step] = {k: v for k, v in model.state_dict().items() if k.startswith(fitted)}
@@ -328,11 +330,15 @@ def _fit_priors(trainer, module: Training, train_set: CrystalBatch, keeper, limi
 def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
     "Print what will be trained, before the first step."
     device = "GPU " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    threads = f"{torch.get_num_threads()} threads" if device == "CPU" else f"{trainer.world_size} devices"
+    threads = (
+        number_of(torch.get_num_threads(), "thread")
+        if device == "CPU"
+        else number_of(trainer.world_size, "device")
+    )
     limits = [f"at most {facts['max_time']}"] * (facts["max_time"] != "None")
-    limits += [f"at most {facts['max_epochs']} epochs"] * (facts["max_epochs"] > 0)
+    limits += [f"at most {number_of(facts['max_epochs'], 'epoch')}"] * (facts["max_epochs"] > 0)
     print(
-        f"{facts['num_train']} crystals to train on, {facts['num_val']} to validate "
+        f"{number_of(facts['num_train'], 'crystal')} to train on, {facts['num_val']} to validate "
         f"({facts['num_test']} kept for tests; {facts['divided']}); {facts['parameters']:,} parameters; "
         f"{device}, {threads}, {'bfloat16' if model.bf16 else 'float32'}; {', '.join(limits)}",
         flush=True,
@@ -346,7 +352,8 @@ def _note_training(out: Path, record: dict) -> None:
     "Write into the cards of the kept models what they were trained on, and for how long."
     facts = {k: record[k] for k in ("divided", "num_train", "data_digest", "started")}
     facts |= dict(data=Path(record["data"]).name)
-    facts |= dict(trained=f"{record['seconds']:g} s, {record['steps']} steps, seed {record['seed']}")
+    steps = number_of(record["steps"], "step")
+    facts |= dict(trained=f"{record['seconds']:g} s, {steps}, seed {record['seed']}")
     for kept in ("best", "last"):
         if (out / kept / "config.json").exists():
             model = DPCDVAE.from_pretrained(out / kept)
@@ -449,7 +456,7 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
     module.averaged.module.bf16 = model.bf16
     if config.training.symmetric_noise:
         if rank_zero_only.rank == 0 and not quiet:
-            print(f"finding the space groups of {len(train_set)} crystals", flush=True)
+            print(f"finding the space groups of {number_of(len(train_set), 'crystal')}", flush=True)
         rows = {ROW: torch.arange(len(train_set))}
         train_set = train_set.replace(properties=train_set.properties | rows)
         module.symmetry = noise_symmetry(train_set)

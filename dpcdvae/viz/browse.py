@@ -15,6 +15,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from ..data.files import number_of
 from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..data.as_crystals import as_crystals
 from .atoms import pretty
@@ -198,7 +199,7 @@ class CrystalPicker(Explorer):
         shown = self.found[self.page * self.per_page : (self.page + 1) * self.per_page]
         self.gallery.cards = [dict(key=i, html=self.card(i)) for i in shown]
         self.says.value = (
-            f"{len(self.found)} of {len(self.crystals)} crystals, page {self.page + 1} of {self.num_pages}"
+            f"{len(self.found)} of {number_of(len(self.crystals), 'crystal')}, page {self.page + 1} of {self.num_pages}"
             if self.found
             else "nothing fits: try an element (Ti), a formula (SrTiO3) or a space group (sg:221)"
         )
