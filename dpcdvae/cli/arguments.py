@@ -92,6 +92,7 @@ def renamed(flag: str, dest: str, **how) -> tuple:
 PRESETS = ("default", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny")
 SAMPLERS = ("modified", "ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun", "langevin")
 SPACINGS = ("uniform", "quadratic", "early", "logsnr")
+PARTS_TRAINED = ("denoiser", "all")
 PARTS = ("num_atoms", "composition", "lattice")
 SOURCE = "split file, folder of splits, folder of CIFs, extxyz file, or a known name such as perov_mini"
 
@@ -151,23 +152,14 @@ PLACING = [
     OVERWRITE,
 ]
 RELAXING = [
-    opt(
-        "--relax",
-        type=whole(1),
-        metavar="N",
-        help="then relax each crystal for at most N steps, into OUT/relaxed",
-    ),
+    opt("--relax", type=whole(1), metavar="N", help="then relax each, at most N steps, into OUT/relaxed"),
     opt("--calculator", default="chgnet", help="of --relax: chgnet, emt, or module:Name(setting=value)"),
 ]
 COLUMN = opt("--column", help="of a table: where the crystals are (cif, cif_string, structure, ...)")
 CRYSTALS = opt("folder", type=Path, help="folder with crystals.csv, folder of CIFs, or a file")
 CALCULATOR = [
     CRYSTALS,
-    opt(
-        "--calculator",
-        default="chgnet",
-        help="chgnet, emt, or any ASE calculator: module:Name(setting=value)",
-    ),
+    opt("--calculator", default="chgnet", help="chgnet, emt, or any of ASE: module:Name(setting=value)"),
     opt("--timeout", type=positive(), default=600.0, metavar="S", help="seconds a crystal"),
     SCHEDULER,
     WORKERS,
@@ -223,12 +215,7 @@ TRAIN = [
 FINETUNE = [
     MODEL,
     *(o for o in TRAIN if o[0][0] not in ("--preset", "--devices", "--num-nodes", "--no-bf16", "--compile")),
-    opt(
-        "--parts",
-        choices=["denoiser", "all"],
-        default="denoiser",
-        help="what is trained; all: for new elements and larger cells",
-    ),
+    opt("--parts", choices=PARTS_TRAINED, default="denoiser", help="all: for new elements and larger cells"),
     opt("--max-atoms", type=whole(1), metavar="N", help="of a cell, where more than the model's are needed"),
 ]
 RECONSTRUCT = [
@@ -272,7 +259,14 @@ GENERATE = [
     *RELAXING,
 ]
 PREDICT = [
-    opt("formula", help="such as TiO2, with any number of formula units"),
+    opt(
+        "formula",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        either=True,
+        help="such as TiO2, with any number of formula units",
+    ),
+    opt("--formula", either=True, help="the formula as a flag, as generate takes it"),
     opt("--model", default="mp-20", help="a pretrained model, or a folder"),
     opt("--num", type=whole(1), default=50, metavar="N", help="candidates"),
     OUT,
@@ -380,12 +374,7 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         [
             opt("source", help=SOURCE),
             OUT,
-            opt(
-                "--graph",
-                default="none",
-                choices=["none", "crystalnn"],
-                help="of the encoder, made beforehand",
-            ),
+            opt("--graph", default="none", choices=["none", "crystalnn"], help="of the encoder, made now"),
             WORKERS,
             COLUMN,
         ],
@@ -486,6 +475,15 @@ help on one command:
   dpcdvae COMMAND --help"""
 
 
+def add_options(command: Parser, options: list) -> None:
+    "Add the arguments of a command; of those marked `either` one must be given, and one alone."
+    either = any(how.get("either") for _, how in options)
+    group = command.add_mutually_exclusive_group(required=True) if either else command
+    for flags, how in options:
+        plain = {k: v for k, v in how.items() if k != "either"}
+        (group if how.get("either") else command).add_argument(*flags, **plain)
+
+
 def parser() -> Parser:
     "Describe the commands."
     about = "Diffusion models of crystals: read, train, reconstruct, generate, evaluate, watch."
@@ -495,6 +493,5 @@ def parser() -> Parser:
     for name, (about, example, options) in COMMANDS.items():
         epilog = f"example:\n  {example}"
         s = sub.add_parser(name, help=about, description=about, epilog=epilog, formatter_class=Formatter)
-        for flags, how in [*options, *TALKING]:
-            s.add_argument(*flags, **how)
+        add_options(s, [*options, *TALKING])
     return p

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from .values import launched
+from ..data.files import number_of
 
 # %% ../../nbs/cli/03_commands.ipynb #2a05f698
 def load_model(
@@ -57,7 +58,7 @@ def start_anew(a, names=JOB_FILES) -> None:
     if a.overwrite and (getattr(a, "share", None) or launched())[1] > 1:
         raise ValueError("--overwrite is for one process: the others may have begun; remove the folder first")
     if a.overwrite:
-        from dpcdvae.data.files import lock_folder, number_of
+        from dpcdvae.data.files import lock_folder
 
         with lock_folder(a.out):
             clear(a.out, names)

@@ -11,8 +11,8 @@ import json
 import time
 from pathlib import Path
 
-from ..data.files import number_of
 from .commands import load_model, shows_progress
+from ..data.files import number_of
 
 # %% ../../nbs/cli/05_demo.ipynb #56dae08e
 def demo_train(a, sets: dict):  # DPCDVAE

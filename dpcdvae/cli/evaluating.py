@@ -9,8 +9,8 @@ __all__ = []
 import sys
 from pathlib import Path
 
-from ..data.files import number_of
 from .commands import part_in, shows_progress
+from ..data.files import number_of
 
 # %% ../../nbs/cli/04_evaluating.ipynb #de3d05be
 def place_of(crystals: Path) -> Path:  # a folder

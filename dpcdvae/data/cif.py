@@ -114,8 +114,8 @@ def check_formula(tags: dict, counts: dict[int, float]) -> None:
     if not whole and abs(units * total - atoms) > max(0.5, 0.02 * atoms):
         raise RowError(
             "num_atoms",
-            f"{number_of(units, 'formula unit')} of {formula_text(formula)}: {number_of(units * total, 'atom')}, but "
-            f"sites and symmetry give {atoms:g}",
+            f"{number_of(units, 'formula unit')} of {formula_text(formula)}: "
+            f"{number_of(units * total, 'atom')}, but sites and symmetry give {atoms:g}",
         )
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'ddim_step', 'ddpm_step', 'modified_step', 'heun_step', 'time_grid', 'Step', 'check_boundary',
-           'get_sampler', 'sample', 'langevin']
+           'get_sampler', 'num_evaluations', 'sample', 'langevin']
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #8d4ed754
 from dataclasses import dataclass
@@ -339,6 +339,18 @@ def _sampling_times(schedule, sampler: str, steps: int, spacing: str, t_init: in
     "Space the times of a run; Heun's method evaluates the network twice a step."
     nfe = (steps + 1) // 2 if sampler == "heun" else steps
     return time_grid(t_init or schedule.num_steps, nfe, spacing, schedule)
+
+
+def num_evaluations(
+    schedule,  # NoiseSchedule
+    sampler: str,  # one of SAMPLERS
+    steps: int,  # function evaluations wanted
+    spacing: str = "uniform",  # one of SPACINGS
+    t_init: int | None = None,  # time to start from; T if not given
+) -> int:  # evaluations that are made
+    "Count the evaluations of a run: times that round to one are visited once, Heun's number is odd."
+    times = len(_sampling_times(schedule, sampler, steps, spacing, t_init)) - 1
+    return 2 * times - 1 if sampler == "heun" else times
 
 
 @torch.no_grad()

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data.files import number_of
 from ..crystal.lattice import cell_heights
+from ..data.files import number_of
 from ..evaluation.validity import MetricsError
 
 # %% ../../nbs/energy/01_chgnet.ipynb #53ff8c85

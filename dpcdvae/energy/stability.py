@@ -172,8 +172,8 @@ def add_stability(
     "Put stability next to the other figures of a set."
     if len(found[0]) != len(rows):
         raise MetricsError(
-            f"{number_of(len(found[0]), 'crystal was', 'crystals were')} relaxed and {len(rows)} evaluated: they "
-            "must be the same."
+            f"{number_of(len(found[0]), 'crystal was', 'crystals were')} relaxed and {len(rows)} evaluated: "
+            "they must be the same."
         )
     for row, more in zip(rows, found[0]):
         row.update({k: more[k] for k in NAMES if k in more})

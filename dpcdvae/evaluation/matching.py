@@ -203,8 +203,8 @@ def match_rows(
     a, b = (reduce_crystals(x, species=species) for x in (pred, truth))
     if len(a) != len(b):
         raise ValueError(
-            f"{number_of(len(a), 'prediction')} cannot be matched with {number_of(len(b), 'target')}: give one of "
-            "each for every row."
+            f"{number_of(len(a), 'prediction')} cannot be matched with {number_of(len(b), 'target')}: give "
+            "one of each for every row."
         )
     rows = np.arange(len(a))
     matches = match_pairs(a, b, rows, rows, tolerances)

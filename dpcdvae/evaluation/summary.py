@@ -114,7 +114,8 @@ class Summary(dict):
         )
         return (
             f"<div><b>{dict(reconstruct='Reconstruction', generate='Generation')[self['kind']]}</b>, "
-            f"{number_of(self['num_crystals'], 'crystal')}; in brackets 95 % intervals</div><table>{lines}</table>"
+            f"{number_of(self['num_crystals'], 'crystal')}; in brackets 95 % intervals</div>"
+            f"<table>{lines}</table>"
         )
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..data.files import number_of
 from ..crystal.batch import SYMBOLS, ragged_index
 from ..crystal.lattice import lattice_from_parameters, minimum_image, wrap
 from ..crystal.rng import counter_normal, counter_uniform
 from ..crystal.symmetry import Symmetry, cell_choices, metric_strain, place_orbits
 from ..crystal.wyckoff import invariant_metric, space_group
+from ..data.files import number_of
 from .constraints import Constraints, element_number, orbit_of
 from .decode import Sampling, formula_counts, latent_noise
 from ..model.dpcdvae import DPCDVAE, Stats
@@ -461,7 +461,8 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         )
     if (n := int(wyckoff_counts(c).sum()) if c.wyckoff else 0) > config.max_atoms:
         raise ValueError(
-            f"wyckoff asks for {number_of(n, 'atom')} in the primitive cell, the model holds {config.max_atoms}"
+            f"wyckoff asks for {number_of(n, 'atom')} in the primitive cell, the model holds "
+            f"{config.max_atoms}"
         )
     if s.formula and c.space_group:
         check_fit(c.space_group, formula_counts(s.formula))

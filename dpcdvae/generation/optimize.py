@@ -18,7 +18,8 @@ from ..crystal.batch import CrystalBatch
 from ..data.composition import element_counts
 from ..data.files import atomic_write, lock_folder, number_of
 from ..data.results import Results
-from .decode import Sampling, by_size, make_sampling
+from .decode import Sampling, by_size
+from .generate import sampling_for
 from .jobs import Job, _append, _record, csv_text, resume_at, rows_of
 from ..model.dpcdvae import DPCDVAE, check_size
 from ..model.prior import learn
@@ -319,9 +320,7 @@ def optimize(
     there is a folder."""
     check_size(model, starts)
     default = dict(steps=DECODE_STEPS) if model.config.diffusion.process != "score" else {}
-    s = make_sampling(**default | sampling, seed=seed).fill(model)
-    if s.num_candidates > 1:
-        raise ValueError("every point of the path is decoded and evaluated: leave num_candidates at 1")
+    s = sampling_for("optimise", **default | sampling, seed=seed).fill(model)
     head, support, facts = survey(model, train, property, head_steps, seed)
     names = [starts.name(i) if starts.ids else str(i) for i in range(len(starts))]
     about = dict(property=property, walk=dataclasses.asdict(settings), head=facts)

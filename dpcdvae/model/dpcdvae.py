@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..data.files import number_of
 from ..crystal.batch import CrystalBatch
 from ..crystal.lattice import has_room, lattice_from_parameters, volume
 from ..crystal.rng import RandomSource, uniform_times
 from ..crystal.symmetry import Symmetry
 from ..data.composition import composition_fractions, element_counts
+from ..data.files import number_of
 from ..data.scaler import LatticeScaler
 from ..diffusion.processes import PROCESSES, corrupt_types, loss_weights, type_noise_sigma
 from ..diffusion.schedules import log_snr_time, make_schedule
@@ -360,8 +360,8 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
     if len(too_big):
         first = int(too_big[0])
         raise ValueError(
-            f"{crystals.name(first)} has {number_of(int(crystals.num_atoms[first]), 'atom')}, the model holds "
-            f"{model.config.max_atoms}: raise max_atoms"
+            f"{crystals.name(first)} has {number_of(int(crystals.num_atoms[first]), 'atom')}, the model "
+            f"holds {model.config.max_atoms}: raise max_atoms"
         )
 
 

@@ -73,7 +73,7 @@ class FilmCompare(Explorer):
         )
         if len(self.labels) != len(self.films):
             raise ValueError(
-                f"{number_of(len(self.labels), 'label')} for {number_of(len(self.films), 'film')}: give one each"
+                f"{number_of(len(self.labels), 'label')} for {number_of(len(self.films), 'film')}: give each one"
             )
         self.players = [
             stage(f, 240, label=label, **dict(height=300, controls=False) | options)

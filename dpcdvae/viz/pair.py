@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..data.files import number_of
 from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..crystal.lattice import minimum_image
 from ..data.as_crystals import as_crystals
+from ..data.files import number_of
 from ..diffusion.trajectory import Trajectory
 from ..evaluation.matching import match
 from .browse import symmetry

@@ -81,8 +81,8 @@ class StreamingTrajectory:
         frac = torch.as_tensor(frac).detach().cpu().float()
         if frac.shape != last.shape:
             raise TrajectoryError(
-                f"The film has {number_of(len(last), 'atom')} and the new frame the shape {tuple(frac.shape)}; "
-                f"show another film first."
+                f"The film has {number_of(len(last), 'atom')} and the new frame the shape "
+                f"{tuple(frac.shape)}; show another film first."
             )
         before = self.numbers[-1] if self.numbers else self.base.atomic_numbers[-1].detach().cpu()
         self.path.append(last + minimum_image(frac - last))
