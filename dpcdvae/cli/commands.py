@@ -191,8 +191,8 @@ def part_in(record, crystals, part: str, data):  # crystals of the part or None,
     rows = [i for i, p in enumerate(have) if p == part]
     if rows:
         which = f"{len(rows)} of {number_of(len(crystals), 'crystal')} of {data}"
-        where = f"in the {part} part of the model's training (split.csv): {which}"
-        return crystals[rows], f"{where}; the rest is not used"
+        where = f"the {part} part of the model's training (split.csv)"
+        return crystals[rows], f"{which}, {where}; the rest is not used"
     what = f"no crystal of {data} is in the {part} part of the model's training (split.csv): all are used"
     return None, f"{what}, trained on: {have.count('train')} of {len(crystals)}"
 

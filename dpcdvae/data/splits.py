@@ -132,12 +132,13 @@ def repeated_sentence(facts: dict) -> str:  # empty where nothing repeats
     said = []
     if num := facts["num_repeated"]:
         name, other = facts["train_repeats"]
-        said.append(f"{number_of(num, 'crystal')} to train on seen twice ({name} repeats {other})")
+        what = number_of(num, "crystal to train on repeats", "crystals to train on repeat")
+        said.append(f"{what} another ({name} repeats {other})")
     if num := facts["num_val_in_train"]:
         name, other = facts["val_repeats"]
+        what = number_of(num, "crystal to validate with is", "crystals to validate with are")
         said.append(
-            f"{number_of(num, 'crystal')} to validate with also trained on ({name} is {other}): such a loss "
-            "tells little about new ones"
+            f"{what} also trained on ({name} is {other}): such a loss tells little about new crystals"
         )
     return "; ".join(said)
 

@@ -171,8 +171,8 @@ def _mark_seen(rows: list, run: dict | None) -> list[str]:  # notes
         f"; of the other {len(free)}, {sum(bool(r.get(strict)) for r in free)} match strictly" if free else ""
     )
     return [
-        f"Attention: the model was trained on {trained} of {number_of(n, 'crystal')}, and chosen by its "
-        f"validation loss on {chosen}: they are no test of it{rest}."
+        f"Attention: the model was trained on {trained} of the {number_of(n, 'crystal')}, and chosen by "
+        f"its validation loss on {chosen}: they are no test of it{rest}."
     ]
 
 
