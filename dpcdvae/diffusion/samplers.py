@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'ddim_step', 'ddpm_step', 'modified_step', 'heun_step', 'time_grid', 'Step', 'check_boundary',
-           'get_sampler', 'num_evaluations', 'sample', 'langevin']
+           'get_sampler', 'sample', 'langevin']
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #8d4ed754
 from dataclasses import dataclass
@@ -325,16 +325,7 @@ SAMPLERS = dict(
     heun=_sample_heun,
 )
 
-# %% ../../nbs/diffusion/02_samplers.ipynb #d294ff81
-def get_sampler(
-    name: str,  # one of SAMPLERS
-) -> Callable:  # (run, x_T) -> x_0
-    "Look up a sampler; raise ValueError for an unknown name."
-    if name not in SAMPLERS:
-        raise ValueError(f"no sampler {name!r}: choose one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name]
-
-
+# %% ../../nbs/diffusion/02_samplers.ipynb #6e2a0c32
 def _sampling_times(schedule, sampler: str, steps: int, spacing: str, t_init: int | None) -> list[int]:
     "Space the times of a run; Heun's method evaluates the network twice a step."
     nfe = (steps + 1) // 2 if sampler == "heun" else steps
@@ -351,6 +342,15 @@ def num_evaluations(
     "Count the evaluations of a run: times that round to one are visited once, Heun's number is odd."
     times = len(_sampling_times(schedule, sampler, steps, spacing, t_init)) - 1
     return 2 * times - 1 if sampler == "heun" else times
+
+# %% ../../nbs/diffusion/02_samplers.ipynb #d294ff81
+def get_sampler(
+    name: str,  # one of SAMPLERS
+) -> Callable:  # (run, x_T) -> x_0
+    "Look up a sampler; raise ValueError for an unknown name."
+    if name not in SAMPLERS:
+        raise ValueError(f"no sampler {name!r}: choose one of {', '.join(SAMPLERS)}")
+    return SAMPLERS[name]
 
 
 @torch.no_grad()

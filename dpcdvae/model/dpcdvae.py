@@ -345,7 +345,7 @@ def model_facts(model: DPCDVAE) -> dict[str, str]:
         parameters=f"{sum(size.values()):,}",
         of_these=", ".join(f"{k} {n:,}" for k, n in size.items() if n),
         process=f"{c.diffusion.process}, {c.diffusion.schedule}, T = {c.diffusion.num_steps}",
-        latent=f"{c.latent.dim} dimensions, prior {c.latent.prior}",
+        latent=f"{number_of(c.latent.dim, 'dimension')}, prior {c.latent.prior}",
         cells=f"up to {number_of(c.max_atoms, 'atom')}",
         sampler=f"{c.sampling.sampler}, {number_of(c.sampling.steps, 'step')}",
     )

@@ -167,14 +167,15 @@ def _loaders(train_set, val_set, batch_size: int, seed: int, trainer) -> tuple[C
     "Make the loaders of this process: it takes its share of every batch."
     rank, world = trainer.global_rank, trainer.world_size
     if batch_size % world:
+        processes = number_of(world, "process", "processes")
         raise ValueError(
-            f"a batch of {number_of(batch_size, 'crystal')} cannot be shared equally by {world} processes: "
+            f"a batch of {number_of(batch_size, 'crystal')} cannot be shared equally by {processes}: "
             f"choose a multiple of {world} for batch_size"
         )
     batch = min(batch_size, len(train_set)) // world * world
     if batch < 1:
         few = number_of(len(train_set), "crystal is", "crystals are")
-        raise ValueError(f"{few} too few for {world} processes")
+        raise ValueError(f"{few} too few for {number_of(world, 'process', 'processes')}")
     share = dict(rank=rank, world_size=world)
     how = dict(batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed)
     return CrystalLoader(train_set, **how, **share), CrystalLoader(val_set, batch_size=128, **share)
