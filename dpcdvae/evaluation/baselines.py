@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.as_crystals import as_structures
 from ..data.files import atomic_write, number_of
 from .entries import read_crystals, structure_of
 from .matching import random_placement
@@ -165,14 +166,14 @@ BASELINES = ("random placement", "ion exchange")
 
 def make_baseline(
     kind: str,  # one of BASELINES
-    crystals: list,  # pymatgen Structures: the training set
+    crystals,  # the training set: whatever `as_crystals` takes
     num: int,  # crystals to make
     seed: int = 0,
 ) -> list:  # pymatgen Structures
     "Make crystals without a network."
     if kind not in BASELINES:
         raise MetricsError(f"There is no baseline {kind!r}; choose one of {', '.join(BASELINES)}.")
-    rng, made = np.random.default_rng(seed), []
+    crystals, rng, made = as_structures(crystals), np.random.default_rng(seed), []
     if kind == "random placement":
         return random_placement([crystals[k] for k in rng.integers(len(crystals), size=num)], seed)
     for _ in range(20 * num):

@@ -16,6 +16,7 @@ from ..crystal.batch import SYMBOLS
 from ..crystal.lattice import lattice_from_parameters, minimum_image
 from ..crystal.symmetry import check_sites
 from ..crystal.wyckoff import space_group
+from ..data.as_crystals import as_crystals
 from .decode import formula_counts
 
 # %% ../../nbs/generation/01_constraints.ipynb #b13be44a
@@ -145,7 +146,7 @@ def merge_constraints(
 # %% ../../nbs/generation/01_constraints.ipynb #14e526f6
 def satisfied(crystals, c: Constraints, symprec: float = 0.01) -> Tensor:  # (B,) bool
     "Tell which crystals obey the constraints."
-    return torch.tensor([_obeys(crystal, c, symprec) for crystal in crystals])
+    return torch.tensor([_obeys(crystal, c, symprec) for crystal in as_crystals(crystals)])
 
 
 def _obeys(crystal, c: Constraints, symprec: float) -> bool:  # of one crystal

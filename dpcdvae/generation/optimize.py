@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..crystal.batch import CrystalBatch
+from ..data.as_crystals import reduced_crystals
 from ..data.composition import element_counts
 from ..data.files import atomic_write, lock_folder, number_of
 from ..data.results import Results
@@ -303,8 +304,8 @@ def _rows(taken: list, expected: Tensor, ids: list, names: list, rounds: int) ->
 # %% ../../nbs/generation/05_optimize.ipynb #7088330c
 def optimize(
     model: DPCDVAE,
-    starts: CrystalBatch,  # crystals to start from
-    train: CrystalBatch,  # crystals with the property
+    starts,  # crystals to start from: whatever `reduced_crystals` takes
+    train,  # crystals with the property: the same
     property: str,
     out=None,  # a folder to stream to; None: return the crystals
     settings: LatentSearch = LatentSearch(),
@@ -318,6 +319,7 @@ def optimize(
 
     Returns rounds of B crystals, (R,B) expected property of each round, and the head's facts; only these if
     there is a folder."""
+    starts, train = reduced_crystals(starts), reduced_crystals(train)
     check_size(model, starts)
     default = dict(steps=DECODE_STEPS) if model.config.diffusion.process != "score" else {}
     s = sampling_for("optimise", **default | sampling, seed=seed).fill(model)

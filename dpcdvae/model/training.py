@@ -27,6 +27,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from ..crystal.batch import CrystalBatch
+from ..data.as_crystals import reduced_crystals
 from ..data.cache import content_digest
 from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
 from ..data.files import atomic_write, lock_folder, number_of, processor_name
@@ -117,6 +118,16 @@ def _check_request(out: Path, resume: bool, seed: int, limit, max_time, max_epoc
         raise ValueError(f"seed is {seed}: it must be from 0 to 2**63 - 1")
 
 # %% ../../nbs/model/07_training.ipynb #3b9a4423
+def _has_files(data) -> bool:
+    "Tell a file, a folder or a known name from crystals in memory and from patterns of files."
+    return isinstance(data, (str, Path)) and not any(c in str(data) for c in "*?[")
+
+
+def _source(data) -> str:
+    "Name where crystals come from."
+    return str(data) if isinstance(data, (str, Path)) else "given in memory"
+
+
 def _read(data, config, seed, workers, progress) -> tuple[dict, SplitRecord, str]:  # sets, record, how
     "Read crystals in their own splits, or divided by the seed; skip those that are too large."
     record = SplitRecord()
@@ -131,15 +142,15 @@ def _read(data, config, seed, workers, progress) -> tuple[dict, SplitRecord, str
         return {k: small(data[k]) for k in SPLITS if len(data.get(k, ()))}, record, "as given"
     graph = "crystalnn" if config.encoder.graph == "crystalnn" else "none"
     options = dict(graph=graph, workers=workers, progress=progress)
-    if {"train", "val"} <= set(source_files(data)):
+    if _has_files(data) and {"train", "val"} <= set(source_files(data)):
         read = {k: small(load_crystals(data, split=k, **options)) for k in ("train", "val")}
         return read, record, "its own splits"
-    crystals = small(load_crystals(data, **options))
+    crystals = small(load_crystals(data, **options) if _has_files(data) else reduced_crystals(data))
     parts = zip(SPLITS, split_indices(len(crystals), seed=seed))
     sets = {k: crystals[i] for k, i in parts if len(i)}
     if not {"train", "val"} <= set(sets):
         raise ValueError(
-            f"{data} has too few crystals ({len(crystals)}) to keep some for validation: "
+            f"too few crystals ({len(crystals)}, {_source(data)}) to keep some for validation: "
             "give more, or a folder with train and val files"
         )
     return sets, record, f"divided at random, seed {seed}"
@@ -159,7 +170,7 @@ def _note_parts(record: SplitRecord, sets: dict, limit: int | None) -> tuple[Cry
 
 def _num_test(data, sets: dict) -> int | str:
     "Count what is kept for tests; a test split of the source is not read."
-    own = not isinstance(data, dict) and "test" in source_files(data)
+    own = _has_files(data) and "test" in source_files(data)
     return "its test split" if own else len(sets.get("test", ()))
 
 
@@ -394,7 +405,7 @@ def _model(config, train_set, seed: int, bf16: bool | None, compile: bool, paren
 
 
 def train(
-    data,  # a source of crystals, or {"train": CrystalBatch, "val": CrystalBatch}
+    data,  # a source of crystals, whatever `as_crystals` takes, or {"train": CrystalBatch, "val": ...}
     out,  # run folder
     preset: str = "default",
     max_time: str | timedelta | None = None,  # DD:HH:MM:SS, HH:MM:SS or a timedelta
@@ -432,7 +443,7 @@ def train(
     how = dict(max_time=max_time, max_epochs=max_epochs, devices=devices, num_nodes=num_nodes)
     facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
     facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))
-    facts |= dict(data="given in memory" if isinstance(data, dict) else str(data), **record.repeated())
+    facts |= dict(data=_source(data), **record.repeated())
     with _alone(out):
         return _train(out, model, (train_set, val_set, record), begun, how, facts, quiet)
 
