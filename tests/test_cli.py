@@ -192,3 +192,23 @@ def test_a_larger_number_adds(tmp_path, capsys):
     assert "4 crystals" in capsys.readouterr().out
     grown, whole = ((tmp_path / n / "crystals.csv").read_text() for n in ("grown", "whole"))
     assert grown == whole
+
+
+def test_rows_are_written_while_a_job_runs(tmp_path, monkeypatch):
+    "After every 64 crystals on a processor, not at the end; processes that share a job keep their blocks."
+    from dpcdvae.cli.commands import block_of
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ("generate", "--model", "perov_mini", "--num", "200", "--out", str(tmp_path))
+    asked = parser().parse_args(words)
+    assert block_of(asked) == 64 and block_of(parser().parse_args([*words, "--share", "0/2"])) == 256
+    (tmp_path / "parts").mkdir()
+    assert block_of(asked) == 256
+    (tmp_path / "parts").rmdir()
+    seen = []
+    rows = "dpcdvae.generation.jobs.rows_of"
+    from dpcdvae.generation.jobs import rows_of
+
+    monkeypatch.setattr(rows, lambda made, *more: seen.append(len(made)) or rows_of(made, *more))
+    assert main([*words, "--steps", "1"]) == 0
+    assert seen == [64, 64, 64, 8]

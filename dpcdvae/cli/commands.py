@@ -64,6 +64,21 @@ def start_anew(a, names=JOB_FILES) -> None:
             clear(a.out, names)
 
 # %% ../../nbs/cli/03_commands.ipynb #4bca88fc
+def describe_set(facts: dict) -> str:  # one line
+    "Write what `dataset_summary` found."
+    span = lambda low, high: "" if low == high else f"{low:g} to "
+    sizes, volumes = facts["atoms_per_crystal"], facts["volume_per_atom"]
+    parts = [
+        number_of(facts["crystals"], "crystal"),
+        f"{span(*sizes)}{number_of(sizes[1], 'atom')} a cell",
+        f"{span(*volumes)}{volumes[1]:g} Å³ an atom",
+        f"{number_of(len(facts['elements']), 'element')} ({' '.join(facts['elements'])})",
+    ]
+    parts += [f"properties: {', '.join(facts['properties'])}"] if facts["properties"] else []
+    parts += [number_of(facts["bonds"], "bond")] if facts["bonds"] is not None else []
+    return "; ".join(parts)
+
+
 def cmd_data(a) -> tuple[str, dict]:  # text, record
     "Read, check and cache crystals."
     from dpcdvae.data.cache import save_crystals
@@ -79,7 +94,7 @@ def cmd_data(a) -> tuple[str, dict]:  # text, record
         save_crystals(crystals, a.out / f"{split or 'all'}.safetensors", bad)
         rejected += bad
         rejected.notes += bad.notes
-        lines.append(f"{split or 'all'}: {dataset_summary(crystals)}")
+        lines.append(f"{split or 'all'}: {describe_set(dataset_summary(crystals))}")
     if rejected.notes:
         write_notes(rejected.notes, a.out / "notes.csv")
         remarks = f"{number_of(len(rejected.notes), 'remark')} on what was merged or skipped"
@@ -132,10 +147,21 @@ def trained(out: Path) -> tuple[str, dict] | None:  # text, record
     return f"{took}, {rate}, {best}", record
 
 # %% ../../nbs/cli/03_commands.ipynb #f8b7b5c6
+SOON = 64  # crystals after which a processor writes rows: every few seconds, for a tenth more time
+
+
+def block_of(a) -> int:  # crystals
+    "Choose after how many crystals rows are written; processes that share a job must agree."
+    import torch
+
+    shared = (a.share or launched())[1] > 1 or (a.out / "parts").exists()
+    return 256 if shared or torch.cuda.is_available() else SOON
+
+
 def sampling(a) -> dict:
     "Collect the options of a job."
     names = ("sampler", "steps", "spacing", "seed", "boundary", "swap_species", "num_candidates", "out")
-    more = dict(films=a.film, progress=shows_progress(a), share=a.share or launched())
+    more = dict(films=a.film, progress=shows_progress(a), share=a.share or launched(), block=block_of(a))
     return {k: getattr(a, k) for k in names} | more
 
 

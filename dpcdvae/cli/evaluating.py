@@ -144,7 +144,9 @@ def cmd_hull(a) -> tuple[str, dict]:  # text, record
         number_of(len(hull.elements), "element"),
     )
     lines = [f"{number_of(len(hull), 'phase')} in {systems}, {elements}"]
-    lines[0] += f"; {hull.about}"
+    lines[0] += "".join(f"; {v}" for v in hull.about.values() if isinstance(v, str))
+    if failed := hull.about.get("num_failed"):
+        lines[0] += f"; {number_of(failed, 'crystal')} not computed"
     for formula, energy in above.items():
         known = energy is not None
         words = (

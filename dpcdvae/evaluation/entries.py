@@ -101,7 +101,8 @@ def _is_name(src) -> bool:
 
 def _flat(src: list) -> list:  # entries, CIF texts and Structures
     "List crystals one by one; what is neither an entry, a CIF text nor a Structure becomes Structures."
-    as_they_are = lambda s: isinstance(s, Entry) or (isinstance(s, str) and "\n" in s)
+    is_text = lambda s: isinstance(s, str) and ("\n" in s or not (_is_name(s) or Path(s).exists()))
+    as_they_are = lambda s: isinstance(s, Entry) or is_text(s)
     return [one for s in src for one in ([s] if as_they_are(s) else as_structures(s))]
 
 

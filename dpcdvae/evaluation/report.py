@@ -330,7 +330,7 @@ def _drawings(rows: list, kind: str, compared: dict | None) -> str:
 def _tables(rows: list, kind: str) -> str:
     "Write the best and the worst crystals, a table each."
     return "".join(
-        f'<h2>{_e(t)}</h2><div class="card scroll">{row_table(rs, cols)}</div>'
+        f'<h2>{_sup(_e(t))}</h2><div class="card scroll">{row_table(rs, cols)}</div>'
         for t, rs, cols in notable(rows, kind)
         if rs
     )
