@@ -928,8 +928,8 @@ def test_a_function_takes_one_crystal_in_every_form(name, forms):
 
 def test_a_training_takes_structures(tmp_path):
     crystals = load_crystals("perov_mini", split="test", progress=False)[:8]
-    train(crystals.to_structures(), tmp_path / "run", "tiny", max_epochs=1, quiet=True)
+    train(crystals.to_structures(), tmp_path / "run", "tiny", max_epochs=1, quiet=True, prior_steps=0)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (record["num_train"], record["num_val"], record["data"]) == (6, 1, "given in memory")
     with pytest.raises(ValueError, match="too few crystals \\(1, given in memory"):
-        train(crystals[0].to_structures(), tmp_path / "one", "tiny", max_epochs=1, quiet=True)
+        train(crystals[0].to_structures(), tmp_path / "one", "tiny", max_epochs=1, quiet=True, prior_steps=0)
