@@ -373,7 +373,7 @@ def cmd_steer(a) -> tuple[str, dict]:  # text, record
 
 def steered(a, found: dict) -> str:
     "Tell what a model was taught, and how to use it."
-    lines = [f"{name}: {num} crystals" for name, num in found["num"].items()]
+    lines = [f"{name}: {number_of(num, 'crystal')}" for name, num in found["num"].items()]
     then = f"dpcdvae generate --model {a.out} --num 16 --out new --target {a.property[0]}=VALUE"
     return "\n".join([*lines, f"model in {a.out}; generate with: {then}"])
 

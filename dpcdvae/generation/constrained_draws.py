@@ -313,7 +313,8 @@ def check_fit(
     if not fits(number, 0, 0, 0, n):
         raise ValueError(
             f"the positions of space group {number} ({space_group(number).symbol}) cannot hold "
-            f"{number_of(sum(n), 'atom')} ({' + '.join(map(str, n))}) in a primitive cell: give another formula or group"
+            f"{number_of(sum(n), 'atom')} ({' + '.join(map(str, n))}) in a primitive cell: give another "
+            "formula or group"
         )
 
 

@@ -72,9 +72,8 @@ class FilmCompare(Explorer):
             labels or [f"{f.meta.get('sampler', 'film')} {i}" for i, f in enumerate(self.films, 1)]
         )
         if len(self.labels) != len(self.films):
-            raise ValueError(
-                f"{number_of(len(self.labels), 'label')} for {number_of(len(self.films), 'film')}: give each one"
-            )
+            labelled = number_of(len(self.labels), "label")
+            raise ValueError(f"{labelled} for {number_of(len(self.films), 'film')}: give each one")
         self.players = [
             stage(f, 240, label=label, **dict(height=300, controls=False) | options)
             for f, label in zip(self.films, self.labels)
