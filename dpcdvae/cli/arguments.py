@@ -7,98 +7,26 @@ __all__ = []
 
 # %% ../../nbs/cli/01_arguments.ipynb #5092600a
 import argparse
-import difflib
-import re
-import sys
 from pathlib import Path
 
 from .. import __version__
 from dpcdvae.cli.values import (
+    Formatter,
+    Parser,
     counts,
     known,
     listed,
     numbers,
+    opt,
     phase,
     positive,
+    renamed,
     setting,
     share,
     site,
     target,
     whole,
 )
-
-# %% ../../nbs/cli/01_arguments.ipynb #0a322268
-def suggestion(word: str, names) -> str:
-    "Name the closest of some names, if one is close."
-    close = difflib.get_close_matches(word, list(names), 1, 0.6)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-class Parser(argparse.ArgumentParser):
-    "Parse arguments; an error is one sentence, with what may have been meant."
-
-    seen = ()  # the words that were given
-
-    def parse_known_args(self, args=None, namespace=None):
-        self.seen = list(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(args, namespace)
-
-    def parse_args(self, args=None, namespace=None):
-        found, extra = self.parse_known_args(args, namespace)
-        if extra:
-            self.of_command(found).error(f"there is no argument {' '.join(extra)}")
-        return found
-
-    def of_command(self, found) -> "Parser":
-        "Find the parser of the command that was given."
-        subs = [a for a in self._actions if isinstance(a, argparse._SubParsersAction)]
-        return subs[0].choices.get(found.command, self) if subs else self
-
-    def error(self, message: str):
-        if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-            names = re.findall(r"[\w.+-]+", wrong[2])
-            message = f"{message[: wrong.start()]}{wrong[1]!r} is none of {', '.join(names)}"
-            hint = suggestion(wrong[1], names)
-        else:
-            hint = self.hint()
-        self.exit(2, f"{self.prog}: {message}{hint} (see {self.prog} --help)\n")
-
-    def hint(self) -> str:
-        "Look for a misspelt flag."
-        flags = [f for f in self._option_string_actions if f.startswith("--")]
-        words = [w.split("=")[0] for w in self.seen if w.startswith("--")]
-        unknown = [w for w in words if not any(f.startswith(w) for f in flags)]
-        return suggestion(unknown[0], flags) if unknown else ""
-
-# %% ../../nbs/cli/01_arguments.ipynb #e38f6400
-class Formatter(argparse.RawDescriptionHelpFormatter):
-    "Show defaults, and examples as they are typed."
-
-    def _get_help_string(self, action):
-        empty = action.default is None or action.default is False or action.default in ("", [], ())
-        silent = empty or action.required or action.default is argparse.SUPPRESS
-        return action.help if silent else f"{action.help} (default: %(default)s)"
-
-
-class Renamed(argparse.Action):
-    "Take a flag's old name for one release."
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        now = next(
-            f for f, a in parser._option_string_actions.items() if a.dest == self.dest and a is not self
-        )
-        print(f"note: {option_string} is now {now}", file=sys.stderr)
-        setattr(namespace, self.dest, values)
-
-
-def opt(*flags, **how) -> tuple:  # what add_argument takes
-    "Describe one argument."
-    return flags, how
-
-
-def renamed(flag: str, dest: str, **how) -> tuple:
-    "Describe the old name of a flag."
-    return opt(flag, dest=dest, action=Renamed, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **how)
 
 # %% ../../nbs/cli/01_arguments.ipynb #18bb2fca
 PRESETS = ("default", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny")
