@@ -354,7 +354,7 @@ def test_page_of_results_is_in_step():
 
 
 NOUNS = (
-    "atom bond candidate cell crystal device dimension element epoch evaluation file film image label line "
+    "atom bond candidate cell corner crystal device dimension element epoch evaluation file film image label line "
     "minute model number page phase place point prediction proposal prototype remark result round row run "
     "second site split start step structure target thread time trial value weight process box"
 ).split()
