@@ -312,6 +312,12 @@ class CheckpointCallback(Callback):
         if stop:
             raise KeyboardInterrupt
 
+    def interrupted(self) -> KeyboardInterrupt:
+        "Make the exception of a stop by hand: it says how to go on."
+        path = self.out / "checkpoint.safetensors"
+        text = f"the training stopped; train(..., resume=True) goes on from {path}"
+        return KeyboardInterrupt(text if path.exists() else "the training stopped before its first step")
+
     def on_train_epoch_start(self, trainer, module):
         if trainer.current_epoch == self.epochs_before:
             return  # nothing is new

@@ -288,13 +288,13 @@ def _fit(trainer: L.Trainer, module: Training, loader: CrystalLoader, keeper: Ch
             trainer.fit(module, loader, keeper.val_loader, ckpt_path=start_from)
         except SystemExit:
             if trainer.interrupted:
-                raise KeyboardInterrupt from None  # Lightning makes an exit of Ctrl-C
+                raise keeper.interrupted() from None  # Lightning makes an exit of Ctrl-C
             raise
     with named_loss(trainer, checkpoint, PATIENCE):
         if keeper.start is not None:
             keeper.keep_end(trainer)  # all processes meet here
     if keeper.stop:
-        raise KeyboardInterrupt
+        raise keeper.interrupted()
 
 
 def finish_seconds(model: DPCDVAE, num_train: int, limit: float | None) -> float:
