@@ -354,9 +354,9 @@ def test_page_of_results_is_in_step():
 
 
 NOUNS = (
-    "atom bond candidate cell corner crystal device dimension element epoch evaluation file film image label line "
-    "minute model number page phase place point prediction proposal prototype remark result round row run "
-    "second site split start step structure target thread time trial value weight process box"
+    "atom bond candidate cell corner crystal device dimension element epoch evaluation file film image "
+    "label line minute model number page phase place point prediction proposal prototype remark result "
+    "round row run second site split start step structure target thread time trial value weight process box"
 ).split()
 PLURAL = re.compile(rf"^ (?:{'|'.join(f'{w}s|{w}es' for w in NOUNS)})\b(?!/)")
 NEVER_ONE = {  # numbers that are followed by a plural: each is more than one, or no count
