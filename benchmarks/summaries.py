@@ -155,9 +155,10 @@ TABLES |= {"long-generate": long_table, "long-train": long_table}
 TABLES["symmetry-mp-20"] = symmetry_table
 TABLES["first-use"] = first_use_table
 TABLES["guidance-perov_5"] = guidance_table
-TABLES["prediction-mp-20"] = prediction_table
-COMMANDS["guidance-perov_5"] = "python -m benchmarks.guidance --data DIR/perov_5 --judge WHEEL"
+TABLES |= {"prediction-mp-20": prediction_table, "prediction-prototypes": prediction_table}
+COMMANDS["guidance-perov_5"] = "python -m benchmarks.guidance --data DIR/perov_5 --wheel WHEEL"
 COMMANDS["prediction-mp-20"] = "python -m benchmarks.prediction --data DIR/mp_20"
+COMMANDS["prediction-prototypes"] = "python -m benchmarks.prediction --data DIR/mp_20 --source prototypes"
 COMMANDS["first-use"] = "python -m benchmarks.first_use --out results/first-use.json"
 
 

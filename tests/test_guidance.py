@@ -1,5 +1,6 @@
 "Crystals with wanted properties: what guidance does, how it joins with constraints, and what is refused."
 
+import copy
 import json
 import math
 import shutil
@@ -88,12 +89,22 @@ def test_strength_one_is_the_conditional_distribution(model):
     torch.testing.assert_close(guided.elements(h, counts), prior.prior.formulas.elements(wanted, counts))
 
 
+def test_strong_guidance_draws_no_element_that_training_did_not_hold(model, train, noise):
+    "What is said of such elements is noise, which a strength beyond 1 multiplies."
+    unseen, other = element_counts(train).sum(0) == 0, copy.deepcopy(model.property_prior)
+    with torch.no_grad():
+        other.prior.formulas.element.bias[unseen] += 8.0
+    drawn = lambda w: counts_of(GuidedPrior(other, {ENERGY: -8.0}, w), noise)
+    assert drawn(1.0)[:, unseen].any()
+    assert not drawn(1.5)[:, unseen].any() and (drawn(1.5).sum(-1) == 5).all()
+
+
 def test_untrained_it_is_the_prior_of_the_model(noise):
     model = DPCDVAE.from_pretrained("perov_mini")
     prior = PropertyPrior(model.prior, ("a", "b")).requires_grad_(False).eval()
     prior.scale.fill_(1.0)
     torch.testing.assert_close(
-        GuidedPrior(prior, {"b": 3.0}, 5.0)(noise), model.prior(noise), rtol=0, atol=1e-4
+        GuidedPrior(prior, {"b": 3.0}, 1.0)(noise), model.prior(noise), rtol=0, atol=1e-4
     )
 
 
@@ -141,6 +152,13 @@ def test_the_same_seed_makes_the_same_crystals(model):
     torch.testing.assert_close(one.frac_coords, two.frac_coords, rtol=0, atol=2e-4)
     other = generate(model, 6, steps=4, seed=3, target={ENERGY: -3.0}, guidance=2.0).crystals
     assert sorted(one.atomic_numbers.tolist()) != sorted(other.atomic_numbers.tolist())
+
+
+def test_a_job_without_a_target_is_recorded_as_before():
+    "A folder that was begun before there were targets is gone on with."
+    plain = Constraints(required=("Li",)).record()
+    assert "target" not in plain and "guidance" not in plain and plain["required"] == ("Li",)
+    assert Constraints(target={"gap": 1.0}, guidance=2.0).record()["target"] == (("gap", 1.0),)
 
 
 def test_what_is_refused(model, train):

@@ -8,7 +8,6 @@ __all__ = []
 # %% ../../nbs/generation/02_constrained_draws.ipynb #1fb4476a
 import dataclasses
 import math
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +23,7 @@ from .constraints import Constraints, SiteConstraint, element_number, orbit_of
 from .decode import Sampling, formula_counts, latent_noise
 from ..model.dpcdvae import DPCDVAE, Stats
 from ..model.prior import choose
-from ..model.property_prior import GuidedPrior, load_property_prior
+from ..model.property_prior import prior_for, warn_far
 from dpcdvae.model.symmetry_prior import (
     SymmetryPrior,
     draw_groups,
@@ -170,7 +169,7 @@ def draw_counts(
 ) -> Tensor:  # (B,100)
     "Draw or read the formula of each crystal."
     u = uniform_rows(ids, 1 + 2 * model.config.max_atoms, s.seed, -11)
-    formulas = latent_prior(model, c).formulas
+    formulas = prior_for(model, c.target, c.guidance).formulas
     if c.wyckoff:
         return wyckoff_counts(c).expand(len(ids), -1)
     if s.formula:
@@ -298,7 +297,9 @@ def symmetric_inputs(
     "Draw everything that a symmetric crystal starts from."
     number, sites = draw_symbols(prior, counts, ids, s, c)
     letters = letters_tensor(sites)
-    z = draw_latents(latent_prior(model, c), prior, counts, number, letters, ids, s, CANDIDATES)
+    z = draw_latents(
+        prior_for(model, c.target, c.guidance), prior, counts, number, letters, ids, s, CANDIDATES
+    )
     size = counts.sum(-1)
     stats = model.decode_stats(z, size.repeat_interleave(CANDIDATES))
     if c.cell:
@@ -350,7 +351,7 @@ def free_inputs(
 ) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw what a crystal without imposed symmetry starts from."
     noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    z = latent_prior(model, c)(noise, counts, temperature=s.temperature)
+    z = prior_for(model, c.target, c.guidance)(noise, counts, temperature=s.temperature)
     stats = dataclasses.replace(
         model.decode_stats(z, counts.sum(-1)), composition=counts / counts.sum(-1, keepdim=True)
     )
@@ -384,31 +385,6 @@ def symmetry_prior_for(model: DPCDVAE, c: Constraints) -> SymmetryPrior | None:
             "(fit_symmetry_prior), or give space_group and wyckoff"
         )
     return prior
-
-
-def latent_prior(model: DPCDVAE, c: Constraints):  # a FormulaPrior, or one that is guided
-    "Take the model's prior, or the one that aims at a target."
-    if not c.target:
-        return model.prior
-    prior, names = load_property_prior(model), [name for name, _ in c.target]
-    if prior is None:
-        raise ValueError(
-            f"target: this model was never taught {', '.join(names)}: teach it (dpcdvae steer, "
-            f"fit_property_prior)"
-        )
-    return GuidedPrior(prior, dict(c.target), c.guidance)
-
-
-def warn_far(model: DPCDVAE, c: Constraints) -> None:
-    "Warn of a target beyond what the training set held."
-    prior = load_property_prior(model)
-    for name, value in c.target:
-        k = prior.names.index(name)
-        if not float(prior.least[k]) <= value <= float(prior.most[k]):
-            warnings.warn(
-                f"target: {name} = {value:g} is outside of what the model was taught, "
-                f"{float(prior.least[k]):.4g} to {float(prior.most[k]):.4g}"
-            )
 
 
 def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling:  # what sampling becomes
@@ -448,7 +424,8 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         _check_wyckoff(c)
     symmetry_prior_for(model, c)
     if c.target:
-        latent_prior(model, c), warn_far(model, c)
+        prior_for(model, c.target, c.guidance)
+        warn_far(model, c.target)
     if c.reduced_formula:
         formula_units(model.prior.formulas, c, c.space_group), _check_reduced(c)
     elif not (c.wyckoff or s.formula):

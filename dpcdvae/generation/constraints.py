@@ -58,6 +58,11 @@ class Constraints:
     def __bool__(self):
         return self != Constraints()
 
+    def record(self) -> dict:
+        "List all fields; those of a target only where there is one, as jobs did before there were targets."
+        found = dataclasses.asdict(self)
+        return {k: v for k, v in found.items() if self.target or k not in ("target", "guidance")}
+
     @property
     def size_range(self) -> tuple[int, int]:
         "The least and the most atoms."

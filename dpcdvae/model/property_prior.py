@@ -9,6 +9,7 @@ __all__ = ['PropertyPrior', 'GuidedPrior', 'fit_property_prior', 'save_property_
 import copy
 import json
 import math
+import warnings
 from pathlib import Path
 
 import torch
@@ -139,6 +140,8 @@ class GuidedFormulas(Formulas):
         self.net, self.guidance = prior.prior.formulas, guidance
         self.max_atoms, self.most = self.net.max_atoms, self.net.most
         self.extra = prior.embed["formula"](values)
+        # beyond strength 1 the noise in what is said of elements that training did not hold is multiplied
+        self.banned = ~prior.prior.seen()[0] & (guidance > 1)
         size = lambda v: prior.size_logits(prior.embed["size"](v))
         sizes = guide(size(torch.full_like(values, math.nan)), size(values), guidance).exp()[0]
         self.sizes = sizes * self.net.sizes.sum()
@@ -150,9 +153,12 @@ class GuidedFormulas(Formulas):
         return torch.stack([free, given], 1), left
 
     def elements(self, h: Tensor, counts: Tensor) -> Tensor:  # (B,2,W), (B,100) -> (B,100)
-        return guide(*(self.net.elements(x, counts) for x in h.unbind(1)), self.guidance)
+        some = (self.net.elements(x, counts).masked_fill(self.banned, -torch.inf) for x in h.unbind(1))
+        return guide(*some, self.guidance)
 
-    def numbers(self, h: Tensor, element: Tensor, left: Tensor, last: bool = False) -> Tensor:
+    def numbers(
+        self, h: Tensor, element: Tensor, left: Tensor, last: bool = False
+    ) -> Tensor:  # (B,2,W), (B,), (B,) -> (B,max_atoms+1)
         return guide(*(self.net.numbers(x, element, left, last) for x in h.unbind(1)), self.guidance)
 
     def nll(
@@ -253,7 +259,7 @@ def _digest(prior: FormulaPrior) -> str:
 
 # %% ../../nbs/model/11_property_prior.ipynb #cb98139e
 def save_property_prior(model, folder) -> Path:
-    "Write a model's property prior beside its weights, in half precision, atomically."
+    "Write a model's property prior next to its weights, in half precision, atomically."
     from safetensors.torch import save
 
     prior = model.property_prior
@@ -288,7 +294,36 @@ def _read(path: Path, model) -> PropertyPrior:
     except Exception as e:
         raise DataError(f"{path} is damaged or not a property prior ({str(e).splitlines()[0]})") from None
     if about["model"] != _digest(model.prior):
-        raise DataError(f"{path} was fitted to another model than the one beside it: fit it again")
+        raise DataError(f"{path} was fitted to another model than the one next to it: fit it again")
     if about["content"] != content_digest(state, {}):
         raise DataError(f"{path} is damaged (its checksum differs): fit it again")
     return prior.to(model.device).requires_grad_(False).eval()
+
+# %% ../../nbs/model/11_property_prior.ipynb #2c57af6c
+def prior_for(
+    model,
+    target: tuple,  # (property, wanted value) pairs; none: no guidance
+    guidance: float = 1.0,
+):  # a FormulaPrior or a GuidedPrior
+    "Take the model's prior, or the one that aims at a target; ValueError where the model knows none."
+    if not target:
+        return model.prior
+    if (prior := load_property_prior(model)) is None:
+        names = ", ".join(name for name, _ in target)
+        raise ValueError(
+            f"target: this model was never taught {names}: teach it (dpcdvae steer, fit_property_prior)"
+        )
+    return GuidedPrior(prior, dict(target), guidance)
+
+
+def warn_far(model, target: tuple) -> None:  # (property, wanted value) pairs
+    "Warn of a target beyond what the training set held."
+    prior = load_property_prior(model)
+    for name, value in target:
+        k = prior.names.index(name)
+        least, most = float(prior.least[k]), float(prior.most[k])
+        if not least <= value <= most:
+            warnings.warn(
+                f"target: {name} = {value:g} is outside of what the model was taught, "
+                f"{least:.4g} to {most:.4g}"
+            )

