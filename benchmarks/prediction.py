@@ -8,12 +8,7 @@ results/prediction-NAME.json after each formula and goes on where it stopped."""
 
 import argparse
 import json
-from collections import defaultdict
-from itertools import permutations
 from pathlib import Path
-
-from ase.data import covalent_radii
-from pymatgen.core import Composition
 
 from benchmarks.speed import circumstances, go_on
 from benchmarks.studies import held_out
@@ -23,6 +18,7 @@ from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 from dpcdvae.energy.ranking import rank
 from dpcdvae.energy.relax import energies, relax
+from dpcdvae.evaluation.baselines import by_anonymous_formula, prototypes
 from dpcdvae.evaluation.statistics import rate
 from dpcdvae.generation.constraints import Constraints
 from dpcdvae.generation.jobs import HEADER, csv_text
@@ -38,32 +34,6 @@ def place_of_truth(truth, ranked: list) -> int | None:  # from 1; None: not amon
     matcher = StructureMatcher()
     read = (Structure.from_str(r["cif"], fmt="cif") for r in ranked)
     return next((k for k, s in enumerate(read, 1) if matcher.fit(truth, s)), None)
-
-
-def assignment(old, new) -> tuple[float, dict]:  # compositions of one anonymous formula
-    "Assign elements of equal amounts so that they are near on the Mendeleev scale: distance, old -> new."
-    by_amount = lambda c: [[e for e in c if c[e] == n] for n in sorted(set(c.values()))]
-    total, found = 0, {}
-    for some, others in zip(by_amount(old), by_amount(new)):
-        far = lambda order: sum(abs(a.mendeleev_no - b.mendeleev_no) for a, b in zip(some, order))
-        best = min(permutations(others), key=far)
-        total, found = total + far(best), found | dict(zip(some, best))
-    return total, found
-
-
-def prototypes(formula: str, known: dict, num: int) -> list:  # Structures
-    "Put the elements of a formula into the training crystals that suit it best; each one is another crystal."
-    wanted = Composition(formula)
-    some = [
-        (*assignment(s.composition.reduced_composition, wanted), s) for s in known[wanted.anonymized_formula]
-    ]
-    made = []
-    for _, new, s in sorted(some, key=lambda x: (x[0], len(x[2])))[:num]:
-        size = lambda c: sum(covalent_radii[e.Z] ** 3 * n for e, n in c.items())
-        other = s.copy()
-        other.replace_species(new)
-        made.append(other.scale_lattice(s.volume * size(other.composition) / size(s.composition)))
-    return made
 
 
 def candidates(model, formula: str, known: dict, folder: Path, a) -> None:
@@ -152,9 +122,7 @@ def main() -> None:
     model = load_model(a.model) if a.source == "model" else None
     test = held_out(a.data, a.formulas, a.seed)
     train = load_crystals(a.data, split="train", progress=False)
-    known = defaultdict(list)
-    for s in train.to_structures():
-        known[s.composition.anonymized_formula].append(s)
+    known = by_anonymous_formula(train.to_structures())
     formulas = {s.composition.reduced_formula for some in known.values() for s in some}
     for i, truth in enumerate(test.to_structures()):
         name = test.name(i)

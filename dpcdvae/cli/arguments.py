@@ -227,6 +227,11 @@ PREDICT = [
     OUT,
     opt("--num-atoms", type=counts, metavar="N", help="atoms in the primitive cell: N, or MIN,MAX"),
     opt("--space-group", type=whole(1, 231), metavar="N", help="look in this space group only"),
+    opt(
+        "--known",
+        metavar="SRC",
+        help="known crystals: with their elements exchanged they are candidates, too",
+    ),
     opt("--symmetry", choices=["free", "draw", "given"], help="draw, or given where a group is"),
     opt("--steps", type=whole(1), metavar="N", help="function evaluations (NFE), else the model's choice"),
     SEED,

@@ -312,11 +312,32 @@ def cmd_predict(a) -> tuple[str, dict]:  # text, record
     if a.overwrite:
         clear(made, JOB_FILES)
     how = dict(seed=a.seed, steps=a.steps, progress=shows_progress(a))
+    if a.known and a.space_group:
+        raise ValueError(
+            "known crystals keep their own space groups: give --known or --space-group, not both"
+        )
     load_model(a.model).generate(a.num, out=made, constraints=asked, **how)
-    ranked = rank_candidates(made, a)
+    known = known_candidates(asked, a) if a.known else []
+    ranked = rank_candidates([made, *known], a)
     return predicted(ranked, a), dict(
         structures=len(ranked), ranked=[{k: r[k] for k in RANKED[1:]} for r in ranked]
     )
+
+
+def known_candidates(asked, a) -> list[Path]:  # a folder with crystals.csv; none where nothing is alike
+    "Put the elements of a formula into known crystals, and write them where candidates stand."
+    from dpcdvae.data.files import atomic_write
+    from dpcdvae.evaluation.baselines import prototypes
+    from dpcdvae.generation.jobs import HEADER, csv_text
+
+    made = prototypes(a.formula, a.known, a.num, asked.size_range)
+    if not made:
+        print(f"note: {a.known} holds no crystal of the same anonymous formula", file=sys.stderr)
+        return []
+    rows = [[i, f"known-{i}", s.to(fmt="cif"), ""] for i, s in enumerate(made)]
+    (out := a.out / "known").mkdir(exist_ok=True)
+    atomic_write(out / "crystals.csv", csv_text([HEADER, *rows]))
+    return [out]
 
 
 RANKED = ["rank", "energy", "num_atoms", "space_group", "found", "material_id", "cif"]
@@ -334,7 +355,7 @@ def predicted(ranked: list[dict], a) -> str:
     return "\n".join([*lines, end])
 
 
-def rank_candidates(made: Path, a) -> list[dict]:  # one a structure, lowest energy first
+def rank_candidates(folders: list, a) -> list[dict]:  # one a structure, lowest energy first
     "Relax candidates, merge those that are one structure, and rank them by energy."
     from dpcdvae.data.files import atomic_write
     from dpcdvae.energy.ranking import rank
@@ -342,7 +363,10 @@ def rank_candidates(made: Path, a) -> list[dict]:  # one a structure, lowest ene
     from dpcdvae.generation.jobs import csv_text
 
     how = dict(max_steps=a.max_steps, workers=a.workers, progress=shows_progress(a))
-    rows, _ = energies(made, a.out / "relaxed", a.calculator, **how)
+    rows = []
+    for made in folders:
+        out = a.out / ("relaxed" if made.name == "candidates" else f"relaxed-{made.name}")
+        rows += energies(made, out, a.calculator, **how)[0]
     ranked = rank(rows)
     lines = [[k, *(r[c] for c in RANKED[1:])] for k, r in enumerate(ranked, 1)]
     atomic_write(a.out / "ranked.csv", csv_text([RANKED, *lines]))
