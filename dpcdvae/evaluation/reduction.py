@@ -7,7 +7,7 @@ __all__ = ['Tolerances', 'ReducedCrystals', 'reduce_crystals']
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #506ce677
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -133,20 +133,30 @@ def smaller_cell(
     return None
 
 
-def primitive_cell(
+def divided_cell(
     lattice: np.ndarray,  # (3,3) Å, a Niggli cell
     frac_coords: np.ndarray,  # (n,3)
     species: np.ndarray,  # (n,) codes
     tol: float = PRIMITIVE_TOL,  # Å
-) -> tuple:  # lattice, frac_coords, species of the primitive Niggli cell
+) -> tuple:  # lattice, frac_coords, species of the primitive cell
     "Divide a crystal as long as it repeats itself."
-    given = len(species)
     while smaller := smaller_cell(lattice, frac_coords, species, tol):
         lattice, frac_coords, species = smaller
-    if len(species) < given:
-        turn = niggli_transform(lattice[None])[0]
-        lattice, frac_coords = turn @ lattice, frac_coords @ np.linalg.inv(turn)
-    return lattice, frac_coords % 1, species
+    return lattice, frac_coords, species
+
+
+def primitive_cells(
+    cells: list,  # lattice (3,3), frac_coords (n,3), species (n,) of each crystal, in Niggli cells
+    tol: float = PRIMITIVE_TOL,  # Å
+) -> list:  # the same of the primitive Niggli cells
+    "Divide crystals, and reduce the lattices of those that became smaller all at once."
+    found = [divided_cell(*cell, tol) for cell in cells]
+    smaller = [k for k, (old, new) in enumerate(zip(cells, found)) if len(new[2]) < len(old[2])]
+    turns = niggli_transform(np.array([found[k][0] for k in smaller]).reshape(-1, 3, 3))
+    for k, turn, inverse in zip(smaller, turns, np.linalg.inv(turns)):
+        lattice, frac_coords, species = found[k]
+        found[k] = turn @ lattice, frac_coords @ inverse, species
+    return [(lattice, frac_coords % 1, species) for lattice, frac_coords, species in found]
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #a022e722
 def may_repeat(
@@ -196,6 +206,15 @@ class ReducedCrystals:
     @property
     def num_atoms(self):
         return np.diff(self.start)  # (B,)
+
+    @cached_property
+    def by_species(self) -> tuple:  # coordinates (3,N), species (N,), start (B+1,), anchor (B,)
+        "Sort the atoms of each crystal by species."
+        order = np.lexsort((self.species, np.repeat(np.arange(len(self)), self.num_atoms)))
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        anchor = place[(self.start[:-1] + self.anchor).clip(max=len(order) - 1)] - self.start[:-1]
+        return np.ascontiguousarray(self.frac_coords[order].T), self.species[order], self.start, anchor
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #74b93d04
 def _site_arrays(
@@ -252,12 +271,13 @@ def _divide(
     usable: np.ndarray,  # (B,) bool
 ) -> None:
     "Replace the cells that repeat themselves, in place."
-    sizes = np.array([len(c[2]) if u and _repeats(c[2]) else 0 for c, u in zip(cells, usable)])
+    sizes, some = np.array([len(c[2]) if u and _repeats(c[2]) else 0 for c, u in zip(cells, usable)]), []
     for size in np.unique(sizes[sizes > 0]):
         rows = np.flatnonzero(sizes == size)
         arrays = [np.array([cells[k][x] for k in rows]) for x in range(3)]
-        for k in rows[may_repeat(*arrays)]:
-            cells[k] = primitive_cell(*cells[k])
+        some += rows[may_repeat(*arrays)].tolist()
+    for k, cell in zip(some, primitive_cells([cells[k] for k in some])):
+        cells[k] = cell
 
 
 def reduce_crystals(
