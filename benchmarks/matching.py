@@ -3,8 +3,10 @@
     python -m benchmarks.matching [--data ../shared/data] [--out results/matching.json] [--scale 1.2] [--seed 0]
 
 First pymatgen is asked, block after block: its answers and the crystals are kept in `runs/matching`, so a run
-that was stopped goes on with the next block and ours can be compared anew in a minute. Then both are timed on
-some of the blocks, one after the other in this process, by processor time.
+that was stopped goes on with the next block and ours can be compared anew in a minute. With `--known`, blocks of
+an earlier result without kept answers are not asked again: the earlier comparison was with our arrays, and it
+stands where compiled code and arrays agree on every pair. Then both are timed on some of the blocks, one after
+the other in this process, by processor time.
 """
 
 import argparse
@@ -33,7 +35,8 @@ SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)  # Å, normal displacement of eac
 FIT_EVERY = 20  # `fit` is asked for one pair in so many: it costs pymatgen a second search
 FIT_STOLS = (0.5, 0.3, 0.1)
 CLOSE = 1e-6  # equal RMS
-TIMED = 5  # blocks of each set and kind on which both are timed
+TIMED = {"copies": 3, "random": 3, "formula": 5}  # blocks of each set on which both are timed
+REPEATS = 3  # ours is timed so often on a block
 
 
 def read_set(data, name, split):  # DataFrame
@@ -141,11 +144,11 @@ def ask_fit(a, b, i, j, tolerances):  # (P,) bool
     return np.array([matcher.fit(a[x], b[y]) for x, y in zip(i, j)])
 
 
-def ask_ours(a, b, i, j, tolerances):
+def ask_ours(a, b, i, j, tolerances=reduction.FIELD, compiled=True):
     "Ask the matcher of this package, reduction included."
     one = reduction.reduce_crystals(a)
     two = one if b is a else reduction.reduce_crystals(b)
-    return matching.match_pairs(one, two, i, j, tolerances)
+    return matching.match_pairs(one, two, i, j, tolerances, compiled=compiled)
 
 
 def explain(a, b, theirs, tolerances):
@@ -230,6 +233,53 @@ def compare_block(a, b, i, j, theirs, tolerances=reduction.FIELD):
     }
 
 
+def carry_over(earlier, a, b, i, j):
+    "Keep the comparison of our arrays with pymatgen, if compiled code says the same of every pair."
+    one, other = (ask_ours(a, b, i, j, compiled=c) for c in (True, False))
+    for name in ("rms", "max_dist"):
+        x, y = getattr(one, name), getattr(other, name)
+        if (np.isfinite(x) != np.isfinite(y)).any() or not np.allclose(x, y, rtol=0, atol=1e-9):
+            raise SystemExit(
+                f"Compiled code and arrays differ in {name}: ask pymatgen about this block anew."
+            )
+    counts = {k: v for k, v in earlier.items() if not k.startswith("seconds")}
+    return counts | {"answers": "of the earlier run, by arrays"}
+
+
+def time_block(a, b, i, j):  # processor seconds
+    "Time pymatgen and ours on one block, in turn."
+    _, slow = timed(lambda: ask_pymatgen(a, b, i, j, reduction.FIELD))
+    ours = {"arrays": [], "compiled": []}
+    for _ in range(REPEATS):
+        for name, seconds in ours.items():
+            seconds.append(timed(lambda: ask_ours(a, b, i, j, compiled=name == "compiled"))[1])
+    return {"pairs": len(i), "pymatgen": slow} | {k: float(np.median(v)) for k, v in ours.items()}
+
+
+def time_blocks(runs, seed):
+    "Time some blocks of each set and kind."
+    times = {}
+    for kind, num in TIMED.items():
+        for name in SETS:
+            rows = []
+            for block in range(num):
+                rows.append(time_block(*load_block(block_path(runs, name, kind, block, seed))[:4]))
+                last = rows[-1]
+                print(f"{name}/{kind}/{block}: {last['pymatgen'] / last['compiled']:.0f} times", flush=True)
+            ratios = [r["pymatgen"] / r["compiled"] for r in rows]
+            pairs = sum(r["pairs"] for r in rows)
+            times[f"{name}/{kind}"] = {
+                "blocks": rows,
+                "speedup": round(float(np.median(ratios)), 1),
+                "speedup_range": [round(min(ratios), 1), round(max(ratios), 1)],
+                "ms_a_pair": {
+                    k: round(1000 * sum(r[k] for r in rows) / pairs, 4)
+                    for k in ("pymatgen", "arrays", "compiled")
+                },
+            }
+    return times
+
+
 def summarise(blocks):
     "Add up the blocks of each set and kind."
     total = {}
@@ -257,25 +307,77 @@ def block_names(scale):  # (set, kind, block), the first of all first
     ]
 
 
+def block_path(runs, name, kind, block, seed):
+    "Name the file of pymatgen's answers."
+    return Path(runs) / f"{name}-{kind}-{block}-seed{seed}.npz"
+
+
+def ask_all(data, runs, names, seed, known=()):
+    "Ask pymatgen about all blocks that are not known yet."
+    Path(runs).mkdir(parents=True, exist_ok=True)
+    for name, kind, block in names:
+        path = block_path(runs, name, kind, block, seed)
+        timed_too = block < TIMED[kind]
+        if path.exists() or (f"{name}/{kind}/{block}" in known and not timed_too):
+            continue
+        a, b, i, j = make_block(data, name, kind, block, seed)
+        answers, seconds = timed(lambda: ask_block(a, b, i, j, seed))
+        save_block(path, a, b, i, j, answers)
+        print(f"{path.stem}: {len(i)} pairs, {seconds:.0f} s", flush=True)
+
+
+def compare_all(data, runs, names, seed, known):  # key -> comparison
+    "Compare ours with all of pymatgen's answers."
+    blocks = {}
+    for name, kind, block in names:
+        key, path = f"{name}/{kind}/{block}", block_path(runs, name, kind, block, seed)
+        if path.exists():
+            blocks[key] = compare_block(*load_block(path))
+        else:
+            blocks[key] = carry_over(known[key], *make_block(data, name, kind, block, seed))
+        r = blocks[key]
+        differ = f"matches differ {r['match_differs']}, RMS {r['rms_differs']}"
+        print(f"{key}: {r['pairs']} pairs, {differ}", flush=True)
+    return blocks
+
+
+def about(seed):
+    "Say what was measured where."
+    return {
+        "seed": seed,
+        "date": date.today().isoformat(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": 1,
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {k: version(k) for k in ("pymatgen", "pymatgen-core", "numpy", "scipy", "numba")},
+        "tolerances": reduction.FIELD._asdict(),
+    }
+
+
 def main():
-    "Ask pymatgen what is not known yet."
+    "Ask pymatgen, compare, time."
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", default="../shared/data", help="folder of the data sets")
     p.add_argument("--out", default="results/matching.json", help="file to write")
     p.add_argument("--runs", default="runs/matching", help="folder of pymatgen's answers")
+    p.add_argument("--known", help="an earlier result whose blocks need not be asked again")
     p.add_argument("--scale", type=float, default=1.2, help="share of the blocks to match")
     p.add_argument("--seed", type=int, default=0, help="seed of the disguises")
     args = p.parse_args()
     warnings.filterwarnings("ignore")
-    runs = Path(args.runs)
-    runs.mkdir(parents=True, exist_ok=True)
-    for name, kind, block in block_names(args.scale):
-        path = runs / f"{name}-{kind}-{block}-seed{args.seed}.npz"
-        if not path.exists():
-            a, b, i, j = make_block(args.data, name, kind, block, args.seed)
-            answers, seconds = timed(lambda: ask_block(a, b, i, j, args.seed))
-            save_block(path, a, b, i, j, answers)
-            print(f"{path.stem}: {len(i)} pairs, {seconds:.0f} s", flush=True)
+    known = json.loads(Path(args.known).read_text())["blocks"] if args.known else {}
+    names = block_names(args.scale)
+    ask_all(args.data, args.runs, names, args.seed, known)
+    pair = [Structure(Lattice.cubic(3), ["C", "C"], [[0, 0, 0], [0.5, 0.4, 0.3]]) for _ in range(2)]
+    ask_ours(pair, pair, [0], [1])  # imports and compiling are not timed
+    blocks = compare_all(args.data, args.runs, names, args.seed, known)
+    total, times = summarise(blocks), time_blocks(args.runs, args.seed)
+    for key, t in total.items():
+        t |= {k: v for k, v in times[key].items() if k != "blocks"}
+    text = json.dumps({"about": about(args.seed), "total": total, "times": times, "blocks": blocks}, indent=1)
+    part = Path(args.out).with_suffix(".part")
+    part.write_text(text)
+    part.replace(args.out)
 
 
 if __name__ == "__main__":

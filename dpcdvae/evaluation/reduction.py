@@ -88,14 +88,25 @@ def approximate_periods(
     return vectors[near.any(1).all(1)]
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #0bc437d9
-def _partners(lattice, frac_coords, species, matrix, inverse, tol) -> np.ndarray:  # (n,n) bool
-    "Tell which atoms fall on each other in a smaller cell, neighbours in the large one excluded."
-    limit = tol / _lengths(inverse @ lattice)
+def _within(first, second, limit) -> np.ndarray:  # (...) bool
+    "Tell which fractional positions are near each other, component by component."
+    near = True
+    for k in range(3):
+        off = first[..., k] - second[..., k]
+        near = near & (abs(_nearest(off)) < limit[..., k])
+    return near
+
+
+def _may_merge(lattice, frac_coords, species, tol) -> np.ndarray:  # (n,n) bool
+    "Tell which atoms may become one: of one species, and no neighbours; each with itself."
+    near = _within(frac_coords, frac_coords[:, None], np.nextafter(2 * tol / _lengths(lattice), np.inf))
+    return (species[:, None] == species) & (~near | np.eye(len(species), dtype=bool))
+
+
+def _partners(lattice, frac_coords, matrix, inverse, tol) -> np.ndarray:  # (n,n) bool
+    "Tell which atoms fall on each other in a smaller cell."
     small = frac_coords @ matrix
-    close = (abs(_nearest(small - small[:, None])) < limit).all(-1)
-    apart = abs(_nearest(frac_coords - frac_coords[:, None])) > 2 * tol / _lengths(lattice)
-    same = species[:, None] == species
-    return close & same & (apart.any(-1) | np.eye(len(species), dtype=bool))
+    return _within(small, small[:, None], tol / _lengths(inverse @ lattice))
 
 
 def _closed(partners, size) -> bool:
@@ -122,12 +133,12 @@ def smaller_cell(
     "Find the first supercell matrix that a crystal allows, and divide by it."
     periods = approximate_periods(lattice, frac_coords, species, tol)
     units = int(np.gcd.reduce(np.bincount(species))) if len(periods) > 1 else 1
-    limit = tol / _lengths(lattice)
+    limit, able = tol / _lengths(lattice), _may_merge(lattice, frac_coords, species, tol)
     for size in (d for d in range(2, units + 1) if units % d == 0):
         matrices, inverses = hermite_matrices(size)
-        near = (abs(_nearest(inverses[:, :, None] - periods)) < limit).all(-1).any(-1).all(-1)
+        near = _within(inverses[:, :, None], periods, limit).any(-1).all(-1)
         for matrix, inverse in zip(matrices[near], inverses[near]):
-            partners = _partners(lattice, frac_coords, species, matrix, inverse, tol)
+            partners = able & _partners(lattice, frac_coords, matrix, inverse, tol)
             if _closed(partners, size):
                 return inverse @ lattice, *_average(frac_coords, species, matrix, partners)
     return None
@@ -174,9 +185,9 @@ def may_repeat(
     vectors = frac_coords[owner, atom] - frac_coords[owner, first[owner]]
     limit = 2 * tol / _lengths(lattice)
     for c in range(frac_coords.shape[1]):
-        off = (vectors + frac_coords[owner, c])[:, None] - frac_coords[owner]
-        near = (abs(_nearest(off)) < limit[owner, None]).all(-1) & (species[owner] == species[owner, c, None])
-        alive = near.any(1)
+        moved = (vectors + frac_coords[owner, c])[:, None]
+        near = _within(moved, frac_coords[owner], limit[owner, None])
+        alive = (near & (species[owner] == species[owner, c, None])).any(1)
         owner, vectors = owner[alive], vectors[alive]
     return np.bincount(owner, minlength=len(lattice)) > 0
 
