@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #e605a6b9
+# %% ../../nbs/evaluation/23_compiled.ipynb #af69f6c8
 import math
 
 import numpy as np
@@ -13,7 +13,7 @@ from numba import njit
 
 from dpcdvae.evaluation.mapping import IMAGES
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #8b7a5872
+# %% ../../nbs/evaluation/23_compiled.ipynb #342995ce
 fast = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -47,7 +47,7 @@ def _measure(
         product = rows[a, 0] * rows[b, 0] + rows[a, 1] * rows[b, 1] + rows[a, 2] * rows[b, 2]
         out[1, k] = math.acos(min(1.0, max(-1.0, product / (out[0, a] * out[0, b]))))
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #0cfdaf3c
+# %% ../../nbs/evaluation/23_compiled.ipynb #d4040a02
 @fast
 def _coprime(x: int, y: int, z: int) -> bool:
     "Tell whether three whole numbers have no common divisor."
@@ -85,7 +85,7 @@ def _vectors(
                     num += 1
     return steps[:num], units[:num], lengths[:num]
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #e8359a86
+# %% ../../nbs/evaluation/23_compiled.ipynb #3bbd2771
 @fast
 def _cosine(units: np.ndarray, a: int, b: int) -> float:
     "Multiply two of some unit vectors."
@@ -176,7 +176,7 @@ def _mappings(
                 found, num = _third(found, num, a, b, with_c, steps, units, low[0], high[0])
     return found[:num]
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #d2bc60a1
+# %% ../../nbs/evaluation/23_compiled.ipynb #86b4c90f
 @fast
 def _lll(
     rows: np.ndarray,  # (3,3) Å, reduced in place
@@ -217,7 +217,7 @@ def _lll(
             if k == 3:
                 return
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #405e82c1
+# %% ../../nbs/evaluation/23_compiled.ipynb #b3706ea5
 @fast
 def _mean_lattice(
     one: np.ndarray,  # (2,3) lengths in Å and angles in radians
@@ -263,7 +263,7 @@ def _near_images(
             num += 1
     return num
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #4245a591
+# %% ../../nbs/evaluation/23_compiled.ipynb #37fbb7a9
 @fast
 def _square_row(
     p: tuple,  # three arrays (m,), fractional, of the atoms of one species
@@ -320,7 +320,7 @@ def _nearest_difference(d0: float, d1: float, d2: float, metric, near, out: np.n
         for k in range(3):
             out[k] -= way * near[best, k]
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #4f242e34
+# %% ../../nbs/evaluation/23_compiled.ipynb #3ed55dbe
 @fast
 def _shortest_path(
     cost: np.ndarray,  # (m,m)
@@ -389,7 +389,7 @@ def _assign_rest(
             row_of[j], column_of[i], j = i, j, column_of[i]
     return True
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #248d4b4c
+# %% ../../nbs/evaluation/23_compiled.ipynb #7efc97fe
 @fast
 def _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, work, whole) -> bool:
     "Choose partners species by species, in place; False where an atom can have none."
@@ -451,13 +451,18 @@ def _displacements(p, q, ends, metric, near, shift, sign, column_of, vectors) ->
         largest = max(largest, square)
     return total / n, largest
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #44a315df
+# %% ../../nbs/evaluation/23_compiled.ipynb #779e01a6
+COINCIDENT = 1e-18  # squared displacement, in squared units of (V/n)^(1/3): nothing closer is looked for
+
+
 @fast
 def _try_mapping(p, q, ends, anchor, rare, metric, near, reach, scale, space, best) -> None:
     "Try all candidates of one mapping; `best` keeps the smallest RMS and largest displacement, squared."
     cost, column_of, work, whole, vectors, shift = space
     for atom in range(rare[0], rare[1]):
         for sign in (1.0, -1.0):
+            if best[1] < COINCIDENT:
+                return
             for k in range(3):
                 shift[k] = q[k, anchor] - sign * p[k, atom]
             if _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, work, whole):
@@ -474,7 +479,7 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 
 
 @fast
-def _judge_mapping(basis, turn, matrix, first, second, ends, anchor, rare, stol, images, space, best) -> None:
+def _evaluate_mapping(basis, turn, matrix, first, second, ends, anchor, rare, stol, images, space, best) -> None:
     "Write both crystals in the reduced mean lattice of a mapping, and try its candidates."
     p, q, metric, near, reach, both, back, inverse, pairing = space
     _invert(turn, back)
@@ -513,13 +518,15 @@ def _match_pair(one, two, first, second, ends, anchor, rare, tolerances, images,
     space = (np.empty((3, n)), np.empty((3, n)), np.empty((3, 3)), np.empty((13, 4)), np.empty(3), *matrices, pairing)
     rows, turn, matrix, work = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((7, 3))
     for m in range(len(found)):
+        if best[1] < COINCIDENT:
+            break
         for k in range(3):
             for c in range(3):
                 rows[k, c] = units[found[m, k], c] * length[found[m, k]]
                 matrix[k, c] = steps[found[m, k], c]
         _measure(rows, own)
         _mean_lattice(own, shape, rows, turn, work)
-        _judge_mapping(rows, turn, matrix, first, second, ends, anchor, rare, stol, images, space, best)
+        _evaluate_mapping(rows, turn, matrix, first, second, ends, anchor, rare, stol, images, space, best)
     return len(found)
 
 
