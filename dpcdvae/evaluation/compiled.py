@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #af69f6c8
+# %% ../../nbs/evaluation/23_compiled.ipynb #1b1b0839
 import math
 
 import numpy as np
@@ -13,7 +13,7 @@ from numba import njit
 
 from dpcdvae.evaluation.mapping import IMAGES
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #342995ce
+# %% ../../nbs/evaluation/23_compiled.ipynb #bb1d13cf
 fast = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -47,7 +47,7 @@ def _measure(
         product = rows[a, 0] * rows[b, 0] + rows[a, 1] * rows[b, 1] + rows[a, 2] * rows[b, 2]
         out[1, k] = math.acos(min(1.0, max(-1.0, product / (out[0, a] * out[0, b]))))
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #d4040a02
+# %% ../../nbs/evaluation/23_compiled.ipynb #e9588cbc
 @fast
 def _coprime(x: int, y: int, z: int) -> bool:
     "Tell whether three whole numbers have no common divisor."
@@ -85,7 +85,7 @@ def _vectors(
                     num += 1
     return steps[:num], units[:num], lengths[:num]
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #3bbd2771
+# %% ../../nbs/evaluation/23_compiled.ipynb #0a03fd38
 @fast
 def _cosine(units: np.ndarray, a: int, b: int) -> float:
     "Multiply two of some unit vectors."
@@ -176,7 +176,7 @@ def _mappings(
                 found, num = _third(found, num, a, b, with_c, steps, units, low[0], high[0])
     return found[:num]
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #86b4c90f
+# %% ../../nbs/evaluation/23_compiled.ipynb #782f6205
 @fast
 def _lll(
     rows: np.ndarray,  # (3,3) Å, reduced in place
@@ -217,7 +217,7 @@ def _lll(
             if k == 3:
                 return
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #b3706ea5
+# %% ../../nbs/evaluation/23_compiled.ipynb #512f3e6f
 @fast
 def _mean_lattice(
     one: np.ndarray,  # (2,3) lengths in Å and angles in radians
@@ -263,7 +263,7 @@ def _near_images(
             num += 1
     return num
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #37fbb7a9
+# %% ../../nbs/evaluation/23_compiled.ipynb #623efefe
 @fast
 def _square_row(
     p: tuple,  # three arrays (m,), fractional, of the atoms of one species
@@ -320,7 +320,7 @@ def _nearest_difference(d0: float, d1: float, d2: float, metric, near, out: np.n
         for k in range(3):
             out[k] -= way * near[best, k]
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #3ed55dbe
+# %% ../../nbs/evaluation/23_compiled.ipynb #13ee6176
 @fast
 def _shortest_path(
     cost: np.ndarray,  # (m,m)
@@ -389,7 +389,7 @@ def _assign_rest(
             row_of[j], column_of[i], j = i, j, column_of[i]
     return True
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #7efc97fe
+# %% ../../nbs/evaluation/23_compiled.ipynb #6d090cc1
 @fast
 def _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, work, whole) -> bool:
     "Choose partners species by species, in place; False where an atom can have none."
@@ -451,12 +451,12 @@ def _displacements(p, q, ends, metric, near, shift, sign, column_of, vectors) ->
         largest = max(largest, square)
     return total / n, largest
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #779e01a6
+# %% ../../nbs/evaluation/23_compiled.ipynb #237b9089
 COINCIDENT = 1e-18  # squared displacement, in squared units of (V/n)^(1/3): nothing closer is looked for
 
 
 @fast
-def _try_mapping(p, q, ends, anchor, rare, metric, near, reach, scale, space, best) -> None:
+def _try_candidates(p, q, ends, anchor, rare, metric, near, reach, scale, space, best) -> None:
     "Try all candidates of one mapping; `best` keeps the smallest RMS and largest displacement, squared."
     cost, column_of, work, whole, vectors, shift = space
     for atom in range(rare[0], rare[1]):
@@ -467,7 +467,8 @@ def _try_mapping(p, q, ends, anchor, rare, metric, near, reach, scale, space, be
                 shift[k] = q[k, anchor] - sign * p[k, atom]
             if _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, work, whole):
                 mean, most = _displacements(p, q, ends, metric, near, shift, sign, column_of, vectors)
-                best[0], best[1] = min(best[0], mean * scale**2), min(best[1], most * scale**2)
+                best[0] = min(best[0], mean * scale**2)
+                best[1] = min(best[1], most * scale**2)
 
 
 @fast
@@ -479,7 +480,9 @@ def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 
 
 @fast
-def _evaluate_mapping(basis, turn, matrix, first, second, ends, anchor, rare, stol, images, space, best) -> None:
+def _evaluate_mapping(
+    basis, turn, matrix, first, second, ends, anchor, rare, stol, images, space, best
+) -> None:
     "Write both crystals in the reduced mean lattice of a mapping, and try its candidates."
     p, q, metric, near, reach, both, back, inverse, pairing = space
     _invert(turn, back)
@@ -493,29 +496,27 @@ def _evaluate_mapping(basis, turn, matrix, first, second, ends, anchor, rare, st
         norm = math.sqrt(inverse[0, k] ** 2 + inverse[1, k] ** 2 + inverse[2, k] ** 2)
         reach[k] = 2 * stol * norm / scale
     num = _near_images(metric, reach, images, near)
-    _try_mapping(p, q, ends, anchor, rare, metric, near[:num], reach, scale, pairing, best)
+    _try_candidates(p, q, ends, anchor, rare, metric, near[:num], reach, scale, pairing, best)
+
+# %% ../../nbs/evaluation/23_compiled.ipynb #8c90d996
+@fast
+def _room(n: int) -> tuple:
+    "Make the arrays that one pair of crystals with n atoms works in."
+    pairing = (np.empty((n, n)), np.empty(n, np.int64), np.empty((8, n)), np.empty((2, n), np.int64))
+    small = (np.empty((3, 3)), np.empty((13, 4)), np.empty(3), np.empty((3, 3)), np.empty((3, 3)))
+    rest = (np.empty((3, 3)), (*pairing, np.empty((n, 3)), np.empty(3)))
+    return (np.empty((3, n)), np.empty((3, n)), *small, *rest)
 
 
 @fast
 def _match_pair(one, two, first, second, ends, anchor, rare, tolerances, images, best) -> int:
-    "Match two crystals in Niggli cells of one volume; `best` becomes the RMS and largest displacement, squared."
+    "Match two crystals in Niggli cells of one volume; `best` becomes RMS and largest displacement, squared."
     stol, ltol, angle_tol = tolerances
-    shape, own = np.empty((2, 3)), np.empty((2, 3))
+    shape, own, space = np.empty((2, 3)), np.empty((2, 3)), _room(first.shape[1])
     _measure(two, shape)
     x, y, z = shape[0, 0], shape[0, 1], shape[0, 2]
     steps, units, length = _vectors(one, min(x, y, z) / (1 + ltol), max(x, y, z) * (1 + ltol))
     found = _mappings(steps, units, length, shape, ltol, math.radians(angle_tol))
-    n = first.shape[1]
-    pairing = (
-        np.empty((n, n)),
-        np.empty(n, np.int64),
-        np.empty((8, n)),
-        np.empty((2, n), np.int64),
-        np.empty((n, 3)),
-        np.empty(3),
-    )
-    matrices = (np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)))
-    space = (np.empty((3, n)), np.empty((3, n)), np.empty((3, 3)), np.empty((13, 4)), np.empty(3), *matrices, pairing)
     rows, turn, matrix, work = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((7, 3))
     for m in range(len(found)):
         if best[1] < COINCIDENT:
@@ -542,21 +543,28 @@ def _block_ends(species: np.ndarray) -> np.ndarray:  # (S,)
 
 
 @fast
-def match_many(lattices, crystals, pairs, tolerances, images, found) -> None:
-    "Match pairs one after another, in place; crystals: coordinates, species, start, anchor of each side."
+def match_many(
+    lattices: np.ndarray,  # (2,P,3,3) Å, Niggli cells of one volume
+    crystals: tuple,  # `ReducedCrystals.by_species` of either side
+    pairs: np.ndarray,  # (2,P) crystals of either side, of equal composition
+    tolerances: tuple,  # stol, ltol, angle_tol in degrees
+    images: np.ndarray,  # (13,3) half of the neighbouring lattice vectors
+    found: tuple,  # three (P,): become the RMS, the largest displacement, the number of mappings
+) -> None:
+    "Match pairs one after another."
     a, b = crystals
     rms, largest, num = found
     best = np.empty(2)
     for p in range(len(rms)):
-        x, y = pairs[0, p], pairs[1, p]
-        low, high = b[2][y], b[2][y + 1]
+        x, y, at, start = pairs[0, p], pairs[1, p], 0, 0
+        low, high, anchor = b[2][y], b[2][y + 1], b[3][y]
         first, second = a[0][:, a[2][x] : a[2][x + 1]], b[0][:, low:high]
-        ends, anchor, start, at = _block_ends(b[1][low:high]), b[3][y], 0, 0
+        ends = _block_ends(b[1][low:high])
         while ends[at] <= anchor:
             start = ends[at]
             at += 1
+        rare = (start, ends[at])
         best[0] = best[1] = math.inf
-        num[p] = 2 * _match_pair(
-            lattices[0, p], lattices[1, p], first, second, ends, anchor, (start, ends[at]), tolerances, images, best
-        )
+        args = (lattices[0, p], lattices[1, p], first, second, ends, anchor, rare, tolerances, images, best)
+        num[p] = 2 * _match_pair(*args)
         rms[p], largest[p] = math.sqrt(best[0]), math.sqrt(best[1])

@@ -15,13 +15,13 @@ import numpy as np
 
 from dpcdvae.evaluation.mapping import (
     _FORBIDDEN,
+    IMAGES,
     Candidates,
     _assign,
     _candidates,
     _differences,
     _residuals,
     _square_distances,
-    IMAGES,
     lattice_mappings,
     lattices_can_fit,
     mean_lattices,
