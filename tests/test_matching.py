@@ -1,6 +1,8 @@
 "The periodic matcher: against pymatgen's, in every description of a crystal, and by hand."
 
 import math
+import sys
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -192,18 +194,93 @@ def cases(num=60):
     return out
 
 
+@lru_cache
+def answers(tolerances):
+    "Ask pymatgen about all cases, once for both engines."
+    return [theirs(x, y, tolerances) for x, y in cases()]
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["arrays", "compiled"])
 @pytest.mark.parametrize(
     "tolerances", [m.FIELD, m.PYMATGEN, m.Tolerances(0.1)], ids=["field", "default", "strict"]
 )
-def test_verdicts_are_pymatgens(tolerances):
+def test_verdicts_are_pymatgens(tolerances, compiled):
     pairs = cases()
     a, b = (m.reduce_crystals(x) for x in zip(*pairs))
-    found = m.match_pairs(a, b, range(len(pairs)), range(len(pairs)), tolerances)
-    rms, fit = zip(*(theirs(x, y, tolerances) for x, y in pairs))
+    found = m.match_pairs(a, b, range(len(pairs)), range(len(pairs)), tolerances, compiled=compiled)
+    rms, fit = zip(*answers(tolerances))
     assert found.fits(tolerances.stol).tolist() == [bool(f) for f in fit] and 5 < sum(fit) < 55
     assert np.isfinite(found.rms).tolist() == np.isfinite(rms).tolist()
     both = np.isfinite(rms)
     np.testing.assert_allclose(found.rms[both], np.array(rms)[both], atol=1e-6)
+
+
+def crowd():
+    "Crystals of one to twelve atoms, symmetric and not, alike and not, flat and skewed cells among them."
+    rng, out = np.random.default_rng(5), [perovskite(), perovskite().perturb(0.3, seed=1)]
+    out += [
+        perovskite() * [1, 1, 2],
+        Structure(Lattice.hexagonal(3, 5), ["C"] * 2, [[0, 0, 0], [1 / 3, 2 / 3, 0.5]]),
+    ]
+    for k in range(24):
+        num = (1, 2, 3, 4, 6, 12)[k % 6]
+        species = rng.permutation(["C"] * num if k < 12 else ["C", "O"] * 6)[:num]
+        box = (*rng.uniform(2.5, 6, 3), *rng.uniform(70, 110, 3))
+        out += [low(num, k // 2, tuple(sorted(species)), box)]
+    return out + [out[-1].copy(), Structure(out[-1].lattice, ["C"] * 12, out[-1].frac_coords)]
+
+
+@pytest.mark.parametrize("tolerances", [m.FIELD, m.PYMATGEN, m.Tolerances(0.2, 0.6, 25)])
+def test_compiled_code_and_arrays_agree(tolerances):
+    r, num = m.reduce_crystals(crowd()), len(crowd())
+    i, j = np.divmod(np.arange(num**2), num)
+    one, two = (m.match_pairs(r, r, i, j, tolerances, compiled=c) for c in (True, False))
+    assert one.num_mappings.tolist() == two.num_mappings.tolist() and np.isfinite(two.rms).sum() > num
+    assert one.same_composition.tolist() == two.same_composition.tolist()
+    np.testing.assert_allclose(one.rms, two.rms, atol=1e-8)
+    np.testing.assert_allclose(one.max_dist, two.max_dist, atol=1e-8)
+    back = m.match_pairs(r, r, i, j, tolerances, symmetric=True, compiled=True)
+    np.testing.assert_allclose(back.rms, np.minimum(one.rms, one.rms.reshape(num, num).T.ravel()), atol=1e-8)
+
+
+def test_compiled_code_is_loaded_where_it_pays(monkeypatch):
+    monkeypatch.delitem(sys.modules, "dpcdvae.evaluation.compiled", raising=False)
+    assert [m._use_compiled(n) for n in (0, 999, 1000)] == [False, False, True]
+    monkeypatch.setattr(m, "find_spec", lambda name: None)
+    assert not m._use_compiled(10**6), "without numba there are the arrays"
+    monkeypatch.setitem(sys.modules, "dpcdvae.evaluation.compiled", object())
+    assert m._use_compiled(1)
+
+
+def test_code_is_compiled_where_nothing_can_be_written(monkeypatch):
+    compiled, asked = pytest.importorskip("dpcdvae.evaluation.compiled"), []
+
+    def njit(**how):
+        asked.append(how)
+        if "cache" in how:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(compiled, "njit", njit)
+    assert compiled.fast(abs) is abs and [sorted(a) for a in asked] == [
+        ["cache", "error_model", "nogil"],
+        ["error_model", "nogil"],
+    ]
+
+
+def test_atoms_sorted_by_species_are_the_same_atoms():
+    mixed = [low(species=("O", "Ca", "O", "C", "O", "Ca")), perovskite("Ba", "Ti")]
+    r = m.reduce_crystals(mixed)
+    coords, species, start, anchor = r.by_species
+    for k in range(2):
+        at, rows = slice(start[k], start[k + 1]), slice(r.start[k], r.start[k + 1])
+        assert species[at].tolist() == sorted(r.species[rows].tolist())
+        ours, given = (
+            sorted(zip(s.tolist(), c.tolist()))
+            for s, c in ((species[at], coords.T[at]), (r.species[rows], r.frac_coords[rows]))
+        )
+        assert ours == given
+        np.testing.assert_array_equal(coords.T[at][anchor[k]], r.frac_coords[rows][r.anchor[k]])
 
 
 def test_smaller_tolerances_are_read_from_one_matching():

@@ -13,10 +13,16 @@ from numba import njit
 
 from dpcdvae.evaluation.mapping import IMAGES
 
-# %% ../../nbs/evaluation/23_compiled.ipynb #bb1d13cf
-fast = njit(cache=True, nogil=True, error_model="numpy")
+# %% ../../nbs/evaluation/23_compiled.ipynb #3c083e15
+def fast(function):
+    "Compile a function, and keep the code on disk where a folder can be written to."
+    how = dict(nogil=True, error_model="numpy")
+    try:
+        return njit(cache=True, **how)(function)
+    except RuntimeError:
+        return njit(**how)(function)
 
-
+# %% ../../nbs/evaluation/23_compiled.ipynb #1cf5fa6c
 @fast
 def _invert(
     m: np.ndarray,  # (3,3)
