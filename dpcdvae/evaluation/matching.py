@@ -139,7 +139,7 @@ def _same_cells(a, b, i, j) -> np.ndarray:  # (P,) bool
     "Tell which pairs hold the same atoms in their reduced cells."
     return (a.composition[i] == b.composition[j]) & (a.composition[i] >= 0)
 
-
+# %% ../../nbs/evaluation/03_matching.ipynb #6c501c04
 COMPILED_FROM = 1000  # pairs: what loading the compiled code costs the arrays
 
 
@@ -164,6 +164,14 @@ def _match_compiled(a, b, i, j, tolerances) -> Matches:
     return found
 
 
+def _blocks(counts, same, chunk, compiled):
+    "Cut pairs into chunks; arrays need pairs with one number of atoms."
+    edges = np.flatnonzero(np.diff(counts, prepend=-1, append=-1))
+    for low, high in [(0, len(same))] if compiled else zip(edges[:-1], edges[1:]):
+        for at in range(low, high, chunk):
+            yield same[at : min(at + chunk, high)]
+
+
 def match_pairs(
     a: ReducedCrystals,
     b: ReducedCrystals,
@@ -179,16 +187,13 @@ def match_pairs(
     i, j = np.asarray(i, dtype=int), np.asarray(j, dtype=int)
     found, same = Matches.empty(len(i)), np.flatnonzero(_same_cells(a, b, i, j))
     same = same[np.argsort(a.num_atoms[i[same]], kind="stable")]
-    edges = np.flatnonzero(np.diff(a.num_atoms[i[same]], prepend=-1, append=-1))
-    by = lambda *pairs: _match_equal(*pairs, block)
-    if _use_compiled(len(same)) if compiled is None else compiled:
-        edges, by = np.array([0, len(same)]), _match_compiled
-    for low, high in zip(edges[:-1], edges[1:]):
-        for at in range(low, high, chunk):
-            some = same[at : min(at + chunk, high)]
-            found.put(some, by(a, b, i[some], j[some], tolerances))
-            if symmetric:
-                found.put(some, by(b, a, j[some], i[some], tolerances))
+    compiled = _use_compiled(len(same)) if compiled is None else compiled
+    by_arrays = lambda *pairs: _match_equal(*pairs, block)
+    by = _match_compiled if compiled else by_arrays
+    for some in _blocks(a.num_atoms[i[same]], same, chunk, compiled):
+        found.put(some, by(a, b, i[some], j[some], tolerances))
+        if symmetric:
+            found.put(some, by(b, a, j[some], i[some], tolerances))
     beyond = found.rms >= tolerances.stol
     found.rms[beyond] = np.inf
     found.max_dist[found.max_dist >= tolerances.stol] = np.inf
