@@ -253,7 +253,7 @@ def test_compiled_code_is_loaded_where_it_pays(monkeypatch):
 
 
 def test_code_is_compiled_where_nothing_can_be_written(monkeypatch):
-    compiled, asked = pytest.importorskip("dpcdvae.evaluation.compiled"), []
+    compiled, asked = pytest.importorskip("dpcdvae.evaluation.compiled_lattices"), []
 
     def njit(**how):
         asked.append(how)

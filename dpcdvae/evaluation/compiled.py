@@ -24,8 +24,7 @@ from dpcdvae.evaluation.compiled_lattices import (
 @fast
 def _square_row(
     p: tuple,  # three arrays (m,), fractional, of the atoms of one species
-    base: tuple,  # three numbers, are added
-    sign: float,
+    base: tuple,  # three numbers, are subtracted
     metric: np.ndarray,  # (3,3) Å^2
     near: np.ndarray,  # (I,4) lattice vectors that can shorten a difference
     reach: np.ndarray,  # (3,)
@@ -36,12 +35,12 @@ def _square_row(
     x, y, z = p
     u, v, w, gain = pulls
     for c in range(len(row)):
-        d0 = sign * x[c] + base[0]
-        d1 = sign * y[c] + base[1]
-        d2 = sign * z[c] + base[2]
-        d0 -= math.floor(d0 + 0.5)
-        d1 -= math.floor(d1 + 0.5)
-        d2 -= math.floor(d2 + 0.5)
+        d0 = x[c] - base[0]
+        d1 = y[c] - base[1]
+        d2 = z[c] - base[2]
+        d0 -= np.rint(d0)
+        d1 -= np.rint(d1)
+        d2 -= np.rint(d2)
         u[c] = d0 * metric[0, 0] + d1 * metric[0, 1] + d2 * metric[0, 2]
         v[c] = d0 * metric[0, 1] + d1 * metric[1, 1] + d2 * metric[1, 2]
         w[c] = d0 * metric[0, 2] + d1 * metric[1, 2] + d2 * metric[2, 2]
@@ -60,9 +59,9 @@ def _square_row(
 @fast
 def _nearest_difference(d0: float, d1: float, d2: float, metric, near, out: np.ndarray) -> None:
     "Take the shortest of the images of a difference."
-    d0 -= math.floor(d0 + 0.5)
-    d1 -= math.floor(d1 + 0.5)
-    d2 -= math.floor(d2 + 0.5)
+    d0 -= np.rint(d0)
+    d1 -= np.rint(d1)
+    d2 -= np.rint(d2)
     u = d0 * metric[0, 0] + d1 * metric[0, 1] + d2 * metric[0, 2]
     v = d0 * metric[0, 1] + d1 * metric[1, 1] + d2 * metric[1, 2]
     w = d0 * metric[0, 2] + d1 * metric[1, 2] + d2 * metric[2, 2]
@@ -148,7 +147,7 @@ def _assign_rest(
 
 # %% ../../nbs/evaluation/24_compiled.ipynb #6d090cc1
 @fast
-def _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, work, whole) -> bool:
+def _pair_atoms(p, q, ends, metric, near, reach, cost, column_of, work, whole) -> bool:
     "Choose partners species by species, in place; False where an atom can have none."
     low, least = 0, work[3]
     for high in ends:
@@ -156,8 +155,8 @@ def _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, w
         if m == 1:
             column_of[low] = 0
             for k in range(3):
-                d = sign * p[k, low] - q[k, low] + shift[k]
-                if abs(d - math.floor(d + 0.5)) > reach[k]:
+                d = p[k, low] - q[k, low]
+                if abs(d - np.rint(d)) > reach[k]:
                     return False
             low = high
             continue
@@ -165,8 +164,8 @@ def _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, w
         whole[0, :m] = 0
         for r in range(m):
             k, row = low + r, cost[r, :m]
-            base = (shift[0] - q[0, k], shift[1] - q[1, k], shift[2] - q[2, k])
-            _square_row(block, base, sign, metric, near, reach, work[4:8, :m], row)
+            base = (q[0, k], q[1, k], q[2, k])
+            _square_row(block, base, metric, near, reach, work[4:8, :m], row)
             least[r] = math.inf
             for c in range(m):
                 if row[c] < least[r]:
@@ -184,15 +183,15 @@ def _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, w
 
 
 @fast
-def _displacements(p, q, ends, metric, near, shift, sign, column_of, vectors) -> tuple:
+def _displacements(p, q, ends, metric, near, column_of, vectors) -> tuple:
     "Measure paired atoms, their mean displacement removed: mean square and largest square in Å^2."
     low, m0, m1, m2 = 0, 0.0, 0.0, 0.0
     for high in ends:
         for r in range(low, high):
             j = low + column_of[r]
-            d0 = sign * p[0, j] - q[0, r] + shift[0]
-            d1 = sign * p[1, j] - q[1, r] + shift[1]
-            d2 = sign * p[2, j] - q[2, r] + shift[2]
+            d0 = p[0, j] - q[0, r]
+            d1 = p[1, j] - q[1, r]
+            d2 = p[2, j] - q[2, r]
             _nearest_difference(d0, d1, d2, metric, near, vectors[r])
             m0 += vectors[r, 0]
             m1 += vectors[r, 1]
@@ -213,17 +212,25 @@ COINCIDENT = 1e-18  # squared displacement, in squared units of (V/n)^(1/3): not
 
 
 @fast
+def _center(p: np.ndarray, atom: int, sign: float, out: np.ndarray) -> None:
+    "Put one atom at the origin, and invert the rest if need be."
+    for k in range(3):
+        for c in range(p.shape[1]):
+            out[k, c] = sign * p[k, c] - sign * p[k, atom]
+
+
+@fast
 def _try_candidates(p, q, ends, anchor, rare, metric, near, reach, scale, space, best) -> None:
     "Try all candidates of one mapping; `best` keeps the smallest RMS and largest displacement, squared."
-    cost, column_of, work, whole, vectors, shift = space
+    cost, column_of, work, whole, vectors, laid = space
+    _center(q, anchor, 1.0, laid[1])
     for atom in range(rare[0], rare[1]):
         for sign in (1.0, -1.0):
             if best[1] < COINCIDENT:
                 return
-            for k in range(3):
-                shift[k] = q[k, anchor] - sign * p[k, atom]
-            if _pair_atoms(p, q, ends, metric, near, reach, shift, sign, cost, column_of, work, whole):
-                mean, most = _displacements(p, q, ends, metric, near, shift, sign, column_of, vectors)
+            _center(p, atom, sign, laid[0])
+            if _pair_atoms(laid[0], laid[1], ends, metric, near, reach, cost, column_of, work, whole):
+                mean, most = _displacements(laid[0], laid[1], ends, metric, near, column_of, vectors)
                 best[0] = min(best[0], mean * scale**2)
                 best[1] = min(best[1], most * scale**2)
 
@@ -261,7 +268,7 @@ def _room(n: int) -> tuple:
     "Make the arrays that one pair of crystals with n atoms works in."
     pairing = (np.empty((n, n)), np.empty(n, np.int64), np.empty((8, n)), np.empty((2, n), np.int64))
     small = (np.empty((3, 3)), np.empty((13, 4)), np.empty(3), np.empty((3, 3)), np.empty((3, 3)))
-    rest = (np.empty((3, 3)), (*pairing, np.empty((n, 3)), np.empty(3)))
+    rest = (np.empty((3, 3)), (*pairing, np.empty((n, 3)), np.empty((2, 3, n))))
     return (np.empty((3, n)), np.empty((3, n)), *small, *rest)
 
 
