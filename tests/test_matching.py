@@ -10,6 +10,7 @@ import pytest
 from modules import group
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
+from scipy.optimize import linear_sum_assignment
 
 from dpcdvae.evaluation.compare import match_crystals
 from dpcdvae.evaluation.summary import summarise_matches
@@ -250,6 +251,74 @@ def test_compiled_code_is_loaded_where_it_pays(monkeypatch):
     assert not m._use_compiled(10**6), "without numba there are the arrays"
     monkeypatch.setitem(sys.modules, "dpcdvae.evaluation.compiled", object())
     assert m._use_compiled(1)
+
+
+def test_compiled_assignment_is_the_cheapest():
+    compiled, rng = pytest.importorskip("dpcdvae.evaluation.compiled"), np.random.default_rng(0)
+    work, whole, table = np.empty((8, 25)), np.empty((2, 25), int), np.empty((25, 25))
+    for m in [2, 3, 5, 8, 13, 24] * 20:
+        cost = table[:m, :m]
+        cost[:] = rng.random((m, m)) ** 3
+        columns, least = cost.argmin(1), cost.min(1)
+        assert compiled._assign_rest(cost, columns, least, work[:3, :m], whole[:, :m])
+        best = cost[linear_sum_assignment(cost)].sum()
+        assert cost[np.arange(m), columns].sum() == pytest.approx(best, abs=1e-12)
+    cost = table[:2, :2]
+    cost[:] = [[0, np.inf], [1, np.inf]]
+    assert not compiled._assign_rest(cost, np.zeros(2, int), cost.min(1), work[:3, :2], whole[:, :2])
+
+
+HALVES = [  # two crystals of Ni6 O2 F10 (Materials Project)
+    [
+        (0, 0.763249, 0.002704),
+        (0, 0.738648, 0.333885),
+        (0, 0.765206, 0.662763),
+        (0.5, 0.234794, 0.162763),
+        (0.5, 0.236751, 0.502704),
+        (0.5, 0.261352, 0.833885),
+        (0.5, 0.948496, 0.600692),
+        (0, 0.051504, 0.100692),
+        (0.5, 0.942597, 0.269384),
+        (0.5, 0.948919, 0.93321),
+        (0, 0.057403, 0.769384),
+        (0, 0.051081, 0.43321),
+        (0, 0.441761, 0.230272),
+        (0, 0.446646, 0.565159),
+        (0, 0.453777, 0.901932),
+        (0.5, 0.553354, 0.065159),
+        (0.5, 0.546223, 0.401932),
+        (0.5, 0.558239, 0.730272),
+    ],
+    [
+        (0, 0, 0),
+        (0, 0.009713, 0.331015),
+        (0, 0.990287, 0.668985),
+        (0.5, 0.486932, 0.170669),
+        (0.5, 0.5, 0.5),
+        (0.5, 0.513068, 0.829331),
+        (0, 0.69874, 0.767102),
+        (0, 0.30126, 0.232898),
+        (0.5, 0.802205, 0.268694),
+        (0.5, 0.804247, 0.599411),
+        (0.5, 0.802642, 0.935272),
+        (0, 0.695096, 0.103117),
+        (0, 0.69875, 0.43261),
+        (0, 0.30125, 0.56739),
+        (0, 0.304904, 0.896883),
+        (0.5, 0.197358, 0.064728),
+        (0.5, 0.195753, 0.400589),
+        (0.5, 0.197795, 0.731306),
+    ],
+]
+
+
+def test_displacements_of_half_a_cell_end_alike():
+    "Either image is as near, the mean depends on which is taken, and on the mean the match."
+    cells = (3.09386, 4.6957, 14.08703, 90, 90, 90), (3.09224, 4.69518, 14.08967, 88.96556, 90, 90)
+    species = ["Ni"] * 6 + ["O"] * 2 + ["F"] * 10
+    one, other = (Structure(Lattice.from_parameters(*c), species, x) for c, x in zip(cells, HALVES))
+    assert not np.isfinite(theirs(one, other)[0])
+    assert not any(np.isfinite(pair(one, other, compiled=c).rms[0]) for c in (False, True))
 
 
 def test_code_is_compiled_where_nothing_can_be_written(monkeypatch):
