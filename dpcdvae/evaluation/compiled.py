@@ -28,7 +28,7 @@ def _square_row(
     metric: np.ndarray,  # (3,3) Å^2
     near: np.ndarray,  # (I,4) lattice vectors that can shorten a difference
     reach: np.ndarray,  # (3,)
-    pulls: np.ndarray,  # (4,m) scratch
+    pulls: tuple,  # four arrays (m,), scratch
     row: np.ndarray,  # (m,) becomes Å^2, infinite beyond reach
 ) -> None:
     "Measure the shortest distances of one atom from all of a species."
@@ -161,11 +161,12 @@ def _pair_atoms(p, q, ends, metric, near, reach, cost, column_of, work, whole) -
             low = high
             continue
         block = (p[0, low:high], p[1, low:high], p[2, low:high])
+        pulls = (work[4, :m], work[5, :m], work[6, :m], work[7, :m])
         whole[0, :m] = 0
         for r in range(m):
             k, row = low + r, cost[r, :m]
             base = (q[0, k], q[1, k], q[2, k])
-            _square_row(block, base, metric, near, reach, work[4:8, :m], row)
+            _square_row(block, base, metric, near, reach, pulls, row)
             least[r] = math.inf
             for c in range(m):
                 if row[c] < least[r]:
