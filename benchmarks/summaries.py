@@ -4,8 +4,10 @@ from benchmarks.builds import builds_table
 from benchmarks.campaign import campaign_table
 from benchmarks.evaluating import evaluating_table
 from benchmarks.first_use import first_use_table
+from benchmarks.guidance import guidance_table
 from benchmarks.longrun import long_table
 from benchmarks.mutants import mutants_table
+from benchmarks.prediction import prediction_table
 from benchmarks.pythons import pythons_table
 from benchmarks.tables import table
 
@@ -159,6 +161,11 @@ TABLES |= dict(campaign=campaign_table, pythons=pythons_table)
 TABLES |= {"long-generate": long_table, "long-train": long_table}
 TABLES["symmetry-mp-20"] = symmetry_table
 TABLES["first-use"] = first_use_table
+TABLES["guidance-perov_5"] = guidance_table
+TABLES |= {"prediction-mp-20": prediction_table, "prediction-prototypes": prediction_table}
+COMMANDS["guidance-perov_5"] = "python -m benchmarks.guidance --data DIR/perov_5 --wheel WHEEL"
+COMMANDS["prediction-mp-20"] = "python -m benchmarks.prediction --data DIR/mp_20"
+COMMANDS["prediction-prototypes"] = "python -m benchmarks.prediction --data DIR/mp_20 --source prototypes"
 COMMANDS["first-use"] = "python -m benchmarks.first_use --out results/first-use.json"
 
 

@@ -13,7 +13,19 @@ import sys
 from pathlib import Path
 
 from .. import __version__
-from .values import counts, known, listed, numbers, phase, positive, setting, share, site, whole
+from dpcdvae.cli.values import (
+    counts,
+    known,
+    listed,
+    numbers,
+    phase,
+    positive,
+    setting,
+    share,
+    site,
+    target,
+    whole,
+)
 
 # %% ../../nbs/cli/01_arguments.ipynb #0a322268
 def suggestion(word: str, names) -> str:
@@ -184,6 +196,21 @@ CONSTRAINTS = [
     opt("--symmetry", choices=["free", "draw", "given"], help="draw: a space group for each crystal"),
     opt("--fixed-site", type=site, action="append", default=[], metavar="EL,X,Y,Z", help="may be repeated"),
     opt("--cell", type=numbers, metavar="A,B,C,...", help="a,b,c,alpha,beta,gamma in Å and degrees"),
+    opt(
+        "--target",
+        type=target,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a property to aim at, that dpcdvae steer taught the model; may be repeated",
+    ),
+    opt(
+        "--guidance",
+        type=float,
+        default=1.0,
+        metavar="W",
+        help="strength of the target, 0 to 20: 0 ignores it, 2 goes beyond it",
+    ),
 ]
 TALKING = [
     opt("--quiet", action="store_true", help="no progress and no summary"),
@@ -286,6 +313,22 @@ PREDICT = [
     THREADS,
     WORKERS,
     OVERWRITE,
+]
+STEER = [
+    MODEL,
+    DATA,
+    OUT,
+    opt(
+        "--property",
+        type=listed,
+        required=True,
+        metavar="NAMES",
+        help="columns of the data: heat_ref,dir_gap",
+    ),
+    opt("--steps", type=whole(1), default=4000, metavar="N", help="of each of three short trainings"),
+    SEED,
+    THREADS,
+    WORKERS,
 ]
 OPTIMISE = [
     MODEL,
@@ -410,6 +453,11 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         "Predict the structure of a formula: candidates of several sizes, relaxed, ranked by energy.",
         "dpcdvae predict TiO2 --out titania --num 50",
         PREDICT,
+    ),
+    steer=(
+        "Teach a model which crystals have which property, for generate --target.",
+        "dpcdvae steer --model perov_mini --data perov_mini --property energy_per_atom --out runs/steered",
+        STEER,
     ),
     optimise=(
         "Look for crystals with a lower property near given ones.",

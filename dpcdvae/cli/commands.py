@@ -232,7 +232,8 @@ def constraints_of(a):  # Constraints
 
     num = a.num_atoms[0] if a.num_atoms and len(a.num_atoms) == 1 else a.num_atoms
     wanted = (a.required, a.allowed, a.forbidden, a.reduced_formula, num)
-    return Constraints(*wanted, a.space_group, a.wyckoff, a.symmetry, a.fixed_site, a.cell)
+    places = (a.space_group, a.wyckoff, a.symmetry, a.fixed_site, a.cell)
+    return Constraints(*wanted, *places, target=a.target, guidance=a.guidance)
 
 
 def longer(out: Path, num: int) -> str | None:  # run.json as it was
@@ -318,6 +319,35 @@ def rank_candidates(made: Path, a) -> list[dict]:  # one a structure, lowest ene
     return ranked
 
 # %% ../../nbs/cli/03_commands.ipynb #4547f8ce
+def cmd_steer(a) -> tuple[str, dict]:  # text, record
+    "Teach a model which crystals have which property."
+    from dpcdvae.data.datasets import load_crystals, source_files
+    from dpcdvae.data.files import atomic_write
+    from dpcdvae.model.property_prior import fit_property_prior, save_property_prior
+
+    model = load_model(a.model)
+    if (a.out / "config.json").exists():
+        raise ValueError(f"{a.out} holds a model already: choose another folder")
+    split = "train" if "train" in source_files(a.data, None) else None
+    how = dict(workers=a.workers, graph=graph_of(model), progress=shows_progress(a))
+    crystals = load_crystals(a.data, split=split, **how)
+    how = dict(steps=a.steps, seed=a.seed, progress=shows_progress(a))
+    found = fit_property_prior(model, crystals, a.property, **how)
+    a.out.mkdir(parents=True, exist_ok=True)
+    save_property_prior(model, a.out)
+    for file in ("README.md", "symmetry.safetensors", "model.safetensors", "config.json"):
+        if (model.folder / file).exists():
+            atomic_write(a.out / file, (model.folder / file).read_bytes())
+    return steered(a, found), found
+
+
+def steered(a, found: dict) -> str:
+    "Tell what a model was taught, and how to use it."
+    lines = [f"{name}: {num} crystals" for name, num in found["num"].items()]
+    then = f"dpcdvae generate --model {a.out} --num 16 --out new --target {a.property[0]}=VALUE"
+    return "\n".join([*lines, f"model in {a.out}; generate with: {then}"])
+
+
 def cmd_optimise(a) -> tuple[str, dict]:  # text, record
     "Look for crystals with a lower property near given ones."
     from dpcdvae.data.datasets import load_crystals, source_files

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/cli/00_values.ipynb #750d571d
 import argparse
 import json
+import math
 import os
 import sys
 
@@ -101,6 +102,17 @@ def site(text: str) -> tuple:  # (element, x, y, z)
     if len(x) != 3:
         raise argparse.ArgumentTypeError(f"{text!r} is not ELEMENT,X,Y,Z, such as Ti,0.5,0.5,0.5")
     return element, *numbers(",".join(x))
+
+
+def target(text: str) -> tuple:  # (property, value)
+    "Read `band_gap=1.5`."
+    name, _, value = text.rpartition("=")
+    try:
+        if name.strip() and math.isfinite(float(value)):
+            return name.strip(), float(value)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not PROPERTY=VALUE, such as band_gap=1.5")
 
 
 def known(*names: str):

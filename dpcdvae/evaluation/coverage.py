@@ -158,11 +158,12 @@ def success_rates(
     values,  # (starts, saved) property of each saved crystal
     valid,  # (starts, saved) whether it is valid
     thresholds: tuple,
-) -> dict:  # success_5, success_10, success_15
+) -> dict:  # success_5, success_10, success_15, each with the chance of as many blind draws
     "Count the starts that reach each threshold."
     values = np.asarray(values, dtype=float)
     best = np.where(np.asarray(valid, dtype=bool) & ~np.isnan(values), values, np.inf).min(1)
     return {
         f"success_{k}": rate([dict(ok=bool(b <= t)) for b in best], "ok")
+        | dict(chance=1 - (1 - k / 100) ** values.shape[1])
         for k, t in zip((5, 10, 15), thresholds)
     }

@@ -22,6 +22,7 @@ from .constraints import Constraints, element_number, orbit_of
 from .decode import Sampling, formula_counts, latent_noise
 from ..model.dpcdvae import DPCDVAE, Stats
 from ..model.prior import choose
+from ..model.property_prior import prior_for, warn_far
 from dpcdvae.model.symmetry_prior import (
     SymmetryPrior,
     draw_groups,
@@ -216,7 +217,8 @@ def draw_counts(
     model: DPCDVAE, prior: SymmetryPrior | None, ids: Tensor, s: Sampling, c: Constraints
 ) -> Tensor:  # (B,100)
     "Draw or read the formula of each crystal."
-    u, formulas = uniform_rows(ids, 1 + 2 * model.config.max_atoms, s.seed, -11), model.prior.formulas
+    u = uniform_rows(ids, 1 + 2 * model.config.max_atoms, s.seed, -11)
+    formulas = prior_for(model, c.target, c.guidance).formulas
     if c.wyckoff:
         return wyckoff_counts(c).expand(len(ids), -1)
     if s.formula:
@@ -228,17 +230,17 @@ def draw_counts(
         return cells[choose(weight.expand(len(ids), -1), u[:, 0], s.temperature)]
     rules = formula_rules(c, formulas)
     if not (rules.least or c.allowed or c.forbidden or c.num_atoms or c.space_group):
-        return unconstrained_counts(model, ids, s)
+        return unconstrained_counts(formulas, model, ids, s)
     if not c.space_group:
         return draw_formulas(formulas, rules, u, s.temperature)
     return draw_for_group(formulas, rules, prior, ids, s, c.space_group)
 
 
-def unconstrained_counts(model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,100)
-    "Draw the formulas that the same seed has without constraints."
+def unconstrained_counts(formulas, model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,100)
+    "Draw formulas from the noise that the same seed has without constraints."
     noise = latent_noise(ids, model.prior.noise_dim, s.seed)
     u = torch.special.ndtr(noise[:, model.config.latent.dim :].double())
-    return model.prior.formulas(u, s.temperature)
+    return formulas(u, s.temperature)
 
 
 def wyckoff_counts(c: Constraints) -> Tensor:  # (100,) atoms with Z = 1..100
@@ -317,7 +319,7 @@ def letters_tensor(sites: list) -> Tensor:  # (B,27)
 
 
 def draw_latents(
-    model: DPCDVAE,
+    latent,  # the prior over latent vectors of formulas
     prior: SymmetryPrior | None,
     counts: Tensor,
     number: Tensor,
@@ -328,12 +330,12 @@ def draw_latents(
 ) -> Tensor:  # (B*num,D)
     "Draw latent vectors for formulas and their symmetry."
     wide = lambda x: x.repeat_interleave(num, 0)
-    dim = model.config.latent.dim if prior is not None else model.prior.noise_dim
+    dim = prior.latent_dim if prior is not None else latent.noise_dim
     noise = torch.stack(
         [counter_normal(s.seed, ids, torch.full_like(ids, k), -15, dim).float() for k in range(num)], 1
     ).flatten(0, 1)
     if prior is None:
-        return model.prior(noise, wide(counts), temperature=s.temperature)
+        return latent(noise, wide(counts), temperature=s.temperature)
     return prior.latents(s.temperature**0.5 * noise, wide(counts), wide(number), wide(letters))
 
 
@@ -342,7 +344,10 @@ def symmetric_inputs(
 ) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw everything that a symmetric crystal starts from."
     number, sites = draw_symbols(prior, counts, ids, s, c)
-    z = draw_latents(model, prior, counts, number, letters_tensor(sites), ids, s, CANDIDATES)
+    letters = letters_tensor(sites)
+    z = draw_latents(
+        prior_for(model, c.target, c.guidance), prior, counts, number, letters, ids, s, CANDIDATES
+    )
     size = counts.sum(-1)
     stats = model.decode_stats(z, size.repeat_interleave(CANDIDATES))
     if c.cell:
@@ -394,7 +399,7 @@ def free_inputs(
 ) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw what a crystal without imposed symmetry starts from."
     noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    z = model.prior(noise, counts, temperature=s.temperature)
+    z = prior_for(model, c.target, c.guidance)(noise, counts, temperature=s.temperature)
     stats = dataclasses.replace(
         model.decode_stats(z, counts.sum(-1)), composition=counts / counts.sum(-1, keepdim=True)
     )
@@ -465,6 +470,9 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
     if c.wyckoff:
         _check_wyckoff(c)
     symmetry_prior_for(model, c)
+    if c.target:
+        prior_for(model, c.target, c.guidance)
+        warn_far(model, c.target)
     if c.reduced_formula:
         formula_units(model.prior.formulas, c, c.space_group), _check_reduced(c)
     elif not (c.wyckoff or s.formula):

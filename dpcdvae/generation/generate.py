@@ -173,7 +173,7 @@ def generate(
             model,
             s,
             num,
-            **dict(constraints=dataclasses.asdict(constraints)) if constraints else {},
+            **dict(constraints=constraints.record()) if constraints else {},
         ),
         share,
     )

@@ -222,11 +222,14 @@ class Formulas(nn.Module):
         self.register_buffer("most", torch.tensor(max_atoms))  # elements in one formula
 
     def read(
-        self, counts: Tensor, size: Tensor
-    ) -> tuple[Tensor, Tensor]:  # (B,100), (B,) -> (B,W), (B,) remaining atoms
+        self,
+        counts: Tensor,  # (B,100) atoms of each element so far
+        size: Tensor,  # (B,) atoms of the cell
+        extra: Tensor | float = 0.0,  # (B,condition_dim) what else is known
+    ) -> tuple[Tensor, Tensor]:  # (B,W), (B,) remaining atoms
         remaining = size - counts.sum(-1)
         h = self.dropout(self.proj_in(describe_formula(counts, size)))
-        condition = self.size(size) + self.remaining(remaining)
+        condition = self.size(size) + self.remaining(remaining) + extra
         for block in self.blocks:
             h = block(h, condition)
         return self.norm(h), remaining
@@ -250,7 +253,10 @@ class Formulas(nn.Module):
         )
 
     def nll(
-        self, counts: Tensor, generator: torch.Generator | None = None
+        self,
+        counts: Tensor,  # (B,100) atoms of each element
+        generator: torch.Generator | None = None,
+        extra: Tensor | float = 0.0,  # (B,condition_dim) what else is known
     ) -> Tensor:  # (B,) nats, a draw of the loss
         "Draw an order and a place in it, and ask for what is still to come."
         there, B = counts > 0, len(counts)
@@ -258,7 +264,7 @@ class Formulas(nn.Module):
         score, m = draw(*counts.shape).masked_fill(~there, 2.0), there.sum(-1)
         place = score.sort(-1).values.gather(-1, (draw(B) * m).long()[:, None])
         rest = there & (score >= place)
-        h, left = self.read(counts.where(~rest, 0), counts.sum(-1))
+        h, left = self.read(counts.where(~rest, 0), counts.sum(-1), extra)
         b, e = rest.nonzero(as_tuple=True)
         found = (
             self.elements(h, counts.where(~rest, 0))[b, e]
@@ -365,13 +371,43 @@ class FormulaPrior(nn.Module):
 
     @staticmethod
     def velocity(
-        flow, y: Tensor, t: Tensor, condition: Tensor
-    ) -> Tensor:  # (B,rank), (B,) from 0 to 1, (B,201+max_atoms) -> (B,rank)
+        flow: nn.ModuleDict,
+        y: Tensor,  # (B,rank)
+        t: Tensor,  # (B,) from 0 to 1
+        condition: Tensor,  # (B,201+max_atoms) of a formula
+        extra: Tensor | float = 0.0,  # (B,64) what else is known
+    ) -> Tensor:  # (B,rank)
         h = flow["proj_in"](torch.cat([y, condition], -1))
-        tau = sinusoidal_embedding(1000 * t, 64).to(y.dtype)
+        tau = sinusoidal_embedding(1000 * t, 64).to(y.dtype) + extra
         for block in flow["blocks"]:
             h = block(h, tau)
         return flow["proj_out"](h)
+
+    def examples(
+        self,
+        mean: Tensor,  # (B,D) of q(z|x), crystal by crystal
+        log_var: Tensor,  # (B,D)
+        counts: Tensor,  # (B,100) atoms of each element
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (B,D) what the formula leaves open, (B,D) its spread, condition
+        "Make the examples of the flow from encoded crystals."
+        remain = (mean - self.linear_mean(counts)) / self.noise
+        return remain, (log_var / 2).exp() / self.noise, self.condition(counts)
+
+    def flow_loss(
+        self,
+        flow: nn.ModuleDict,
+        remain: Tensor,  # (B,D)
+        spread: Tensor,  # (B,D)
+        condition: Tensor,  # (B,201+max_atoms) of a formula
+        generator: torch.Generator,
+        extra: Tensor | float = 0.0,  # (B,64) what else is known
+    ) -> Tensor:  # scalar
+        "Compute the loss of flow matching on draws from q(z|x) (Lipman 2022)."
+        how = dict(generator=generator, device=remain.device, dtype=remain.dtype)
+        y1 = (remain + spread * torch.randn(*remain.shape, **how)) @ self.basis / self.stretch
+        y0, t = torch.randn(*y1.shape, **how), torch.rand(len(y1), **how)
+        v = self.velocity(flow, torch.lerp(y0, y1, t[:, None]), t, condition, extra)
+        return (v - (y1 - y0)).square().mean()
 
     @torch.no_grad()
     def fit(
@@ -394,27 +430,11 @@ class FormulaPrior(nn.Module):
             )
         )
         self.noise.copy_(log_var.exp().mean(0).sqrt())
-        remain = (mean - self.linear_mean(counts)) / self.noise
+        remain, spread, condition = self.examples(mean, log_var, counts)
         variance, axes = torch.linalg.eigh(torch.cov(remain.double().T, correction=0))
         self.basis.copy_(axes.flip(1)[:, : self.rank])
         self.stretch.copy_((1 + variance.flip(0)[: self.rank].clamp_min(0)).sqrt())
-        condition, spread = self.condition(counts), (log_var / 2).exp() / self.noise
-
-        def loss(flow, k, generator):
-            draw = lambda *shape: torch.randn(
-                *shape, generator=generator, device=mean.device, dtype=mean.dtype
-            )
-            y1 = (remain[k] + spread[k] * draw(len(k), self.dim)) @ self.basis / self.stretch
-            y0, t = (
-                draw(*y1.shape),
-                torch.rand(len(k), generator=generator, device=mean.device, dtype=mean.dtype),
-            )
-            return (
-                (self.velocity(flow, torch.lerp(y0, y1, t[:, None]), t, condition[k]) - (y1 - y0))
-                .square()
-                .mean()
-            )
-
+        loss = lambda flow, k, generator: self.flow_loss(flow, remain[k], spread[k], condition[k], generator)
         steps, each = bounded_steps(self.fit_steps, len(mean)), seconds and seconds / 2
         with tqdm(total=2 * steps, disable=not progress, desc="fit prior", unit="step") as bar:
             limits = dict(seed=seed, seconds=each, bar=bar)
@@ -449,13 +469,24 @@ class FormulaPrior(nn.Module):
         noise, rest = noise.split([self.dim, self.noise_dim - self.dim], -1)
         if counts is None:
             counts = self.formulas(torch.special.ndtr(rest.double()), temperature)
-        noise = noise * temperature**0.5
-        y, condition = noise @ self.basis, self.condition(counts)
+        condition = self.condition(counts)
+        velocity = lambda y, t: self.velocity(self.flow, y, t, condition)
+        return self.carry(noise * temperature**0.5, counts, velocity, steps)
+
+    def carry(
+        self,
+        noise: Tensor,  # (B,D) normal
+        counts: Tensor,  # (B,100) atoms of each element
+        velocity,  # (B,rank), (B,) time from 0 to 1 -> (B,rank)
+        steps: int = 25,
+    ) -> Tensor:  # (B,D)
+        "Carry noise along a flow (Heun's method), and add what the formula says."
+        y = noise @ self.basis
         rest_of_noise = noise - y @ self.basis.T
         for i in range(steps):
             t = torch.full((len(y),), i / steps, device=y.device)
-            v = self.velocity(self.flow, y, t, condition)
-            y = y + (v + self.velocity(self.flow, y + v / steps, t + 1 / steps, condition)) / (2 * steps)
+            v = velocity(y, t)
+            y = y + (v + velocity(y + v / steps, t + 1 / steps)) / (2 * steps)
         return self.linear_mean(counts) + self.noise * ((y * self.stretch) @ self.basis.T + rest_of_noise)
 
 # %% ../../nbs/model/00_prior.ipynb #13c21b41
