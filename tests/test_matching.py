@@ -223,6 +223,7 @@ def crowd():
         perovskite() * [1, 1, 2],
         Structure(Lattice.hexagonal(3, 5), ["C"] * 2, [[0, 0, 0], [1 / 3, 2 / 3, 0.5]]),
     ]
+    out += [low(4, s, ("C", "C", "C", "O"), (3, 3.3, 3.7, 80, 85, 95)) for s in range(6)]
     for k in range(24):
         num = (1, 2, 3, 4, 6, 12)[k % 6]
         species = rng.permutation(["C"] * num if k < 12 else ["C", "O"] * 6)[:num]
@@ -251,6 +252,15 @@ def test_compiled_code_is_loaded_where_it_pays(monkeypatch):
     assert not m._use_compiled(10**6), "without numba there are the arrays"
     monkeypatch.setitem(sys.modules, "dpcdvae.evaluation.compiled", object())
     assert m._use_compiled(1)
+
+
+@pytest.mark.parametrize("share, near", [(0.99, True), (1.01, False)])
+def test_no_atom_is_paired_beyond_twice_the_tolerance(share, near):
+    "The only atom of its species, moved along an edge: the RMS of 0.8 stol would pass."
+    other = pushed(perovskite(), 1, share * 2 * m.PYMATGEN.stol * (3.9**3 / 5) ** (1 / 3))
+    assert np.isfinite(theirs(other, perovskite(), m.PYMATGEN)[0]) == near
+    for c in (False, True):
+        assert np.isfinite(pair(other, perovskite(), m.PYMATGEN, compiled=c).rms[0]) == near
 
 
 def test_compiled_assignment_is_the_cheapest():
