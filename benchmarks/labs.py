@@ -102,7 +102,9 @@ def small_run(folder, data="carbon_mini", preset: str = "tiny", limit: int = 32)
     return run
 
 
-EACH = dict(match_rate="matched", strict_rate="strict")  # metric -> what is kept of each crystal
+EACH = dict(
+    match_rate="matched", strict_rate="strict", METRe="found"
+)  # metric -> what is kept of each crystal
 
 
 def lab_rates(

@@ -12,6 +12,7 @@ import pytest
 
 from dpcdvae.cli.app import main
 from dpcdvae.cli.arguments import COMMANDS, PRESETS, SAMPLERS, parser
+from dpcdvae.crystal.batch import toy
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = "import sys; from dpcdvae.cli.app import main; sys.exit(main(sys.argv[1:]))"
@@ -71,6 +72,35 @@ def test_help_has_defaults_choices_and_an_example(name, capsys):
 )
 def test_did_you_mean(words, meant, capsys):
     assert f"did you mean {meant}?" in refused(capsys, *words.split())
+
+
+def test_predict_takes_its_formula_as_a_word_or_as_a_flag(capsys):
+    "As `generate --formula` does; one of them, and one alone."
+    asked = [("TiO2", "--out", "x"), ("--out", "x", "TiO2"), ("--formula", "TiO2", "--out", "x")]
+    assert [parser().parse_args(["predict", *words]).formula for words in asked] == ["TiO2"] * 3
+    assert "one of the arguments formula --formula is required" in refused(capsys, "predict", "--out", "x")
+    both = ("predict", "TiO2", "--formula", "TiO2", "--out", "x")
+    assert "argument --formula: not allowed with argument formula" in refused(capsys, *both)
+
+
+def test_one_crystal_is_not_1_crystals(tmp_path, capsys):
+    "From reading to the page of an evaluation."
+    data, new, cache = tmp_path / "NaCl.cif", tmp_path / "new", tmp_path / "cache"
+    toy("NaCl").to_structures()[0].to(filename=str(data))
+    words = ("--model", "perov_mini", "--num", 1, "--steps", 1, "--relax", 1, "--calculator", "emt")
+    jobs = [
+        ("data", data, "--out", cache, "--workers", 1),
+        ("generate", *words, "--workers", 1, "--out", new),
+        ("evaluate", new, "--quick", "--baselines", "none", "--workers", 1),
+        ("export", new, "--to", tmp_path / "new.extxyz"),
+    ]
+    for job in jobs:
+        assert main([str(w) for w in job]) == 0
+    said = "".join(capsys.readouterr())
+    page = re.sub(r"<[^>]*>", " ", (tmp_path / "new_evaluation" / "report.html").read_text())
+    assert "1 crystal generated" in said and "1 crystal in" in said and "1 crystal " in page
+    for text in (said, page):
+        assert not re.findall(r"(?<![\d.,] )(?<![\d.,])1 [a-z]+s\b(?! is| has)", text)
 
 
 def test_nothing_is_suggested_where_nothing_is_close(capsys):
@@ -162,3 +192,23 @@ def test_a_larger_number_adds(tmp_path, capsys):
     assert "4 crystals" in capsys.readouterr().out
     grown, whole = ((tmp_path / n / "crystals.csv").read_text() for n in ("grown", "whole"))
     assert grown == whole
+
+
+def test_rows_are_written_while_a_job_runs(tmp_path, monkeypatch):
+    "After every 64 crystals on a processor, not at the end; processes that share a job keep their blocks."
+    from dpcdvae.cli.commands import block_of
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ("generate", "--model", "perov_mini", "--num", "200", "--out", str(tmp_path))
+    asked = parser().parse_args(words)
+    assert block_of(asked) == 64 and block_of(parser().parse_args([*words, "--share", "0/2"])) == 256
+    (tmp_path / "parts").mkdir()
+    assert block_of(asked) == 256
+    (tmp_path / "parts").rmdir()
+    seen = []
+    rows = "dpcdvae.generation.jobs.rows_of"
+    from dpcdvae.generation.jobs import rows_of
+
+    monkeypatch.setattr(rows, lambda made, *more: seen.append(len(made)) or rows_of(made, *more))
+    assert main([*words, "--steps", "1"]) == 0
+    assert seen == [64, 64, 64, 8]

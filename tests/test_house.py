@@ -352,3 +352,35 @@ def test_page_of_results_is_in_step():
     assert (ROOT / "results/README.md").read_text() == results_page(ROOT / "results") + "\n", (
         "run: python -m benchmarks page"
     )
+
+
+NOUNS = (
+    "atom bond candidate cell corner crystal device dimension element epoch evaluation file film image "
+    "label line minute model number page phase place point prediction proposal prototype remark result "
+    "round row run second site split start step structure target thread time trial value weight process box"
+).split()
+PLURAL = re.compile(rf"^ (?:{'|'.join(f'{w}s|{w}es' for w in NOUNS)})\b(?!/)")
+NEVER_ONE = {  # numbers that are followed by a plural: each is more than one, or no count
+    ("cli/cards", "training['num_train']"),
+    ("course/checks", "factor"),
+    ("data/cell", "num"),
+    ("data/cif", "len(found)"),
+    ("data/parsers", "len(found)"),
+    ("energy/descent", "growth"),
+    ("model/module", "norm / usual"),
+    ("viz/latent", "far"),
+    ("viz/polyhedra", "len(self.corners)"),
+}
+
+
+def test_a_number_before_a_plural_goes_through_one_function():
+    "So that a single crystal is never `1 crystals`: `number_of` of `data.files`."
+    found = set()
+    for path in (ROOT / "dpcdvae").rglob("*.py"):
+        texts = (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.JoinedStr))
+        pairs = ((path, a, b) for t in texts for a, b in zip(t.values, t.values[1:]))
+        for where, a, b in pairs:
+            if isinstance(a, ast.FormattedValue) and PLURAL.match(str(getattr(b, "value", ""))):
+                name = where.relative_to(ROOT / "dpcdvae").with_suffix("").as_posix()
+                found.add((name, ast.unparse(a.value)))
+    assert found == NEVER_ONE

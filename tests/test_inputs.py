@@ -16,15 +16,27 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from dpcdvae.cli.app import main
+from dpcdvae.crystal.batch import toy
 from dpcdvae.data.cache import FORMAT, open_crystals
 from dpcdvae.data.cell import RawCrystal, canonical, lattice_matrix, lattice_parameters, niggli
 from dpcdvae.data.cif import cif_crystals, read_cif
 from dpcdvae.data.datasets import load_crystals, read_source
 from dpcdvae.data.files import DataError, RowError
-from dpcdvae.evaluation.compare import space_group
+from dpcdvae.diffusion.trajectory import Trajectory
+from dpcdvae.energy.relax import energies, plausible, relax
+from dpcdvae.evaluation.baselines import make_baseline
+from dpcdvae.evaluation.compare import match, space_group
+from dpcdvae.evaluation.continuous import amd, pdd
 from dpcdvae.evaluation.entries import read_crystals
 from dpcdvae.evaluation.evaluate import evaluate, evaluation_folder
 from dpcdvae.evaluation.export import export
+from dpcdvae.evaluation.generation import evaluate_generation
+from dpcdvae.evaluation.matching import match_rows, random_placement
+from dpcdvae.evaluation.validity import structure_validity
+from dpcdvae.generation.constraints import Constraints, satisfied
+from dpcdvae.model.training import train
+from dpcdvae.viz.patterns import radial_distribution
+from dpcdvae.viz.polyhedra import coordination_polyhedra
 
 INPUTS = Path(os.environ.get("DPCDVAE_INPUTS") or Path(__file__).parents[1].parent / "shared" / "inputs")
 needs_inputs = pytest.mark.skipif(not INPUTS.is_dir(), reason=f"no folder {INPUTS} of small inputs")
@@ -850,3 +862,74 @@ def test_missing_symmetry_is_seen_in_spite_of_a_structural_formula():
     assert "_chemical_formula_structural" in made and len(read_cif(made)) == 2
     with pytest.raises(ValueError, match="4 formula units"):
         read_cif(made.replace("_cell_formula_units_Z   1", "_cell_formula_units_Z   4"))
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory):
+    "One crystal in each form that a user may have it in."
+    home, one = tmp_path_factory.mktemp("forms"), toy("NaCl").to_structures()[0]
+    for name in "ab":
+        one.to(filename=str(home / f"{name}.cif"))
+    path = torch.stack([toy("NaCl").frac_coords] * 2)
+    z, cell = torch.stack([toy("NaCl").atomic_numbers] * 2), (toy("NaCl").lengths[0], toy("NaCl").angles[0])
+    film = Trajectory(torch.tensor([1, 0]), torch.zeros(2), torch.ones(2), path, z, path, *cell, {}, None)
+    return dict(
+        structure=one,
+        structures=[one, one],
+        atoms=toy("NaCl").to_ase()[0],
+        path=home / "a.cif",
+        text=str(home / "a.cif"),
+        folder=home,
+        pattern=str(home / "*.cif"),
+        paths=[home / "a.cif", str(home / "b.cif")],
+        formula="NaCl",
+        batch=toy("NaCl"),
+        film=film,
+        mixed=[one, "NaCl", toy("NaCl"), toy("NaCl").to_ase()[0], home / "a.cif", film],
+    )
+
+
+QUICK = dict(workers=1, progress=False)
+TAKERS = dict(  # what a function that takes crystals says of rock salt, in whatever form
+    matching=lambda x, out: np.isfinite(match_rows(x, x).matches.rms).all(),
+    distances=lambda x, out: np.isfinite(amd(x, 5)).all(),
+    placement=lambda x, out: {s.reduced_formula for s in random_placement(x)} == {"NaCl"},
+    baseline=lambda x, out: len(make_baseline("random placement", x, 3)) == 3,
+    constraints=lambda x, out: bool(satisfied(x, Constraints(required=("Na",))).all()),
+    polyhedra=lambda x, out: len(coordination_polyhedra(x)) > 0,
+    energies=lambda x, out: energies(x, out, "emt", max_steps=0, **QUICK)[1]["num_crystals"] > 0,
+    evaluation=lambda x, out: (
+        evaluate_generation(x, x, fingerprints=False, **QUICK)[1]["metrics"]["novel"]["value"] == 0
+    ),
+    export=lambda x, out: export(x, out / "all.extxyz")[1] > 0,
+)
+ONE = dict(  # of one crystal
+    matching=lambda x: match(x, "NaCl") < 1e-4,
+    relaxing=lambda x: relax(x, "emt", max_steps=0)["num_atoms"] == 2,
+    plausible=lambda x: plausible(x) == "",
+    distances=lambda x: pdd(x, 5).shape == (2, 5),
+    validity=lambda x: structure_validity(x).ok,
+    radial=lambda x: radial_distribution(x)[1].max() > 1,
+)
+
+
+@pytest.mark.parametrize("name", TAKERS)
+def test_a_function_takes_crystals_in_every_form(name, forms, tmp_path):
+    for form, x in forms.items():
+        (tmp_path / form).mkdir()
+        assert TAKERS[name](x, tmp_path / form), form
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_a_function_takes_one_crystal_in_every_form(name, forms):
+    for form in ("structure", "atoms", "path", "text", "formula", "batch", "film"):
+        assert ONE[name](forms[form]), form
+
+
+def test_a_training_takes_structures(tmp_path):
+    crystals = load_crystals("perov_mini", split="test", progress=False)[:8]
+    train(crystals.to_structures(), tmp_path / "run", "tiny", max_epochs=1, quiet=True, prior_steps=0)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["num_train"], record["num_val"], record["data"]) == (6, 1, "given in memory")
+    with pytest.raises(ValueError, match="too few crystals \\(1, given in memory"):
+        train(crystals[0].to_structures(), tmp_path / "one", "tiny", max_epochs=1, quiet=True, prior_steps=0)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
+from benchmarks import kl
 from benchmarks.labs import compared, conclusion, differences, lab_rates, mcnemar
 from benchmarks.learnt import QUESTIONS, Question, answer
 from benchmarks.studies import bits
@@ -79,3 +80,70 @@ def test_every_question_has_a_lab_and_a_file_that_is_named():
     for q in QUESTIONS:
         assert (ROOT / "nbs" / f"{q.lab}.ipynb").exists() and q.more and q.less
         assert q.file.endswith(".json")
+
+
+def kl_result(
+    rates: dict, found: dict
+) -> dict:  # weight -> matched of 40; weight -> found by (fitted, N(0, 1))
+    "Make a sweep of the KL weight with given rates, three seeds alike."
+    rate = lambda k, bits: {k: dict(count=bits.count("1"), total=40, value=bits.count("1") / 40)}
+    bits = lambda n: "1" * n + "0" * (40 - n)
+    models = {}
+    for label, n in rates.items():
+        back = rate("match_rate", bits(n)) | rate("strict_rate", bits(n // 2))
+        back |= dict(matched=bits(n), strict=bits(n // 2))
+        new = {
+            p: rate("METRe", bits(f)) | dict(found=bits(f)) | rate("valid", bits(f))
+            for p, f in zip(kl.PRIORS, found[label])
+        }
+        one = dict(label=label, weight=float(label), reconstruction={"z mean": back}, generations=new)
+        models |= {f"{label}, seed {seed}": one | dict(seed=seed) for seed in (0, 1, 2)}
+    return dict(models=models)
+
+
+def test_the_answer_about_the_kl_weight_turns_with_its_data():
+    names = [f"{w:g}" for w in kl.WEIGHTS]
+    falling, found = dict(zip(names, (36, 36, 30, 10, 1))), {n: (20, 5) for n in names}
+    said = kl.kl_answer(kl_result(falling, found))
+    assert "With the KL weight 0.0001 90 % of" in said and "with 1 2 % (McNemar, decided" in said
+    assert "lost on the way up to 0.01, 0.1 and 1, gained on the way up to none" in said
+    assert said.count("the fitted prior is ahead at 0.0001, 0.001, 0.01, 0.1 and 1, N(0, 1) at none") == 2
+    rising = dict(zip(names, reversed(falling.values())))
+    said = kl.kl_answer(kl_result(rising, {n: (5, 20) for n in names}))
+    assert "With the KL weight 0.1 90 % of" in said and "with 0.0001 2 % (McNemar, decided" in said
+    assert "lost on the way up to none, gained on the way up to 0.001, 0.01 and 0.1" in said
+    assert said.count("the fitted prior is ahead at none, N(0, 1) at 0.0001, 0.001, 0.01, 0.1 and 1") == 2
+    flat = kl.kl_answer(kl_result({n: 20 for n in names}, {n: (9, 9) for n in names}))
+    assert "undecided" in flat and "lost on the way up to none, gained on the way up to none" in flat
+
+
+def test_a_seed_without_all_weights_is_left_out():
+    names = [f"{w:g}" for w in kl.WEIGHTS]
+    result = kl_result({n: 20 for n in names}, {n: (9, 9) for n in names})
+    result["models"].pop("1, seed 2")
+    assert {m["seed"] for m in kl.finished(result)["models"].values()} == {0, 1}
+    assert len(kl.finished(result)["models"]) == 10
+
+
+def test_a_sweep_that_is_not_stored_shows_nothing(tmp_path):
+    assert kl.read(tmp_path) is None
+    (tmp_path / "results/labs").mkdir(parents=True)
+    names = [f"{w:g}" for w in kl.WEIGHTS]
+    result = kl_result({n: 20 for n in names}, {n: (9, 9) for n in names})
+    result["models"] = dict(list(result["models"].items())[:4])
+    (tmp_path / "results/labs/kl.json").write_text(json.dumps(result))
+    assert kl.read(tmp_path) is None
+
+
+def test_nats_to_a_gaussian_are_those_of_torch():
+    import torch
+    from torch.distributions import MultivariateNormal, kl_divergence
+
+    from dpcdvae.model.prior import GaussianPrior
+
+    mean, log_var = torch.randn(30, 5, generator=torch.Generator().manual_seed(0)), -torch.ones(30, 5)
+    prior = GaussianPrior(5)
+    prior.fit(mean @ torch.randn(5, 5, generator=torch.Generator().manual_seed(1)), log_var)
+    p = MultivariateNormal(prior.mean.double(), scale_tril=prior.factor.double())
+    q = MultivariateNormal(mean.double(), torch.diag_embed(log_var.double().exp()))
+    assert kl.nats_to(prior, mean, log_var) == pytest.approx(float(kl_divergence(q, p).mean()))

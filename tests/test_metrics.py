@@ -579,7 +579,7 @@ def test_one_crystal_all_unmatched(tmp_path):
         (lambda d: (d / "crystals.csv").write_text(""), r"crystals\.csv is empty"),
         (
             lambda d: (table(d / "crystals.csv", [nacl()]), table(d / "truth.csv", [nacl(), nacl()])),
-            r"crystals\.csv holds 1 crystals and .*truth\.csv holds 2",
+            r"crystals\.csv holds 1 crystal and .*truth\.csv holds 2",
         ),
         (
             lambda d: (

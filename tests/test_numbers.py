@@ -147,5 +147,5 @@ def test_data_that_repeat_are_counted_and_named(tmp_path, capsys):
     record = json.loads((tmp_path / "run.json").read_text())
     assert (record["num_repeated"], record["num_val_in_train"]) == (1, 1)
     out, name = capsys.readouterr().out, two.name(1)
-    assert f"1 crystals to train on repeat another ({name} repeats {name})" in out
-    assert f"1 crystals to validate with are also trained on ({two.name(4)} is {two.name(4)})" in out
+    assert f"1 crystal to train on repeats another ({name} repeats {name})" in out
+    assert f"1 crystal to validate with is also trained on ({two.name(4)} is {two.name(4)})" in out

@@ -47,5 +47,5 @@ def test_the_table_keeps_energies_and_reasons(lists):
 def test_shown_in_motion_where_there_is_motion(lists):
     moving, still = lists["reconstruct"][0].show(), lists["relax"][0].show()
     assert moving.num_frames > 1 and still.num_frames == 1
-    with pytest.raises(DataError, match="none of 1 results"):
+    with pytest.raises(DataError, match="no result has a crystal"):
         Results([None]).show()

@@ -64,7 +64,10 @@ def run(out, monkeypatch, how="none", step=7, resume=False, **changes):
         warnings.simplefilter("ignore")
         try:
             train(DATA, out, "tiny", resume=resume, **HOW | changes)
-        except (KeyboardInterrupt, Killed):
+        except Killed:
+            return False
+        except KeyboardInterrupt as e:  # says how to go on
+            assert str(e).endswith(f"train(..., resume=True) goes on from {out / 'checkpoint.safetensors'}")
             return False
     return True
 

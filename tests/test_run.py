@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from test_data import p1
 from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
+from dpcdvae.generation.decode import Sampling
 from dpcdvae.generation.generate import generate, reconstruct
 from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE
@@ -767,8 +769,65 @@ def test_candidates_are_refused_where_they_would_do_nothing(model):
         Sampling(num_candidates=0).fill(model)
     with pytest.raises(ValueError, match="crystalnn"):
         Sampling(num_candidates=2).fill(DPCDVAE(get_config("tiny", encoder=dict(graph="crystalnn"))))
-    with pytest.raises(ValueError, match="leave num_candidates at 1"):
+    with pytest.raises(
+        ValueError, match="num_candidates is for reconstruction and generation, not for optimisation"
+    ):
         optimize(model, toys(1), toys(1), "volume", num_candidates=2)
+
+
+@pytest.mark.parametrize(
+    "job,field,value",
+    [
+        ("reconstruct", "formula", "NaCl"),
+        ("reconstruct", "temperature", 0.5),
+        ("generate", "z", "sampled"),
+        ("generate", "force", ["lattice"]),
+        ("generate", "start", 0.5),
+        ("optimise", "z", "sampled"),
+        ("optimise", "force", ["lattice"]),
+        ("optimise", "start", 0.5),
+        ("optimise", "temperature", 0.5),
+        ("optimise", "formula", "NaCl"),
+    ],
+)
+def test_a_setting_that_a_job_would_ignore_is_refused(model, job, field, value):
+    from dpcdvae.generation.optimize import optimize
+
+    calls = dict(
+        reconstruct=lambda how: model.reconstruct("NaCl", steps=1, **how),
+        generate=lambda how: model.generate(1, steps=1, **how),
+        optimise=lambda how: optimize(model, toys(1), toys(1), "volume", **how),
+    )
+    what = dict(reconstruct="reconstruction", generate="generation", optimise="optimisation")[job]
+    with pytest.raises(ValueError, match=f"^{field} is for .*, not for {what}: leave it out$"):
+        calls[job]({field: value})
+
+
+def test_partial_denoising_takes_all_from_the_target(model):
+    with pytest.raises(ValueError, match="leave out force"):
+        model.reconstruct("NaCl", start=0.5, steps=1, force=["lattice"])
+
+
+def test_langevin_has_no_spacing(model):
+    score = DPCDVAE(get_config("cdvae", denoiser=dict(num_blocks=1)))
+    with pytest.raises(ValueError, match="leave spacing out"):
+        Sampling(spacing="early", steps=50).fill(score)
+
+
+@pytest.mark.parametrize("how", [dict(spacing="quadratic"), dict(sampler="heun"), dict(spacing="early")])
+def test_the_record_holds_the_evaluations_that_are_made(model, tmp_path, monkeypatch, how):
+    made = []
+    forward = type(model.denoiser).forward
+    count = lambda self, *a, **k: made.append(1) or forward(self, *a, **k)
+    monkeypatch.setattr(type(model.denoiser), "forward", count)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model.generate(1, out=tmp_path, steps=60, **how)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["steps"] == 60 and record["evaluations"] == len(made)
+    text = f"60 evaluations with quadratic spacing fall on fewer times: {len(made)} are made"
+    assert (text in [str(w.message) for w in said]) == (how == dict(spacing="quadratic"))
+    model.generate(1, out=tmp_path, steps=60, **how)  # the same job
 
 
 def test_of_a_lost_candidate_and_a_found_one_the_found_one_is_kept(model, monkeypatch):

@@ -167,6 +167,35 @@ def test_boundaries():
     assert seen["network"].min() < 0 or seen["network"].max() >= 1  # its state keeps its history
 
 
+def periodic(process, places):
+    "A denoiser that knows the clean coordinates and is a periodic function of the noisy ones."
+
+    def denoiser(x, t, z):
+        off = minimum_image(x - float(process.schedule.scale[t]) * places) / float(process.schedule.sigma[t])
+        return Prediction(off if isinstance(process, GaussianVP) else off / float(process.rms[t]))
+
+    return denoiser
+
+
+WITHOUT_GROWTH = [  # the released step on Gaussian noise multiplies a shift by 1/a, again and again
+    (GaussianVP(), "ddim"),
+    (GaussianVP(), "ddpm"),
+    *((WrappedNormal(), sampler) for sampler in ("ddim", "ddpm", "modified")),
+]
+
+
+@pytest.mark.parametrize("process, sampler", WITHOUT_GROWTH)
+def test_a_periodic_network_makes_never_and_only_at_the_end_one_experiment(process, sampler):
+    shared = CRYSTALS.atomic_numbers, CRYSTALS.batch, len(CRYSTALS), IDS, sampler
+    network = periodic(process, CRYSTALS.frac_coords)
+    end, never, fiftieth = (
+        sample(network, process, *shared, 50, boundary=b, dtype=REAL)[0] for b in ("network", "never", 50)
+    )
+    assert minimum_image(end - never).abs().max() < 1e-9
+    wrapped_last = 20 * float(1 / process.schedule.scale[1] - 1)  # a wrap at t = 1 moves by n (1/a - 1) cells
+    assert minimum_image(end - fiftieth).abs().max() < 1e-9 + wrapped_last
+
+
 def test_noise_belongs_to_the_crystal_not_to_the_batch():
     process, ids = WrappedNormal(), torch.tensor([7, 3, 900])
     chosen = CRYSTALS[[0, 1, 2]]

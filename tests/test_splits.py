@@ -62,11 +62,11 @@ def test_reconstruction_takes_what_was_kept(home, capsys, tmp_path):
     kept = next(r[2] for r in read_record(home / "run").rows if r[1] == "test")
     words = ("reconstruct", "--model", tmp_path / "model", "--data", tmp_path / "other", *QUICK)
     said = call(capsys, *words, "--out", tmp_path / "rec")
-    assert "1 of 8 crystals" in said and "are the test part of the model's training" in said
+    assert "1 of 8 crystals" in said and "the test part of the model's training (split.csv)" in said
     assert ids(tmp_path / "rec" / "truth.csv") == [f"x{7 - int(kept[-1])}"]
     call(capsys, "evaluate", tmp_path / "rec", "--workers", 1)
     page = (tmp_path / "rec_evaluation" / "report.html").read_text()
-    assert "None of the 1 crystals was used in the training" in page
+    assert "None of these crystals was used in the training" in page
 
 
 def test_training_crystals_are_named_in_summary_and_report(home, capsys, tmp_path):

@@ -161,7 +161,7 @@ def test_unknown_values_are_left_out_and_few_are_refused(model, crystals):
         == 30
     )
     values[:30] = torch.nan
-    with pytest.raises(ValueError, match="10 of 40 crystals have a value of volume"):
+    with pytest.raises(ValueError, match="volume is known of 10 of 40 crystals"):
         steer.survey(model, crystals.replace(properties=dict(volume=values)), "volume", steps=2)
 
 

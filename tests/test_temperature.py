@@ -57,7 +57,7 @@ def test_out_of_bounds(model, t):
 
 
 def test_a_reconstruction_has_no_temperature(model):
-    with pytest.raises(ValueError, match="temperature is for new crystals"):
+    with pytest.raises(ValueError, match="temperature is for generation, not for reconstruction"):
         model.reconstruct("NaCl", steps=2, temperature=0.5)
 
 

@@ -457,7 +457,7 @@ def test_a_model_says_what_is_outside_its_training(tmp_path):
     fluorite = Structure.from_spacegroup(225, Lattice.cubic(5.46), ["Ca", "F"], [[0] * 3, [0.25] * 3])
     with pytest.warns(UserWarning, match="3 atoms in the cell, it has seen 5"):
         model.reconstruct(as_crystals(fluorite.get_primitive_structure()), steps=2)
-    with pytest.warns(UserWarning, match="1 of 1 crystals are outside .* it has not seen Si"):
+    with pytest.warns(UserWarning, match="outside .*: 1 of 1 crystal .* it has not seen Si"):
         model.generate(1, steps=2, formula="CaSiO3")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -465,5 +465,5 @@ def test_a_model_says_what_is_outside_its_training(tmp_path):
         model.generate(2, steps=2, formula="SrTiO3")
     fluorite.to(filename=str(tmp_path / "CaF2.cif"))
     job = ("--model", "perov_mini", "--data", str(tmp_path), "--steps", "2", "--out", str(tmp_path / "rec"))
-    with pytest.warns(UserWarning, match="1 of 1 crystals are outside what the model was trained on"):
+    with pytest.warns(UserWarning, match="outside what the model was trained on: 1 of 1 crystal "):
         assert main(["reconstruct", *job, "--workers", "1"]) == 0

@@ -16,7 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from . import commands, demo, evaluating
-from .arguments import parser, suggestion
+from .arguments import parser
+from .values import suggestion
 
 # %% ../../nbs/cli/06_app.ipynb #de855f47
 def run_command(a) -> None:

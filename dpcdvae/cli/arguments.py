@@ -7,19 +7,20 @@ __all__ = []
 
 # %% ../../nbs/cli/01_arguments.ipynb #5092600a
 import argparse
-import difflib
-import re
-import sys
 from pathlib import Path
 
 from .. import __version__
 from dpcdvae.cli.values import (
+    Formatter,
+    Parser,
     counts,
     known,
     listed,
     numbers,
+    opt,
     phase,
     positive,
+    renamed,
     setting,
     share,
     site,
@@ -27,83 +28,11 @@ from dpcdvae.cli.values import (
     whole,
 )
 
-# %% ../../nbs/cli/01_arguments.ipynb #0a322268
-def suggestion(word: str, names) -> str:
-    "Name the closest of some names, if one is close."
-    close = difflib.get_close_matches(word, list(names), 1, 0.6)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-class Parser(argparse.ArgumentParser):
-    "Parse arguments; an error is one sentence, with what may have been meant."
-
-    seen = ()  # the words that were given
-
-    def parse_known_args(self, args=None, namespace=None):
-        self.seen = list(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(args, namespace)
-
-    def parse_args(self, args=None, namespace=None):
-        found, extra = self.parse_known_args(args, namespace)
-        if extra:
-            self.of_command(found).error(f"there is no argument {' '.join(extra)}")
-        return found
-
-    def of_command(self, found) -> "Parser":
-        "Find the parser of the command that was given."
-        subs = [a for a in self._actions if isinstance(a, argparse._SubParsersAction)]
-        return subs[0].choices.get(found.command, self) if subs else self
-
-    def error(self, message: str):
-        if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-            names = re.findall(r"[\w.+-]+", wrong[2])
-            message = f"{message[: wrong.start()]}{wrong[1]!r} is none of {', '.join(names)}"
-            hint = suggestion(wrong[1], names)
-        else:
-            hint = self.hint()
-        self.exit(2, f"{self.prog}: {message}{hint} (see {self.prog} --help)\n")
-
-    def hint(self) -> str:
-        "Look for a misspelt flag."
-        flags = [f for f in self._option_string_actions if f.startswith("--")]
-        words = [w.split("=")[0] for w in self.seen if w.startswith("--")]
-        unknown = [w for w in words if not any(f.startswith(w) for f in flags)]
-        return suggestion(unknown[0], flags) if unknown else ""
-
-# %% ../../nbs/cli/01_arguments.ipynb #e38f6400
-class Formatter(argparse.RawDescriptionHelpFormatter):
-    "Show defaults, and examples as they are typed."
-
-    def _get_help_string(self, action):
-        empty = action.default is None or action.default is False or action.default in ("", [], ())
-        silent = empty or action.required or action.default is argparse.SUPPRESS
-        return action.help if silent else f"{action.help} (default: %(default)s)"
-
-
-class Renamed(argparse.Action):
-    "Take a flag's old name for one release."
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        now = next(
-            f for f, a in parser._option_string_actions.items() if a.dest == self.dest and a is not self
-        )
-        print(f"note: {option_string} is now {now}", file=sys.stderr)
-        setattr(namespace, self.dest, values)
-
-
-def opt(*flags, **how) -> tuple:  # what add_argument takes
-    "Describe one argument."
-    return flags, how
-
-
-def renamed(flag: str, dest: str, **how) -> tuple:
-    "Describe the old name of a flag."
-    return opt(flag, dest=dest, action=Renamed, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **how)
-
 # %% ../../nbs/cli/01_arguments.ipynb #18bb2fca
 PRESETS = ("default", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny")
 SAMPLERS = ("modified", "ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun", "langevin")
 SPACINGS = ("uniform", "quadratic", "early", "logsnr")
+PARTS_TRAINED = ("denoiser", "all")
 PARTS = ("num_atoms", "composition", "lattice")
 SOURCE = "split file, folder of splits, folder of CIFs, extxyz file, or a known name such as perov_mini"
 
@@ -163,23 +92,14 @@ PLACING = [
     OVERWRITE,
 ]
 RELAXING = [
-    opt(
-        "--relax",
-        type=whole(1),
-        metavar="N",
-        help="then relax each crystal for at most N steps, into OUT/relaxed",
-    ),
+    opt("--relax", type=whole(1), metavar="N", help="then relax each, at most N steps, into OUT/relaxed"),
     opt("--calculator", default="chgnet", help="of --relax: chgnet, emt, or module:Name(setting=value)"),
 ]
 COLUMN = opt("--column", help="of a table: where the crystals are (cif, cif_string, structure, ...)")
 CRYSTALS = opt("folder", type=Path, help="folder with crystals.csv, folder of CIFs, or a file")
 CALCULATOR = [
     CRYSTALS,
-    opt(
-        "--calculator",
-        default="chgnet",
-        help="chgnet, emt, or any ASE calculator: module:Name(setting=value)",
-    ),
+    opt("--calculator", default="chgnet", help="chgnet, emt, or any of ASE: module:Name(setting=value)"),
     opt("--timeout", type=positive(), default=600.0, metavar="S", help="seconds a crystal"),
     SCHEDULER,
     WORKERS,
@@ -250,12 +170,7 @@ TRAIN = [
 FINETUNE = [
     MODEL,
     *(o for o in TRAIN if o[0][0] not in ("--preset", "--devices", "--num-nodes", "--no-bf16", "--compile")),
-    opt(
-        "--parts",
-        choices=["denoiser", "all"],
-        default="denoiser",
-        help="what is trained; all: for new elements and larger cells",
-    ),
+    opt("--parts", choices=PARTS_TRAINED, default="denoiser", help="all: for new elements and larger cells"),
     opt("--max-atoms", type=whole(1), metavar="N", help="of a cell, where more than the model's are needed"),
 ]
 RECONSTRUCT = [
@@ -299,7 +214,14 @@ GENERATE = [
     *RELAXING,
 ]
 PREDICT = [
-    opt("formula", help="such as TiO2, with any number of formula units"),
+    opt(
+        "formula",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        either=True,
+        help="such as TiO2, with any number of formula units",
+    ),
+    opt("--formula", either=True, help="the formula as a flag, as generate takes it"),
     opt("--model", default="mp-20", help="a pretrained model, or a folder"),
     opt("--num", type=whole(1), default=50, metavar="N", help="candidates"),
     OUT,
@@ -423,12 +345,7 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         [
             opt("source", help=SOURCE),
             OUT,
-            opt(
-                "--graph",
-                default="none",
-                choices=["none", "crystalnn"],
-                help="of the encoder, made beforehand",
-            ),
+            opt("--graph", default="none", choices=["none", "crystalnn"], help="of the encoder, made now"),
             WORKERS,
             COLUMN,
         ],
@@ -534,6 +451,15 @@ help on one command:
   dpcdvae COMMAND --help"""
 
 
+def add_options(command: Parser, options: list) -> None:
+    "Add the arguments of a command; of those marked `either` one must be given, and one alone."
+    either = any(how.get("either") for _, how in options)
+    group = command.add_mutually_exclusive_group(required=True) if either else command
+    for flags, how in options:
+        plain = {k: v for k, v in how.items() if k != "either"}
+        (group if how.get("either") else command).add_argument(*flags, **plain)
+
+
 def parser() -> Parser:
     "Describe the commands."
     about = "Diffusion models of crystals: read, train, reconstruct, generate, evaluate, watch."
@@ -543,6 +469,5 @@ def parser() -> Parser:
     for name, (about, example, options) in COMMANDS.items():
         epilog = f"example:\n  {example}"
         s = sub.add_parser(name, help=about, description=about, epilog=epilog, formatter_class=Formatter)
-        for flags, how in [*options, *TALKING]:
-            s.add_argument(*flags, **how)
+        add_options(s, [*options, *TALKING])
     return p

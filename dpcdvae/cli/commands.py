@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from .values import launched
+from ..data.files import number_of
 
 # %% ../../nbs/cli/03_commands.ipynb #2a05f698
 def load_model(
@@ -63,6 +64,21 @@ def start_anew(a, names=JOB_FILES) -> None:
             clear(a.out, names)
 
 # %% ../../nbs/cli/03_commands.ipynb #4bca88fc
+def describe_set(facts: dict) -> str:  # one line
+    "Write what `dataset_summary` found."
+    span = lambda low, high: "" if low == high else f"{low:g} to "
+    sizes, volumes = facts["atoms_per_crystal"], facts["volume_per_atom"]
+    parts = [
+        number_of(facts["crystals"], "crystal"),
+        f"{span(*sizes)}{number_of(sizes[1], 'atom')} a cell",
+        f"{span(*volumes)}{volumes[1]:g} Å³ an atom",
+        f"{number_of(len(facts['elements']), 'element')} ({' '.join(facts['elements'])})",
+    ]
+    parts += [f"properties: {', '.join(facts['properties'])}"] if facts["properties"] else []
+    parts += [number_of(facts["bonds"], "bond")] if facts["bonds"] is not None else []
+    return "; ".join(parts)
+
+
 def cmd_data(a) -> tuple[str, dict]:  # text, record
     "Read, check and cache crystals."
     from dpcdvae.data.cache import save_crystals
@@ -78,13 +94,13 @@ def cmd_data(a) -> tuple[str, dict]:  # text, record
         save_crystals(crystals, a.out / f"{split or 'all'}.safetensors", bad)
         rejected += bad
         rejected.notes += bad.notes
-        lines.append(f"{split or 'all'}: {dataset_summary(crystals)}")
+        lines.append(f"{split or 'all'}: {describe_set(dataset_summary(crystals))}")
     if rejected.notes:
         write_notes(rejected.notes, a.out / "notes.csv")
-        remarks = f"{len(rejected.notes)} remarks on what was merged or skipped"
+        remarks = f"{number_of(len(rejected.notes), 'remark')} on what was merged or skipped"
         lines.append(f"{remarks}, listed in {a.out / 'notes.csv'}")
     write_rejected(rejected, a.out / "rejected.csv")
-    lines.append(f"{len(rejected)} rows rejected, listed in {a.out / 'rejected.csv'}")
+    lines.append(f"{number_of(len(rejected), 'row')} rejected, listed in {a.out / 'rejected.csv'}")
     counts = {split or "all": len(crystals) for split, (crystals, _) in read.items()}
     return "\n".join(lines), dict(crystals=counts, rejected=len(rejected))
 
@@ -127,13 +143,25 @@ def trained(out: Path) -> tuple[str, dict] | None:  # text, record
     if record["best_val_loss"] is not None:
         best = f"best validation loss {record['best_val_loss']:.4f}; model in {out / 'best'}"
     rate = f"{record['crystals_per_second']} crystals/s"
-    return f"{record['steps']} steps, {record['epochs']} epochs, {rate}, {best}", record
+    took = f"{number_of(record['steps'], 'step')}, {number_of(record['epochs'], 'epoch')}"
+    return f"{took}, {rate}, {best}", record
 
 # %% ../../nbs/cli/03_commands.ipynb #f8b7b5c6
+SOON = 64  # crystals after which a processor writes rows: every few seconds, for a tenth more time
+
+
+def block_of(a) -> int:  # crystals
+    "Choose after how many crystals rows are written; processes that share a job must agree."
+    import torch
+
+    shared = (a.share or launched())[1] > 1 or (a.out / "parts").exists()
+    return 256 if shared or torch.cuda.is_available() else SOON
+
+
 def sampling(a) -> dict:
     "Collect the options of a job."
     names = ("sampler", "steps", "spacing", "seed", "boundary", "swap_species", "num_candidates", "out")
-    more = dict(films=a.film, progress=shows_progress(a), share=a.share or launched())
+    more = dict(films=a.film, progress=shows_progress(a), share=a.share or launched(), block=block_of(a))
     return {k: getattr(a, k) for k in names} | more
 
 
@@ -143,7 +171,8 @@ def job_done(a, num: int, what: str) -> tuple[str, dict]:  # text, record
     if (a.out / "parts").exists():
         which = "/".join(map(str, a.share or launched()))
         return f"share {which} is done; {made} is complete when all are", dict(complete=False)
-    text = f"{num} crystals {what} into {made}; evaluate them with: dpcdvae evaluate {a.out}"
+    crystals = number_of(num, "crystal")
+    text = f"{crystals} {what} into {made}; to evaluate: dpcdvae evaluate {a.out}"
     record = dict(complete=True, crystals=num, path=str(made))
     if a.relax:
         more, summary = relax_after(a)
@@ -161,7 +190,8 @@ def relax_after(a) -> tuple[str, dict]:  # text, summary
     how = dict(max_steps=a.relax, workers=a.workers, progress=shows_progress(a))
     rows, summary = energies(a.out, out, a.calculator, **how)
     write_relaxed(a.out, out, rows)
-    end = f"relaxed for at most {a.relax} steps into {out}; evaluate them with: dpcdvae evaluate {out}"
+    most = number_of(a.relax, "step")
+    end = f"relaxed for at most {most} into {out}; to evaluate: dpcdvae evaluate {out}"
     return f"{energy_table(summary)}\n{end}", summary
 
 
@@ -186,12 +216,11 @@ def part_in(record, crystals, part: str, data):  # crystals of the part or None,
     have = record.of(crystals)
     rows = [i for i, p in enumerate(have) if p == part]
     if rows:
-        which = (
-            f"{len(rows)} of {len(crystals)} crystals of {data} are the {part} part of the model's training"
-        )
-        return crystals[rows], f"{which} (split.csv): only these are used"
+        which = f"{len(rows)} of {number_of(len(crystals), 'crystal')} of {data}"
+        where = f"the {part} part of the model's training (split.csv)"
+        return crystals[rows], f"{which}, {where}; the rest is not used"
     what = f"no crystal of {data} is in the {part} part of the model's training (split.csv): all are used"
-    return None, f"{what}, {have.count('train')} of {len(crystals)} were trained on"
+    return None, f"{what}, trained on: {have.count('train')} of {len(crystals)}"
 
 
 def crystals_to_test(a, model):  # crystals, their source
@@ -296,11 +325,12 @@ RANKED = ["rank", "energy", "num_atoms", "space_group", "found", "material_id", 
 def predicted(ranked: list[dict], a) -> str:
     "Tell which structures have the lowest energies."
     lines = [
-        f"{k}. {r['energy']:.4f} eV/atom, {r['num_atoms']} atoms, space group {r['space_group']}, "
-        f"found {r['found']} times"
+        f"{k}. {r['energy']:.4f} eV/atom, {number_of(r['num_atoms'], 'atom')}, "
+        f"space group {r['space_group']}, found {number_of(r['found'], 'time')}"
         for k, r in enumerate(ranked[:5], 1)
     ]
-    end = f"{len(ranked)} different structures of {a.num} candidates, ranked in {a.out / 'ranked.csv'}"
+    found = number_of(len(ranked), "different structure")
+    end = f"{found} of {number_of(a.num, 'candidate')}, ranked in {a.out / 'ranked.csv'}"
     return "\n".join([*lines, end])
 
 
@@ -343,7 +373,7 @@ def cmd_steer(a) -> tuple[str, dict]:  # text, record
 
 def steered(a, found: dict) -> str:
     "Tell what a model was taught, and how to use it."
-    lines = [f"{name}: {num} crystals" for name, num in found["num"].items()]
+    lines = [f"{name}: {number_of(num, 'crystal')}" for name, num in found["num"].items()]
     then = f"dpcdvae generate --model {a.out} --num 16 --out new --target {a.property[0]}=VALUE"
     return "\n".join([*lines, f"model in {a.out}; generate with: {then}"])
 
@@ -373,7 +403,8 @@ def optimised(a, num: int, found: dict) -> str:
     then = f"dpcdvae evaluate {a.out} --test {a.data} --property {a.property}"
     return (
         f"{a.property} is read from the latent vector to {found['held_out_mae']:.3g} ({mae})\n"
-        f"{num} starts, {a.rounds} rounds each, in {a.out / 'crystals.csv'}; evaluate them with: {then}"
+        f"{number_of(num, 'start')}, {number_of(a.rounds, 'round')} each, in {a.out / 'crystals.csv'}; "
+        f"to evaluate: {then}"
     )
 
 # %% ../../nbs/cli/03_commands.ipynb #63da9e3b

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from .commands import load_model, shows_progress
+from ..data.files import number_of
 
 # %% ../../nbs/cli/05_demo.ipynb #56dae08e
 def demo_train(a, sets: dict):  # DPCDVAE
@@ -33,7 +34,7 @@ def demo_make(a, sets: dict, model, pretrained) -> None:
     how, data = dict(seed=a.seed, progress=shows_progress(a)), "perov_mini (test)"
     print("reconstructing the held-out crystals", flush=True)
     model.reconstruct(sets["test"], out=a.out / "reconstruct", films=4, data=data, **how)
-    print(f"generating {a.num} new crystals", flush=True)
+    print(f"generating {number_of(a.num, 'new crystal')}", flush=True)
     model.generate(a.num, out=a.out / "generate", films=2, **how)
     print("reconstructing the same crystals with the pretrained model", flush=True)
     pretrained.reconstruct(sets["test"], out=a.out / "pretrained", data=data, **how)

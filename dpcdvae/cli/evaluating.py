@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from .commands import part_in, shows_progress
+from ..data.files import number_of
 
 # %% ../../nbs/cli/04_evaluating.ipynb #de3d05be
 def place_of(crystals: Path) -> Path:  # a folder
@@ -138,8 +139,14 @@ def cmd_hull(a) -> tuple[str, dict]:  # text, record
     "Read or compute a convex hull, and place formation energies above it."
     hull = hull_of(a)
     above = {formula: hull.above(formula, energy) for formula, energy in a.at}
-    lines = [f"{len(hull)} phases in {len(hull.systems)} chemical systems, {len(hull.elements)} elements"]
-    lines[0] += f"; {hull.about}"
+    systems, elements = (
+        number_of(len(hull.systems), "chemical system"),
+        number_of(len(hull.elements), "element"),
+    )
+    lines = [f"{number_of(len(hull), 'phase')} in {systems}, {elements}"]
+    lines[0] += "".join(f"; {v}" for v in hull.about.values() if isinstance(v, str))
+    if failed := hull.about.get("num_failed"):
+        lines[0] += f"; {number_of(failed, 'crystal')} not computed"
     for formula, energy in above.items():
         known = energy is not None
         words = (
@@ -168,7 +175,7 @@ def cmd_screen(a) -> tuple[str, dict]:  # text, record
         a.max_steps,
         **how,
     )
-    lines = [f"{len(kept)} of {summary['of']} crystals kept in {a.out / 'crystals.csv'}"]
+    lines = [f"{len(kept)} of {number_of(summary['of'], 'crystal')} kept in {a.out / 'crystals.csv'}"]
     lines += [f"{num} dropped: {reason}" for reason, num in summary["dropped"].items()]
     lines.append(f"crystal by crystal in {a.out / 'screened.csv'}")
     return "\n".join(lines), summary
@@ -179,5 +186,5 @@ def cmd_export(a) -> tuple[str, dict]:  # text, record
     from dpcdvae.evaluation.export import export
 
     path, num, failed = export(a.results, a.to, poscar=a.poscar, relaxed=a.relaxed, column=a.column)
-    more = f"; {failed} rows hold no crystal that can be read" if failed else ""
-    return f"{num} crystals in {path}{more}", dict(path=path, crystals=num, failed=failed)
+    more = f"; {number_of(failed, 'row')} without a crystal that can be read" if failed else ""
+    return f"{number_of(num, 'crystal')} in {path}{more}", dict(path=path, crystals=num, failed=failed)

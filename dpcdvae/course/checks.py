@@ -12,6 +12,8 @@ from typing import Callable
 
 import torch
 
+from ..data.files import number_of
+
 # %% ../../nbs/course/00_checks.ipynb #5f557766
 @dataclass(frozen=True)
 class Exercise:
@@ -159,7 +161,7 @@ def form(answer, wanted) -> str | None:  # a hint
     if len(a) != len(b):
         rows = len(b) == 1 and isinstance(answer, (list, tuple))
         advice = ": make one tensor of them, with torch.stack" if rows else ""
-        return f"the function returns {len(a)} values, {len(b)} are wanted{advice}"
+        return f"the function returns {number_of(len(a), 'value')}, not {len(b)}{advice}"
     for x, y in zip(a, b):
         if isinstance(x, str) != isinstance(y, str):
             return "text was returned where a number is wanted, or the other way round"
@@ -219,7 +221,7 @@ def find_hint(one: Exercise, answers: list, wanted: list) -> str:
     if hint := form(answers[first], wanted[first]) or relation(answers, wanted, one.tolerance):
         return hint
     right = len(answers) - len(wrong)
-    start = f"{right} of {len(answers)} trials are right. " if right else ""
+    start = f"Right in {right} of {number_of(len(answers), 'trial')}. " if right else ""
     inputs = ", ".join(map(shown, one.cases[first]))
     return f"{start}For the input {inputs}: {difference(answers[first], wanted[first], one.tolerance)}"
 

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from .checks import EXERCISES, mark
-from ..data.files import atomic_write
+from ..data.files import atomic_write, number_of
 
 # %% ../../nbs/course/22_grading.ipynb #5f193a27
 STUB = re.compile(r"#\|\s*exercise:\s*(\w+)")
@@ -145,7 +145,7 @@ def table(title: str, marks: list[dict]) -> str:  # HTML
         f"<td>{m['points'] if m['state'] == 'right' else 0} of {m['points']}<td>{html.escape(m['text'])}"
         for m in marks
     ]
-    head = f"<h2>{html.escape(title)}: {got} of {sum(m['points'] for m in marks)} points</h2>"
+    head = f"<h2>{html.escape(title)}: {got} of {number_of(sum(m['points'] for m in marks), 'point')}</h2>"
     return f"{head}<table><tr><th>exercise<th>mark<th>points<th>remark{''.join(rows)}</table>"
 
 # %% ../../nbs/course/22_grading.ipynb #3e199a0b

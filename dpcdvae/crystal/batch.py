@@ -371,6 +371,12 @@ def _table_rows(crystals: CrystalBatch) -> list[str]:  # one row of HTML a cryst
     return [_row(row) for row in zip(*columns)]
 
 
+def _counts(batch: CrystalBatch) -> list[str]:  # crystals and atoms
+    "Write how much is in a batch."
+    counts = dict(crystal=len(batch), atom=len(batch.atomic_numbers))
+    return [f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items()]
+
+
 @patch
 def _repr_html_(self: CrystalBatch) -> str:
     "Show the first eight crystals as a table."
@@ -378,14 +384,14 @@ def _repr_html_(self: CrystalBatch) -> str:
     titles = ["", "formula", "atoms", "a, b, c (Å)", "α, β, γ (°)", "volume (Å³)"]
     head = _row(titles + [escape(k.replace("_", " ")) for k in few.properties], "th")
     rest = f"<div>… and {len(self) - len(few)} more</div>" if len(self) > len(few) else ""
-    count = f"<b>{len(self)} crystal{'s' * (len(self) != 1)}</b>, {len(self.atomic_numbers)} atoms"
-    return f"<div>{count}</div><table>{head}{''.join(_table_rows(few))}</table>{rest}"
+    crystals, atoms = _counts(self)
+    return f"<div><b>{crystals}</b>, {atoms}</div><table>{head}{''.join(_table_rows(few))}</table>{rest}"
 
 
 @patch
 def __repr__(self: CrystalBatch) -> str:
     shown = ", ".join(self[:4].formulas()) + (", …" if len(self) > 4 else "")
-    return f"CrystalBatch({len(self)} crystals, {len(self.atomic_numbers)} atoms: {shown})"
+    return f"CrystalBatch({', '.join(_counts(self))}: {shown})"
 
 # %% ../../nbs/crystal/01_batch.ipynb #01b906ad
 _TOYS = {  # lengths (Å), angles (degrees), Z, fractional coordinates

@@ -29,7 +29,7 @@ from dpcdvae.data.cif_blocks import (
     read_sites,
 )
 from .cif_symmetry import stated_symmetry
-from .files import RowError
+from .files import RowError, number_of
 
 # %% ../../nbs/data/04_cif.ipynb #078b4135
 def same_place(delta: np.ndarray, lattice: np.ndarray, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,8 +114,8 @@ def check_formula(tags: dict, counts: dict[int, float]) -> None:
     if not whole and abs(units * total - atoms) > max(0.5, 0.02 * atoms):
         raise RowError(
             "num_atoms",
-            f"{units:g} formula units of {formula_text(formula)} are {units * total:g} atoms but "
-            f"sites and symmetry give {atoms:g}",
+            f"{number_of(units, 'formula unit')} of {formula_text(formula)}: "
+            f"{number_of(units * total, 'atom')}, but sites and symmetry give {atoms:g}",
         )
 
 
@@ -176,7 +176,7 @@ def best_setting(tags: dict, sites: Sites, settings: list, lattice: np.ndarray) 
     left_open = {g[0].usual for g in good} == {True, False}
     good = [g for g in good if g[0].usual] or good
     if len(good) > 1:
-        numbers = " and ".join(f"{s.name} gives {len(b[0])} atoms" for s, b in good)
+        numbers = " and ".join(f"{s.name} gives {number_of(len(b[0]), 'atom')}" for s, b in good)
         raise RowError("symmetry", f"the origin is left open: {numbers}; list the operations or add :1 or :2")
     setting, (numbers, frac, notes, _) = good[0]
     reason = "the standard setting of this symbol" if left_open else "which the rest of the file agrees with"

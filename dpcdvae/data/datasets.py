@@ -30,6 +30,7 @@ from dpcdvae.data.files import (
     atomic_write,
     file_kind,
     natural_key,
+    number_of,
     refuse_code,
     stem,
 )
@@ -264,7 +265,7 @@ def read_files(
         values = {k: [v[i] for i in keep] for k, v in found.properties.items()}
         return join([done[i] for i in keep], values), rejected
     first = f"; the first: {rejected[0].reason}" if rejected else ""
-    raise DataError(f"{content[0][0]} gave no usable crystal out of {len(rejected)} rows{first}")
+    raise DataError(f"{content[0][0]} gave no usable crystal out of {number_of(len(rejected), 'row')}{first}")
 
 # %% ../../nbs/data/10_datasets.ipynb #16a6fccb
 def read_bytes(path: Path) -> bytes:
@@ -374,7 +375,7 @@ def load_crystals(
     batch, rejected = read_source(src, split, graph, cache, workers, limit, niggli, progress, column)
     if rejected:
         warnings.warn(
-            f"{len(rejected)} of {len(rejected) + len(batch)} rows of {src} were not used; the "
+            f"not used: {len(rejected)} of {number_of(len(rejected) + len(batch), 'row')} of {src}; the "
             f"first: {rejected[0].file}, row {rejected[0].row} ({rejected[0].material_id}): "
             f"{rejected[0].reason}",
             stacklevel=2,

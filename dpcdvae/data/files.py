@@ -60,6 +60,16 @@ CRYSTAL_COLUMNS = ("cif", "cif.conv", "CIF", "cif_string", "structure")  # of ta
 ID_COLUMNS = ("material_id", "id", "ID", "immutable_id", "structure_id", "mp_id", "jid", "name")
 NOT_PROPERTIES = {*CRYSTAL_COLUMNS, *ID_COLUMNS, "index", "", "Unnamed: 0", "error", "formula"}
 
+# %% ../../nbs/data/00_files.ipynb #7d1c0a12
+def number_of(
+    n: int | float,
+    one: str,  # what is counted, of which there is one: crystal, row is
+    many: str = "",  # of which there are several: rows are; with an s behind if not given
+) -> str:
+    "Write a number and what it counts: 1 crystal, 2 crystals."
+    number = f"{n:g}" if isinstance(n, float) else n
+    return f"{number} {one if n == 1 else many or one + 's'}"
+
 # %% ../../nbs/data/00_files.ipynb #3b0e65b2
 def atomic_write(
     path: str | Path,  # file to write

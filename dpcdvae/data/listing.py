@@ -35,6 +35,7 @@ from dpcdvae.data.files import (
     file_kind,
     file_text,
     natural_key,
+    number_of,
     refuse_code,
     stem,
     wanted,
@@ -93,7 +94,11 @@ def table_listing(path, columns: dict, rejected: list, column: str | None = None
     ]
     numbers = {str(k): numeric(v) for k, v in columns.items() if k not in NOT_PROPERTIES and k != where}
     notes = [
-        (str(path), "", f"column {k!r}: {n} values are no numbers and count as missing")
+        (
+            str(path),
+            "",
+            f"column {k!r}: {number_of(n, 'value is no number', 'values are no numbers')}, so missing",
+        )
         for k, v in columns.items()
         if numbers.get(str(k)) and (n := sum(as_number(x) is None for x in v))
     ]
@@ -142,15 +147,15 @@ def is_atom(line: str) -> bool:
 
 def frame_fault(lines: list[str], at: int, end: int | None) -> str:
     "Say why the lines of a frame are not one; empty where they are."
-    count = lines[at].strip()
     if end is None:
         return f"line {at + 1} should hold the number of atoms"
+    atoms = number_of(int(lines[at]), "atom")
     if end > len(lines):
-        return f"the file ends before the {count} atoms of line {at + 1}"
+        return f"the file ends before the {atoms} of line {at + 1}"
     if any(starts_frame(lines, k) for k in range(at + 2, end)):
-        return f"the next frame begins before the {count} atoms of line {at + 1}"
+        return f"the next frame begins before the {atoms} of line {at + 1}"
     if end < len(lines) and is_atom(lines[end]) and "Lattice=" not in "".join(lines[end : end + 2]):
-        return f"more lines than the {count} atoms of line {at + 1} follow"
+        return f"more lines than the {atoms} of line {at + 1} follow"
     return ""
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from ..crystal.batch import CrystalBatch
+from .files import number_of
 
 # %% ../../nbs/data/12_loader.ipynb #872aeef8
 class BucketBatchSampler(Sampler):
@@ -32,7 +33,7 @@ class BucketBatchSampler(Sampler):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; use 1 or more")
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank {rank} is outside of {world_size} processes")
+            raise ValueError(f"rank {rank} is outside of {number_of(world_size, 'process', 'processes')}")
         self.sizes, self.batch_size, self.shuffle, self.bucket, self.drop_last = (
             sizes.cpu(),
             batch_size,

@@ -17,7 +17,7 @@ import numpy as np
 from .cell import FARTHEST, LONGEST, RawCrystal, lattice_matrix
 from .cif import cif_crystals
 from .cif_blocks import SYMBOLS
-from .files import NOT_PROPERTIES, Row, RowError
+from .files import NOT_PROPERTIES, Row, RowError, number_of
 
 # %% ../../nbs/data/05_parsers.ipynb #e307a72c
 def plain_error(e: Exception) -> str:
@@ -88,7 +88,7 @@ def floats(line: str, num: int, what: str) -> list[float]:
     except ValueError:
         x = []
     if len(x) < num or not np.isfinite(x).all():
-        raise RowError("poscar", f"{what} should be {num} numbers, not {line.strip()[:40]!r}")
+        raise RowError("poscar", f"{what} should be {number_of(num, 'number')}, not {line.strip()[:40]!r}")
     return x
 
 
@@ -106,7 +106,8 @@ def poscar_species(lines: list[str]) -> tuple[list[str], list[int], int]:
     counts = lines[at].split()
     counts = [c for c in counts[: len(words)] if c.isdigit()]
     if not words or len(counts) != len(words):
-        raise RowError("poscar", f"{len(words)} elements but {len(counts)} numbers of atoms")
+        numbers = number_of(len(counts), "number")
+        raise RowError("poscar", f"{number_of(len(words), 'element')} but {numbers} of atoms")
     return words, [int(c) for c in counts], at + 1
 
 
@@ -126,7 +127,7 @@ def parse_poscar(text: str) -> RawCrystal:
     "Parse one POSCAR or CONTCAR of VASP 5 (or of VASP 4 whose comment names the elements)."
     lines = text.splitlines()
     if len(lines) < 8:
-        raise RowError("poscar", f"{len(lines)} lines are too few for a POSCAR")
+        raise RowError("poscar", f"{number_of(len(lines), 'line is', 'lines are')} too few for a POSCAR")
     lattice = poscar_lattice(lines)
     check_finite(lattice, lattice)
     if not abs(np.linalg.det(lattice)) > 1e-9:
@@ -142,7 +143,8 @@ def parse_poscar(text: str) -> RawCrystal:
     cartesian, num = lines[at].strip()[0].lower() in "ck", sum(counts)
     rows = lines[at + 1 : at + 1 + num]
     if len(rows) < num or not num:
-        raise RowError("num_atoms", f"{num} atoms are stated but {len(rows)} lines of coordinates follow")
+        stated = f"{number_of(num, 'atom is', 'atoms are')} stated"
+        raise RowError("num_atoms", f"{stated} but {number_of(len(rows), 'line')} of coordinates can be read")
     x = np.array([floats(r, 3, f"the coordinates of atom {k}") for k, r in enumerate(rows)])
     check_finite(x, lattice)
     if cartesian:

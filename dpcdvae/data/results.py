@@ -64,7 +64,7 @@ class Results(list):
         "List the rows that have a crystal; raise DataError where none has."
         rows = [r for r in self.rows() if r["structure"] is not None]
         if not rows:
-            raise DataError(f"none of {len(self)} results has a crystal to write or show: see `to_pandas()`")
+            raise DataError("no result has a crystal to write or show: see `to_pandas()`")
         return rows
 
     def to_cif(

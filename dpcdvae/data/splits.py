@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..crystal.batch import CrystalBatch
 from ..crystal.lattice import volume
-from .files import DataError, atomic_write
+from .files import DataError, atomic_write, number_of
 
 # %% ../../nbs/data/16_splits.ipynb #8f9d326f
 STEP, OFFSET = 1e-3, 0.318  # Å; steps do not begin at round numbers, where many crystals have their lengths
@@ -132,12 +132,13 @@ def repeated_sentence(facts: dict) -> str:  # empty where nothing repeats
     said = []
     if num := facts["num_repeated"]:
         name, other = facts["train_repeats"]
-        said.append(f"{num} crystals to train on repeat another ({name} repeats {other})")
+        what = number_of(num, "crystal to train on repeats", "crystals to train on repeat")
+        said.append(f"{what} another ({name} repeats {other})")
     if num := facts["num_val_in_train"]:
         name, other = facts["val_repeats"]
+        what = number_of(num, "crystal to validate with is", "crystals to validate with are")
         said.append(
-            f"{num} crystals to validate with are also trained on ({name} is {other}): their loss tells "
-            "little about new ones"
+            f"{what} also trained on ({name} is {other}): such a loss tells little about new crystals"
         )
     return "; ".join(said)
 

@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Iterator
 
-from .files import CRYSTAL_COLUMNS, DataError, Rejected
+from .files import CRYSTAL_COLUMNS, DataError, Rejected, number_of
 
 # %% ../../nbs/data/06_tables.ipynb #eadf5f0d
 def separator(line: str, column: str | None = None) -> str:
@@ -60,7 +60,7 @@ def table_rows(lines: list[str], sep: str, width: int, where: int | None) -> Ite
             for values in table:
                 end = at + table.line_num
                 if len(values) > width:
-                    yield [], f"{len(values)} values under {width} columns"
+                    yield [], f"{number_of(len(values), 'value')} under {number_of(width, 'column')}"
                 elif values:
                     yield values, ""
             return

@@ -325,6 +325,24 @@ SAMPLERS = dict(
     heun=_sample_heun,
 )
 
+# %% ../../nbs/diffusion/02_samplers.ipynb #6e2a0c32
+def _sampling_times(schedule, sampler: str, steps: int, spacing: str, t_init: int | None) -> list[int]:
+    "Space the times of a run; Heun's method evaluates the network twice a step."
+    nfe = (steps + 1) // 2 if sampler == "heun" else steps
+    return time_grid(t_init or schedule.num_steps, nfe, spacing, schedule)
+
+
+def num_evaluations(
+    schedule,  # NoiseSchedule
+    sampler: str,  # one of SAMPLERS
+    steps: int,  # function evaluations wanted
+    spacing: str = "uniform",  # one of SPACINGS
+    t_init: int | None = None,  # time to start from; T if not given
+) -> int:  # evaluations that are made
+    "Count the evaluations of a run: times that round to one are visited once, Heun's number is odd."
+    times = len(_sampling_times(schedule, sampler, steps, spacing, t_init)) - 1
+    return 2 * times - 1 if sampler == "heun" else times
+
 # %% ../../nbs/diffusion/02_samplers.ipynb #d294ff81
 def get_sampler(
     name: str,  # one of SAMPLERS
@@ -333,12 +351,6 @@ def get_sampler(
     if name not in SAMPLERS:
         raise ValueError(f"no sampler {name!r}: choose one of {', '.join(SAMPLERS)}")
     return SAMPLERS[name]
-
-
-def _sampling_times(schedule, sampler: str, steps: int, spacing: str, t_init: int | None) -> list[int]:
-    "Space the times of a run; Heun's method evaluates the network twice a step."
-    nfe = (steps + 1) // 2 if sampler == "heun" else steps
-    return time_grid(t_init or schedule.num_steps, nfe, spacing, schedule)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..crystal.batch import CrystalBatch, patch
 from ..crystal.lattice import cell_maps, lattice_from_parameters, minimum_image, wrap
 from ..data.cache import content_digest, read_tensors
-from ..data.files import atomic_write
+from ..data.files import atomic_write, number_of
 
 # %% ../../nbs/diffusion/03_trajectory.ipynb #207b2af8
 class TrajectoryError(ValueError):
@@ -229,7 +229,8 @@ def _check_target(self: Trajectory) -> None:
         )
     if self.num_atoms != int(self.target.num_atoms):
         raise TrajectoryError(
-            f"The trajectory has {self.num_atoms} atoms and its target {int(self.target.num_atoms)}; "
+            f"The trajectory has {number_of(self.num_atoms, 'atom')} and its target "
+            f"{int(self.target.num_atoms)}; "
             "no distance is defined."
         )
 

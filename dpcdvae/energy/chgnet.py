@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..crystal.lattice import cell_heights
+from ..data.files import number_of
 from ..evaluation.validity import MetricsError
 
 # %% ../../nbs/energy/01_chgnet.ipynb #53ff8c85
@@ -248,7 +249,8 @@ class BatchedCHGNet:
             return "the cell is too flat or too small"
         bonds = find_bonds(frac_coords, lattice[None], torch.tensor([len(numbers)]), self.cutoff)
         alone = len(numbers) - len(torch.cat([bonds.i, bonds.j]).unique())
-        return f"{alone} of {len(numbers)} atoms have no neighbour within {self.cutoff:g} Å" if alone else ""
+        which = f"{alone} of {number_of(len(numbers), 'atom')}"
+        return f"no neighbour within {self.cutoff:g} Å: {which}" if alone else ""
 
     def _fits(self, lattice: Tensor, counts: Tensor) -> Tensor:  # (B,) True where the images can be listed
         height = cell_heights(lattice)

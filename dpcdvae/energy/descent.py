@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..data.files import number_of
+
 # %% ../../nbs/energy/02_descent.ipynb #fb41e6fa
 FIRST = 1 / 70  # Å² per eV: the inverse curvature assumed before anything is known
 MEMORY = 10  # steps remembered
@@ -236,7 +238,7 @@ def _why(
     if int(state["failed"][a]) >= GIVE_UP:
         return "no way down", f"no step lowers the energy, and forces are {residual:.3g} eV/Å"
     if int(state["steps"][a]) >= max_steps:
-        return "not converged", f"{max_steps} steps were not enough"
+        return "not converged", f"{number_of(max_steps, 'step was', 'steps were')} not enough"
     if float(state["seconds"][a]) > seconds:
         return "timeout", f"not converged after {seconds:g} s"
 

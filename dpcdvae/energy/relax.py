@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from ..crystal.batch import right_handed
-from ..data.files import MIN_DISTANCE, atomic_write, lock_folder
+from ..data.as_crystals import one_structure
+from ..data.files import MIN_DISTANCE, atomic_write, lock_folder, number_of
 from ..data.parsers import plain_error
 from ..data.results import Results
 from .calculators import ASEPotential, calculator_version, get_calculator
@@ -49,6 +50,7 @@ def plausible(structure) -> str:  # one sentence; empty when plausible
     "Say why a crystal cannot be one, by its distances and its volume."
     from ase.data import covalent_radii
 
+    structure = one_structure(structure)
     numbers = np.array([site.specie.Z for site in structure])
     radii = covalent_radii[numbers]
     filled = float((4 / 3 * np.pi * radii**3).sum() / structure.volume)
@@ -174,14 +176,14 @@ def _row(structure, end: Relaxed, max_steps: int, cell: bool) -> dict:
 
 # %% ../../nbs/energy/03_relax.ipynb #c3f9cb66
 def relax(
-    structure,  # pymatgen Structure
+    structure,  # one crystal: whatever `as_crystals` takes
     calculator="chgnet",  # name, ASE calculator, or potential
     fmax: float = 0.05,  # eV/Å
     max_steps: int = 500,  # 0: energy and forces as they are
     cell: bool = True,  # relax the cell, too
 ) -> dict:  # row, see `COLUMNS`, and `structure`, the relaxed one
     "Relax a crystal to a force tolerance."
-    return relax_many([structure], calculator, fmax, max_steps, cell)[0]
+    return relax_many([one_structure(structure)], calculator, fmax, max_steps, cell)[0]
 
 # %% ../../nbs/energy/03_relax.ipynb #454f7a18
 COLUMNS = [
@@ -437,14 +439,13 @@ def _line(key: str, m: dict) -> str:
     "Write one number of the summary."
     interval = "" if m["low"] is None else f" [{m['low']:.4g}, {m['high']:.4g}]"
     unit = "" if m["unit"] == "1" else " " + m["unit"]
-    return (
-        f"{LABELS[key]:28}{m['value']:.4g}{interval}{unit}, median {m['median']:.4g} ({m['count']} crystals)"
-    )
+    number = f"{LABELS[key]:28}{m['value']:.4g}{interval}{unit}"
+    return f"{number}, median {m['median']:.4g} ({number_of(m['count'], 'crystal')})"
 
 
 def energy_table(summary: dict) -> str:
     "Write the summary as lines of text."
-    head = f"{summary['num_crystals']} crystals as they are; {summary['calculator']}"
+    head = f"{number_of(summary['num_crystals'], 'crystal')} unrelaxed; {summary['calculator']}"
     if summary["kind"] == "relax":
         head = (
             f"{summary['num_converged']} of {summary['num_crystals']} converged, "

@@ -11,7 +11,7 @@ import random
 import statistics
 from pathlib import Path
 
-from ..data.files import atomic_write
+from ..data.files import atomic_write, number_of
 from .hull import Hull, fractions, full_hull
 from .relax import energies
 from ..evaluation.entries import Entry, read_crystals
@@ -172,7 +172,8 @@ def add_stability(
     "Put stability next to the other figures of a set."
     if len(found[0]) != len(rows):
         raise MetricsError(
-            f"{len(found[0])} crystals were relaxed and {len(rows)} evaluated: they must be the same."
+            f"{number_of(len(found[0]), 'crystal was', 'crystals were')} relaxed and {len(rows)} evaluated: "
+            "they must be the same."
         )
     for row, more in zip(rows, found[0]):
         row.update({k: more[k] for k in NAMES if k in more})
@@ -188,10 +189,8 @@ def stability_text(summary: dict, known: dict | None = None) -> str:  # of `stab
     "Write stability as lines of text, with the test set as a ceiling."
     percent = lambda m: "–" if m["value"] is None else f"{100 * m['value']:.1f} %"
     hull = summary["hull"]
-    head = (
-        f"{summary['num_crystals']} crystals; hull: {hull.get('source')}, {hull.get('num_phases')} phases; "
-    )
-    head += summary["calculator"]
+    head = f"{number_of(summary['num_crystals'], 'crystal')}; hull: {hull.get('source')}, "
+    head += f"{number_of(hull.get('num_phases'), 'phase')}; {summary['calculator']}"
     lines = [head + ("; in the second column the test set" if known else "")]
     for k in (*RATES, "relaxed", "p1_before", "p1_after"):
         if k in summary["metrics"]:
@@ -200,6 +199,7 @@ def stability_text(summary: dict, known: dict | None = None) -> str:  # of `stab
     for k, unit in dict(above_hull="eV/atom", to_relaxed="meV/atom", rmsd_relaxed="Å").items():
         if (m := summary["metrics"][k])["count"]:
             lines.append(
-                f"{k:14}mean {m['value']:.3g}, median {m['median']:.3g} {unit} ({m['count']} crystals)"
+                f"{k:14}mean {m['value']:.3g}, median {m['median']:.3g} {unit} "
+                f"({number_of(m['count'], 'crystal')})"
             )
     return "\n".join(lines)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.files import atomic_write
+from ..data.as_crystals import as_structures
+from ..data.files import atomic_write, number_of
 from .entries import read_crystals, structure_of
 from .matching import random_placement
 from .validity import MetricsError, allowed_states, neutral_states, reduced_counts
@@ -165,14 +166,14 @@ BASELINES = ("random placement", "ion exchange")
 
 def make_baseline(
     kind: str,  # one of BASELINES
-    crystals: list,  # pymatgen Structures: the training set
+    crystals,  # the training set: whatever `as_crystals` takes
     num: int,  # crystals to make
     seed: int = 0,
 ) -> list:  # pymatgen Structures
     "Make crystals without a network."
     if kind not in BASELINES:
         raise MetricsError(f"There is no baseline {kind!r}; choose one of {', '.join(BASELINES)}.")
-    rng, made = np.random.default_rng(seed), []
+    crystals, rng, made = as_structures(crystals), np.random.default_rng(seed), []
     if kind == "random placement":
         return random_placement([crystals[k] for k in rng.integers(len(crystals), size=num)], seed)
     for _ in range(20 * num):
@@ -181,8 +182,8 @@ def make_baseline(
         if len(made) == num:
             return made
     raise MetricsError(
-        f"Ion exchange made {len(made)} of {num} crystals: too few of the {len(crystals)} prototypes "
-        f"are ionic."
+        f"Ion exchange made {len(made)} of {number_of(num, 'crystal')}: too few ionic ones among "
+        f"{number_of(len(crystals), 'prototype')}."
     )
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #8807138b

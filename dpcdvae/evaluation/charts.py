@@ -69,6 +69,7 @@ svg .b2{fill:none;stroke:var(--bad);stroke-width:1.5}
 svg .x{stroke:var(--line)}
 svg .m{stroke:var(--ink);stroke-dasharray:3 3}
 .key{font-size:12.5px;color:var(--soft);margin-top:6px}
+.scroll>.key{margin-bottom:12px}
 """
 
 # %% ../../nbs/evaluation/15_charts.ipynb #02e77982

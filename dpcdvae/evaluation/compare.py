@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..data.as_crystals import one_structure
 from ..data.files import MIN_VOLUME
 from ..data.parsers import plain_error
 from .entries import structure_of
@@ -43,8 +44,8 @@ def matcher(
 
 # %% ../../nbs/evaluation/08_compare.ipynb #fa391412
 def match(
-    pred,  # pymatgen Structure
-    truth,  # pymatgen Structure
+    pred,  # one crystal: whatever `as_crystals` takes
+    truth,  # another
     stol: float = STOL,  # site tolerance, in units of (V/n)^(1/3)
     angle_tol: float = ANGLE_TOL,  # degrees
     ltol: float = LTOL,  # relative
@@ -52,7 +53,8 @@ def match(
 ) -> float | None:  # RMS displacement in units of (V/n)^(1/3), None without a match
     "Match two crystals by the root mean square displacement, in either direction."
     if reference:
-        found = matcher(stol, angle_tol, ltol).get_rms_dist(pred, truth)
+        pair = one_structure(pred), one_structure(truth)
+        found = matcher(stol, angle_tol, ltol).get_rms_dist(*pair)
         return None if found is None else float(found[0])
     rms = float(match_rows([pred], [truth], Tolerances(stol, ltol, angle_tol)).matches.rms[0])
     return rms if math.isfinite(rms) else None

@@ -90,7 +90,7 @@ def neighbor_distances(
 
 # %% ../../nbs/evaluation/21_continuous.ipynb #fc69aa8c
 def amd(
-    crystals,  # CrystalBatch, pymatgen Structures, or ReducedCrystals
+    crystals,  # whatever `as_crystals` takes, or ReducedCrystals
     num: int = 100,  # neighbours
 ) -> np.ndarray:  # (B,num) Å; NaN for a crystal that cannot be used
     "Average the distances to the 1st, 2nd, ... neighbour over the atoms."  # Widdowson 2022, MATCH 87, 529
@@ -101,7 +101,7 @@ def amd(
 
 # %% ../../nbs/evaluation/21_continuous.ipynb #27f04368
 def pdd(
-    structure,  # pymatgen Structure
+    structure,  # one crystal: whatever `as_crystals` takes
     num: int = 100,  # neighbours
 ) -> np.ndarray:  # (n,num) Å, of the atoms of the primitive cell
     "List every atom's distances to its neighbours."  # Widdowson 2022, NeurIPS 35, 24625

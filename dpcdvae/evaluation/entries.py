@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from ..data.as_crystals import _FORMULA, as_crystals, as_structures
 from ..data.cache import open_crystals
 from ..data.cif import read_cif
 from ..data.cif_blocks import formula_text
@@ -91,23 +92,38 @@ def job_table(src):  # the same, or crystals.csv
     return table if table and table.is_file() else src
 
 
+def _is_name(src) -> bool:
+    "Tell whether a text is a pattern of files or a formula of a toy crystal, and no file itself."
+    if not isinstance(src, (str, Path)) or Path(src).exists():
+        return False
+    return any(c in str(src) for c in "*?[") or _FORMULA.fullmatch(str(src)) is not None
+
+
+def _flat(src: list) -> list:  # entries, CIF texts and Structures
+    "List crystals one by one; what is neither an entry, a CIF text nor a Structure becomes Structures."
+    is_text = lambda s: isinstance(s, str) and ("\n" in s or not (_is_name(s) or Path(s).exists()))
+    as_they_are = lambda s: isinstance(s, Entry) or is_text(s)
+    return [one for s in src for one in ([s] if as_they_are(s) else as_structures(s))]
+
+
 def read_crystals(
-    src,  # path of a file, archive or folder; CrystalBatch; or a list of Structures or CIF texts
+    src,  # file, archive or folder, a list of CIF texts, or whatever `as_crystals` takes
     column: str | None = None,  # of a table: where the crystals are
 ) -> list[Entry]:
     "Read crystals from wherever they are; a row that is none is an entry with its reason."
     if isinstance(src, Entries):
         return src
-    if isinstance(src, (str, Path)):
+    if isinstance(src, (str, Path)) and not _is_name(src):
         found = Entries(read_path(Path(src), column))
         found.name = str(src)
         return found
-    if hasattr(src, "to_structures"):
-        return batch_entries(src)
-    entries = [s if isinstance(s, Entry) else Entry(i, "", s) for i, s in enumerate(src)]
+    if _is_name(src) or hasattr(src, "to_structures"):
+        return batch_entries(as_crystals(src))
+    single = any(hasattr(src, k) for k in ("lattice", "get_scaled_positions", "frac_unwrapped"))
+    entries = _flat([src] if single else src)
     if not entries:
         raise MetricsError("There are no crystals to evaluate: the list is empty.")
-    return entries
+    return [e if isinstance(e, Entry) else Entry(i, "", e) for i, e in enumerate(entries)]
 
 # %% ../../nbs/evaluation/06_entries.ipynb #a394a97e
 def structure_of(entry: Entry) -> "Structure":

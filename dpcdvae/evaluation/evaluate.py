@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.files import atomic_write, lock_folder, stem
+from ..data.files import atomic_write, lock_folder, number_of, stem
 from .compare import ANGLE_TOL, LTOL, STOL, STOLS
 from .coverage import success_rates
 from .entries import read_crystals
@@ -164,15 +164,15 @@ def _mark_seen(rows: list, run: dict | None) -> list[str]:  # notes
             rows[i]["seen"] = part
     trained, chosen = len(seen["train"]), len(seen["val"])
     if not trained + chosen:
-        return [f"None of the {n} crystals was used in the training of the model."]
+        return ["None of these crystals was used in the training of the model."]
     free = [r for r in rows if "seen" not in r]
     strict = f"fit_{STOLS[-1]:g}"
     rest = (
         f"; of the other {len(free)}, {sum(bool(r.get(strict)) for r in free)} match strictly" if free else ""
     )
     return [
-        f"Attention: the model was trained on {trained} of the {n} crystals, and chosen by its validation "
-        f"loss on {chosen}: they are no test of it{rest}."
+        f"Attention: the model was trained on {trained} of the {number_of(n, 'crystal')}, and chosen by "
+        f"its validation loss on {chosen}: they are no test of it{rest}."
     ]
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.as_crystals import as_structures
+from ..data.files import number_of
 from dpcdvae.evaluation.mapping import (
     _FORBIDDEN,
     IMAGES,
@@ -229,8 +231,8 @@ def _failure(matches, given, a, b, stol) -> list:
 
 # %% ../../nbs/evaluation/03_matching.ipynb #4ab4052d
 def match_rows(
-    pred,  # CrystalBatch, or pymatgen Structures
-    truth,  # as many, of the same kind
+    pred,  # whatever `as_crystals` takes
+    truth,  # as many
     tolerances: Tolerances = FIELD,
     species: bool = True,  # False: all atoms count as equal
 ) -> RowMatches:
@@ -238,7 +240,8 @@ def match_rows(
     a, b = (reduce_crystals(x, species=species) for x in (pred, truth))
     if len(a) != len(b):
         raise ValueError(
-            f"{len(a)} predictions cannot be matched with {len(b)} targets: give one of each for every row."
+            f"{number_of(len(a), 'prediction')} cannot be matched with {number_of(len(b), 'target')}: give "
+            "one of each for every row."
         )
     rows = np.arange(len(a))
     matches = match_pairs(a, b, rows, rows, tolerances)
@@ -336,7 +339,7 @@ def _rank(keys: np.ndarray) -> np.ndarray:  # (B,) how many equal keys come earl
 
 # %% ../../nbs/evaluation/03_matching.ipynb #36430d57
 def random_placement(
-    crystals,  # pymatgen Structures
+    crystals,  # whatever `as_crystals` takes
     seed: int = 0,
     min_dist: float = 0.5,  # Å, between any two atoms
     max_tries: int = 200,  # draws a crystal; the last one stays
@@ -345,7 +348,7 @@ def random_placement(
     from pymatgen.core import Structure
 
     made = []
-    for index, crystal in enumerate(crystals):
+    for index, crystal in enumerate(as_structures(crystals)):
         rng = np.random.default_rng((seed, index))
         for _ in range(max_tries):
             coords = rng.random((len(crystal), 3))

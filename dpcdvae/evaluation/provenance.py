@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..data.datasets import source_files
-from ..data.files import processor_name
+from ..data.files import number_of, processor_name
 from .entries import structure_of
 from .validity import min_distance
 
@@ -52,7 +52,7 @@ def provenance(
     versions = {p: v for p in PROGRAMS if (v := _version(p))}
     return dict(
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=f"{processor_name()}, {os.cpu_count()} cores, {platform.system()}",
+        machine=f"{processor_name()}, {number_of(os.cpu_count(), 'core')}, {platform.system()}",
         programs=dict(python=platform.python_version()) | versions,
         digests={k: v for k, source in inputs.items() if (v := input_digest(source))},
     )

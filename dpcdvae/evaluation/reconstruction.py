@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.files import number_of
 from .compare import STOL, evaluate_unmatched, match_crystals, write_chance
 from .entries import formula_of, read_crystals, structure_of
 from .matching import best_matches
@@ -57,8 +58,8 @@ def _pair(preds, truths, pred_name, truth_name) -> list:
     "Pair predictions with truths: by name where both have names, else as they stand."
     if len(preds) != len(truths):
         raise MetricsError(
-            f"{pred_name} holds {len(preds)} crystals and {truth_name} holds {len(truths)}: they "
-            f"must be the same, "
+            f"{pred_name} holds {number_of(len(preds), 'crystal')} and {truth_name} holds {len(truths)}: "
+            f"they must be the same, "
             "one to one; finish the run (start it again: it goes on) and evaluate then."
         )
     found = _same_names(preds, truths)

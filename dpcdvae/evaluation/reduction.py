@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..crystal.batch import SYMBOLS
+from ..data.as_crystals import as_structures
 from .niggli import niggli_transform
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #a9d48818
@@ -292,12 +293,13 @@ def _divide(
 
 
 def reduce_crystals(
-    crystals,  # CrystalBatch, or pymatgen Structures
+    crystals,  # whatever `as_crystals` takes
     primitive: bool = True,  # False: Niggli cells with as many atoms as given
     species: bool = True,  # False: all atoms count as equal
 ) -> ReducedCrystals:
     "Bring crystals to the cells in which they are compared, once."
-    lattices, coords, codes = _site_arrays(crystals)
+    found = crystals if hasattr(crystals, "to_structures") else as_structures(crystals)
+    lattices, coords, codes = _site_arrays(found)
     usable, given = _usable(lattices, coords), np.array([len(k) for k in codes], dtype=int)
     lattices = np.where(usable[:, None, None], lattices, np.eye(3))
     turns = niggli_transform(lattices)

@@ -6,6 +6,7 @@
 __all__ = ['report_html']
 
 # %% ../../nbs/evaluation/17_report.ipynb #cf2535df
+from ..data.files import number_of
 from dpcdvae.evaluation.charts import (
     _css,
     _formula,
@@ -221,7 +222,7 @@ def _levels(summary: dict) -> str:  # HTML, empty without sets to compare with
     keys = [k for k in METRICS if k in metrics and any(k in s["metrics"] for s in sets.values())]
     cell = lambda k, m: f'<td class="n">{_e(show(k, m[k], False)) if k in m else "–"}</td>'
     row = lambda k: cell(k, metrics) + "".join(cell(k, s["metrics"]) for s in sets.values())
-    head = "".join(f'<th class="n">{_e(n)}, {s["num"]} crystals' for n, s in sets.items())
+    head = "".join(f'<th class="n">{_e(n)}, {number_of(s["num"], "crystal")}' for n, s in sets.items())
     lines = "".join(f'<tr><td class="name">{_e(METRICS[k].label)}</td>{row(k)}</tr>' for k in keys)
     return (
         '<h2>Next to sets without a network</h2><div class="card scroll"><table><tr><th>metric'
@@ -237,7 +238,7 @@ PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>{word} {title}</title><style>{css}</style></head><body><main>
 <h1>{word}</h1><p class="soft">{title} · {head}</p>{facts}{notes}{cards}{levels}{look}
-<h2>Rates</h2><div class="card">{rates}<p class="key">Of all {n} crystals (twin-free: of those whose formula
+<h2>Rates</h2><div class="card">{rates}<p class="key">Of {n} (twin-free: of those whose formula
 the reference does not hold). Bracket: 95 % Wilson interval.</p></div>
 <h2>Distributions</h2><div class="grid">{drawings}</div><h2>Reasons</h2><div class="grid">{reasons}</div>
 <h2>All numbers</h2><div class="card scroll">{numbers}</div>{tables}
@@ -260,7 +261,11 @@ def _model_facts(run: dict) -> list[tuple]:  # (label, text)
     steps = [f"{k} {card[k]}" for k in ("epoch", "step") if k in card]
     weights = [f"weights {run['weights']}"] if run.get("weights") else []
     data = [str(v) for v in (card.get("data") or training.get("data"),) if v]
-    many = [f"{training['num_train']} crystals, digest {training['data_digest']}"] if training else []
+    many = (
+        [f"{number_of(training['num_train'], 'crystal')}, digest {training['data_digest']}"]
+        if training
+        else []
+    )
     took = [str(v) for v in (card.get("trained") or training.get("trained"),) if v]
     return [
         ("Model", ", ".join([*dict.fromkeys(name), *steps, *weights])),
@@ -325,7 +330,7 @@ def _drawings(rows: list, kind: str, compared: dict | None) -> str:
 def _tables(rows: list, kind: str) -> str:
     "Write the best and the worst crystals, a table each."
     return "".join(
-        f'<h2>{_e(t)}</h2><div class="card scroll">{row_table(rs, cols)}</div>'
+        f'<h2>{_sup(_e(t))}</h2><div class="card scroll">{row_table(rs, cols)}</div>'
         for t, rs, cols in notable(rows, kind)
         if rs
     )
@@ -353,14 +358,14 @@ def report_html(
         word=dict(reconstruct="Reconstruction", generate="Generation")[kind],
         title=_e(title),
         css=_css,
-        head=f"{n} crystals",
+        head=number_of(n, "crystal"),
         facts=_facts(summary),
         look=_look(pictures),
         notes=_notes(summary),
         cards=_sup(_cards(summary)),
         levels=_levels(summary),
         rates=rate_bars(metrics, METRICS),
-        n=n,
+        n=number_of(n, "crystal"),
         drawings=_drawings(rows, kind, compared),
         reasons=_reason_cards(summary["reasons"], n),
         numbers=_sup(metric_table(metrics)),

@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter
 
-from ..data.files import MIN_DISTANCE, MIN_VOLUME
+from ..data.files import MIN_DISTANCE, MIN_VOLUME, number_of
 from .compare import ANGLE_TOL, LTOL, STOL, STOLS, SYMPRECS
 from .metrics import METRICS
 from .statistics import mean, rate, reasons
@@ -114,7 +114,8 @@ class Summary(dict):
         )
         return (
             f"<div><b>{dict(reconstruct='Reconstruction', generate='Generation')[self['kind']]}</b>, "
-            f"{self['num_crystals']} crystals; in brackets 95 % intervals</div><table>{lines}</table>"
+            f"{number_of(self['num_crystals'], 'crystal')}; in brackets 95 % intervals</div>"
+            f"<table>{lines}</table>"
         )
 
 

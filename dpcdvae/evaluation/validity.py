@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..data.as_crystals import one_structure
 from ..data.files import MIN_DISTANCE, MIN_VOLUME, DataError
 
 # %% ../../nbs/evaluation/05_validity.ipynb #c6c295f3
@@ -30,11 +31,12 @@ class Check:
 
 # %% ../../nbs/evaluation/05_validity.ipynb #7cea1321
 def min_distance(
-    structure,  # pymatgen Structure
+    structure,  # one crystal: whatever `as_crystals` takes
 ) -> tuple:  # (Å, i, j), or (inf, None, None) for a one-atom cell
     "Find the two different atoms that are closest, through all periodic images."
     import numpy as np
 
+    structure = one_structure(structure)
     if len(structure) < 2:
         return math.inf, None, None
     dist = np.array(structure.distance_matrix)
@@ -44,9 +46,10 @@ def min_distance(
 
 # %% ../../nbs/evaluation/05_validity.ipynb #85285c2b
 def structure_validity(
-    structure,  # pymatgen Structure
+    structure,  # one crystal: whatever `as_crystals` takes
 ) -> Check:
     "Check that no two atoms overlap and that the cell has a volume."
+    structure = one_structure(structure)
     volume = structure.volume
     if not volume >= MIN_VOLUME:
         return Check(

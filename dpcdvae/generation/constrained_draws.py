@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..crystal.batch import SYMBOLS, ragged_index
-from ..crystal.lattice import lattice_from_parameters, minimum_image, wrap
+from ..crystal.batch import SYMBOLS
+from ..crystal.lattice import lattice_from_parameters
 from ..crystal.rng import counter_normal, counter_uniform
 from ..crystal.symmetry import Symmetry, cell_choices, metric_strain, place_orbits
 from ..crystal.wyckoff import invariant_metric, space_group
-from .constraints import Constraints, element_number, orbit_of
+from ..data.files import number_of
+from .constraints import Constraints, SiteConstraint, element_number, orbit_of
 from .decode import Sampling, formula_counts, latent_noise
 from ..model.dpcdvae import DPCDVAE, Stats
 from ..model.prior import choose
@@ -57,9 +58,10 @@ def formula_rules(c: Constraints, formulas) -> FormulaRules:
     # a size that was never seen is unlikely, not impossible
     sizes = (formulas.sizes.cpu() + 1e-3 * (n > 0)) * inside
     if not sizes.any():
+        least_size = f"{low} to " if low < high else ""
         raise ValueError(
-            f"no cell of {low} to {min(high, len(n) - 1)} atoms can hold what is asked for: the "
-            f"model knows cells up to {len(n) - 1} atoms"
+            f"no cell of {least_size}{number_of(min(high, len(n) - 1), 'atom')} can hold what is asked "
+            f"for: the model knows cells up to {number_of(len(n) - 1, 'atom')}"
         )
     return FormulaRules(least, may, sizes)
 
@@ -114,65 +116,14 @@ def formula_units(
         cells = [x for x in cells if fits(number, 0, 0, 0, tuple(sorted(x[x > 0].tolist())))]
     if not cells:
         raise ValueError(
-            f"{c.reduced_formula}: no cell of up to {min(high, formulas.max_atoms)} atoms holds it"
+            f"{c.reduced_formula}: no cell of up to "
+            f"{number_of(min(high, formulas.max_atoms), 'atom')} holds it"
             + (f" in space group {number}" if number else "")
         )
     cells = torch.stack(cells)
     draws = [formulas.nll(cells, torch.Generator().manual_seed(k)) for k in range(16)]
     log_weight = (formulas.sizes[cells.sum(-1)] + 1e-3).log() - torch.stack(draws).mean(0)
     return cells, log_weight.softmax(0)
-
-# %% ../../nbs/generation/02_constrained_draws.ipynb #67e89dc7
-@dataclass(frozen=True, eq=False)
-class SiteConstraint:
-    "The atoms of a block of crystals, and what holds for their coordinates at every step."
-
-    atomic_numbers: Tensor  # (N,)
-    num_atoms: Tensor  # (B,)
-    symmetry: Symmetry | None = None
-    fixed: Tensor | None = None  # (N,) bool
-    coords: Tensor | None = None  # (N,3) fractional, of the fixed atoms
-
-    def __getitem__(self, idx: Tensor) -> "SiteConstraint":
-        "Take some crystals, by number."
-        atoms = ragged_index(self.num_atoms, idx)
-        part = lambda x: None if x is None else x[atoms]
-        return SiteConstraint(
-            self.atomic_numbers[atoms],
-            self.num_atoms[idx],
-            self.symmetry and self.symmetry[idx],
-            part(self.fixed),
-            part(self.coords),
-        )
-
-    def start(self, x: Tensor) -> Tensor:  # (N,3) uniform in the cell
-        "Where sampling starts."
-        return x if self.symmetry is None else self.symmetry.start(wrap(x))
-
-    def noise(self, eps: Tensor) -> Tensor:  # (N,3) unit normal
-        "The noise that a step may add."
-        return eps if self.symmetry is None else self.symmetry.project_noise(eps)
-
-    def prediction(self, x: Tensor, eps: Tensor, sigma: float) -> Tensor:  # (N,3) state, predicted noise
-        "What becomes of the predicted noise: x - sigma eps is the predicted clean crystal."
-        if self.symmetry is not None:
-            return self.symmetry.project_vectors(eps)
-        if self.fixed is None:
-            return eps
-        known = minimum_image(x - self.coords.to(x.dtype)) / sigma
-        batch = torch.repeat_interleave(torch.arange(len(self.num_atoms), device=x.device), self.num_atoms)
-        off, fixed = (known - eps) * self.fixed[:, None], self.fixed.to(x.dtype)
-        total = x.new_zeros(len(self.num_atoms), 3).index_add(0, batch, off)
-        count = x.new_zeros(len(self.num_atoms)).index_add(0, batch, fixed).clamp_min(1)
-        return torch.where(self.fixed[:, None], known, eps + (total / count[:, None])[batch])
-
-    def state(self, x: Tensor, time: int) -> Tensor:  # (N,3)
-        "What becomes of the state after a step to this time."
-        if self.symmetry is not None:
-            return self.symmetry.project_coords(x)
-        return (
-            x if self.fixed is None or time else torch.where(self.fixed[:, None], self.coords.to(x.dtype), x)
-        )
 
 # %% ../../nbs/generation/02_constrained_draws.ipynb #35ff5f81
 CANDIDATES = 16  # latent vectors for each crystal of a given symmetry
@@ -309,7 +260,8 @@ def check_fit(
     if not fits(number, 0, 0, 0, n):
         raise ValueError(
             f"the positions of space group {number} ({space_group(number).symbol}) cannot hold "
-            f"{' + '.join(map(str, n))} atoms in a primitive cell: give another formula or group"
+            f"{number_of(sum(n), 'atom')} ({' + '.join(map(str, n))}) in a primitive cell: give another "
+            "formula or group"
         )
 
 
@@ -463,7 +415,8 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         )
     if (n := int(wyckoff_counts(c).sum()) if c.wyckoff else 0) > config.max_atoms:
         raise ValueError(
-            f"wyckoff asks for {n} atoms in the primitive cell, the model holds {config.max_atoms}"
+            f"wyckoff asks for {number_of(n, 'atom')} in the primitive cell, the model holds "
+            f"{config.max_atoms}"
         )
     if s.formula and c.space_group:
         check_fit(c.space_group, formula_counts(s.formula))
@@ -484,7 +437,8 @@ def _check_wyckoff(c: Constraints) -> None:
     low, high = c.size_range
     n = int(wyckoff_counts(c).sum())
     if not low <= n <= high:
-        raise ValueError(f"wyckoff asks for {n} atoms in the primitive cell, num_atoms for {c.num_atoms}")
+        asked = number_of(n, "atom")
+        raise ValueError(f"wyckoff asks for {asked} in the primitive cell, num_atoms for {c.num_atoms}")
     there = {SYMBOLS[z] for _, z in map(orbit_of, c.wyckoff)}
     if missing := set(c.required) - there:
         raise ValueError(f"{', '.join(sorted(missing))} must be there and is on no position of wyckoff")

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..crystal.batch import SYMBOLS
-from ..crystal.lattice import lattice_from_parameters, minimum_image
-from ..crystal.symmetry import check_sites
+from ..crystal.batch import SYMBOLS, ragged_index
+from ..crystal.lattice import lattice_from_parameters, minimum_image, wrap
+from ..crystal.symmetry import Symmetry, check_sites
 from ..crystal.wyckoff import space_group
+from ..data.as_crystals import as_crystals
 from .decode import formula_counts
 
 # %% ../../nbs/generation/01_constraints.ipynb #b13be44a
@@ -163,10 +164,62 @@ def merge_constraints(
         raise ValueError(f"give constraints, or {', '.join(own)}, not both")
     return Constraints(**own) if own else c, {k: v for k, v in words.items() if k not in names}
 
+# %% ../../nbs/generation/01_constraints.ipynb #67e89dc7
+@dataclass(frozen=True, eq=False)
+class SiteConstraint:
+    "The atoms of a block of crystals, and what holds for their coordinates at every step."
+
+    atomic_numbers: Tensor  # (N,)
+    num_atoms: Tensor  # (B,)
+    symmetry: Symmetry | None = None
+    fixed: Tensor | None = None  # (N,) bool
+    coords: Tensor | None = None  # (N,3) fractional, of the fixed atoms
+
+    def __getitem__(self, idx: Tensor) -> "SiteConstraint":
+        "Take some crystals, by number."
+        atoms = ragged_index(self.num_atoms, idx)
+        part = lambda x: None if x is None else x[atoms]
+        return SiteConstraint(
+            self.atomic_numbers[atoms],
+            self.num_atoms[idx],
+            self.symmetry and self.symmetry[idx],
+            part(self.fixed),
+            part(self.coords),
+        )
+
+    def start(self, x: Tensor) -> Tensor:  # (N,3) uniform in the cell
+        "Where sampling starts."
+        return x if self.symmetry is None else self.symmetry.start(wrap(x))
+
+    def noise(self, eps: Tensor) -> Tensor:  # (N,3) unit normal
+        "The noise that a step may add."
+        return eps if self.symmetry is None else self.symmetry.project_noise(eps)
+
+    def prediction(self, x: Tensor, eps: Tensor, sigma: float) -> Tensor:  # (N,3) state, predicted noise
+        "What becomes of the predicted noise: x - sigma eps is the predicted clean crystal."
+        if self.symmetry is not None:
+            return self.symmetry.project_vectors(eps)
+        if self.fixed is None:
+            return eps
+        known = minimum_image(x - self.coords.to(x.dtype)) / sigma
+        batch = torch.repeat_interleave(torch.arange(len(self.num_atoms), device=x.device), self.num_atoms)
+        off, fixed = (known - eps) * self.fixed[:, None], self.fixed.to(x.dtype)
+        total = x.new_zeros(len(self.num_atoms), 3).index_add(0, batch, off)
+        count = x.new_zeros(len(self.num_atoms)).index_add(0, batch, fixed).clamp_min(1)
+        return torch.where(self.fixed[:, None], known, eps + (total / count[:, None])[batch])
+
+    def state(self, x: Tensor, time: int) -> Tensor:  # (N,3)
+        "What becomes of the state after a step to this time."
+        if self.symmetry is not None:
+            return self.symmetry.project_coords(x)
+        return (
+            x if self.fixed is None or time else torch.where(self.fixed[:, None], self.coords.to(x.dtype), x)
+        )
+
 # %% ../../nbs/generation/01_constraints.ipynb #14e526f6
 def satisfied(crystals, c: Constraints, symprec: float = 0.01) -> Tensor:  # (B,) bool
     "Tell which crystals obey the constraints; a target is none."
-    return torch.tensor([_obeys(crystal, c, symprec) for crystal in crystals])
+    return torch.tensor([_obeys(crystal, c, symprec) for crystal in as_crystals(crystals)])
 
 
 def _obeys(crystal, c: Constraints, symprec: float) -> bool:  # of one crystal

@@ -17,6 +17,7 @@ from ..crystal.batch import SYMBOLS, CrystalBatch, Prediction, crystal_mean
 from ..crystal.lattice import minimum_image
 from ..crystal.rng import counter_normal
 from ..data.composition import composition_fractions
+from ..data.files import number_of
 from ..data.results import Results
 from dpcdvae.diffusion.samplers import (
     SAMPLERS,
@@ -24,6 +25,7 @@ from dpcdvae.diffusion.samplers import (
     check_langevin_steps,
     get_sampler,
     langevin,
+    num_evaluations,
     sample,
     time_grid,
 )
@@ -52,9 +54,8 @@ class Sampling:
     # generation: formulas, groups, positions and latent vectors are drawn from p^(1/temperature); below 1
     # likelier crystals and less variety
     temperature: float = 1.0
-    formula: str | None = (
-        None  # generation: the atoms of one cell, such as "SrTiO3"; None: the prior's choice
-    )
+    # generation: the atoms of one cell, such as "SrTiO3"; None: the prior's choice
+    formula: str | None = None
     # reconstruction: partial denoising (SDEdit). Noise the target's own coordinates to this share of the
     # noise levels and denoise from there, in its own cell; None: start from noise alone
     start: float | None = None
@@ -69,6 +70,10 @@ class Sampling:
             raise ValueError(
                 f"start is {self.start}: it must be above 0 and at most 1, the share of the noise "
                 f"levels to begin at"
+            )
+        if self.start is not None and self.force and set(self.force) != set(KNOWN_STATS):
+            raise ValueError(
+                "start takes num_atoms, composition and lattice from the target: leave out force"
             )
         c = model.config.sampling
         chosen = lambda own, default: default if own is None else own
@@ -98,9 +103,26 @@ class Sampling:
             )
         if diffusion.process == "score":
             check_langevin_steps(self.steps, diffusion.num_steps)
+            if self.spacing != "uniform":
+                raise ValueError(f"langevin visits all noise levels: leave spacing out, not {self.spacing}")
         else:
             get_sampler(self.sampler)
-            time_grid(self.time(diffusion.num_steps), self.steps, self.spacing, model.process.schedule)
+            self._check_evaluations(model)
+
+    def evaluations(self, model: DPCDVAE) -> int:  # once filled
+        "The function evaluations that are made for a crystal."
+        if self.sampler == "langevin":
+            return self.steps
+        start = self.time(model.config.diffusion.num_steps)
+        return num_evaluations(model.process.schedule, self.sampler, self.steps, self.spacing, start)
+
+    def _check_evaluations(self, model: DPCDVAE) -> None:
+        time_grid(
+            self.time(model.config.diffusion.num_steps), self.steps, self.spacing, model.process.schedule
+        )
+        if (made := self.evaluations(model)) < self.steps - (self.sampler == "heun"):
+            asked = number_of(self.steps, "evaluation")
+            warnings.warn(f"{asked} with {self.spacing} spacing fall on fewer times: {made} are made")
 
     def _check_choices(self, model: DPCDVAE) -> None:
         if not 0 <= self.seed < 2**63:
@@ -118,9 +140,8 @@ class Sampling:
             raise ValueError(f"num_candidates is {self.num_candidates}: it must be at least 1")
         if self.num_candidates > 1 and model.config.encoder.graph != "nearest":
             raise ValueError(
-                "num_candidates must be 1: what is made has no bonds yet, and this model's "
-                "encoder (crystalnn) "
-                "reads them"
+                "num_candidates must be 1: what is made has no bonds yet, and this model's encoder "
+                "(crystalnn) reads them"
             )
 
     def _check_swaps(self, model: DPCDVAE, asked: bool) -> "Sampling":
@@ -150,7 +171,9 @@ class Sampling:
                 f"this model's prior ({c.latent.prior}) knows no formulas: train with latent.prior=formula"
             )
         if (n := int(formula_counts(self.formula).sum())) > c.max_atoms:
-            raise ValueError(f"{self.formula} has {n} atoms, the model holds {c.max_atoms}: raise max_atoms")
+            raise ValueError(
+                f"{self.formula} has {number_of(n, 'atom')}, the model holds {c.max_atoms}: raise max_atoms"
+            )
 
 # %% ../../nbs/generation/00_decode.ipynb #97d69ce7
 OLD_SAMPLING = dict(arrange="swap_species", tries="num_candidates")  # names until version 0.1
@@ -357,13 +380,8 @@ class TrajectoryRecorder:
         stats: Stats,
         seed: int = 0,
     ):  # of the noise
-        self.num_atoms, self.wanted, self.frames, self.seed, self.seeds = (
-            stats.num_atoms,
-            wanted,
-            {},
-            seed,
-            {},
-        )
+        self.num_atoms, self.wanted = stats.num_atoms, wanted
+        self.frames, self.seeds, self.seed = {}, {}, seed
 
     def __call__(self, part: Tensor, step):
         sizes = self.num_atoms[part].tolist()
@@ -385,10 +403,8 @@ class TrajectoryRecorder:
         t, x, x0, z = zip(*self.frames[i])
         t, x, x0 = torch.tensor(t), torch.stack(x), torch.stack(x0)
         path = torch.cat([x[:1], x[:1] + minimum_image(x[1:] - x[:-1]).cumsum(0)])
-        noise, alpha_bar = (
-            diffusion.schedule.sigma.cpu()[t].float(),
-            diffusion.schedule.alpha_bar.cpu()[t].float(),
-        )
+        noise = diffusion.schedule.sigma.cpu()[t].float()
+        alpha_bar = diffusion.schedule.alpha_bar.cpu()[t].float()
         if float(diffusion.schedule.scale[-1]) == 1:
             alpha_bar = torch.full_like(alpha_bar, torch.nan)
         return Trajectory(

@@ -16,13 +16,43 @@ from torch import Tensor
 from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..data.as_crystals import reduced_crystals
 from ..data.composition import element_counts
-from ..data.files import atomic_write
+from ..data.files import atomic_write, number_of
 from ..data.splits import read_record
 from .constrained_draws import check_constraints, constrained_inputs
 from .constraints import Constraints, merge_constraints
-from .decode import Trajectories, draw_block, encode_stats, formula_counts, make_sampling
+from dpcdvae.generation.decode import (
+    Sampling,
+    Trajectories,
+    draw_block,
+    encode_stats,
+    formula_counts,
+    make_sampling,
+)
 from .jobs import HEADER, _record, csv_text, open_job, rows_of, run_job
 from ..model.dpcdvae import DPCDVAE, check_size
+
+# %% ../../nbs/generation/04_generate.ipynb #5a1c0b22
+MEANT_FOR = dict(  # fields of `Sampling` that only some jobs read
+    z=("reconstruct",),
+    force=("reconstruct",),
+    start=("reconstruct",),
+    temperature=("generate",),
+    formula=("generate",),
+    num_candidates=("reconstruct", "generate"),
+)
+JOBS = dict(reconstruct="reconstruction", generate="generation", optimise="optimisation")
+
+
+def sampling_for(job: str, **settings) -> Sampling:
+    "Make a `Sampling` for one of `JOBS`; a field that the job would ignore is refused."
+    s = make_sampling(**settings)
+    for name, jobs in MEANT_FOR.items():
+        given = getattr(s, name)
+        value = tuple(given) if name == "force" else given
+        if job not in jobs and value != getattr(Sampling, name):
+            known = " and ".join(JOBS[j] for j in jobs)
+            raise ValueError(f"{name} is for {known}, not for {JOBS[job]}: leave it out")
+    return s
 
 # %% ../../nbs/generation/04_generate.ipynb #19620ba3
 def outside_training(
@@ -41,7 +71,7 @@ def outside_training(
     for i in (new.any(-1) | odd).nonzero().flatten().tolist():
         names = ", ".join(SYMBOLS[z + 1] for z in new[i].nonzero().flatten().tolist())
         why = [f"it has not seen {names}"] if names else []
-        why += [f"{int(size[i])} atoms in the cell, it has seen {known}"] if odd[i] else []
+        why += [f"{number_of(int(size[i]), 'atom')} in the cell, it has seen {known}"] if odd[i] else []
         found[i] = "; ".join(why)
     return found
 
@@ -57,8 +87,8 @@ def warn_outside(
     if which:
         first = f"{names[which[0]]}: {why[which[0]]}"
         warnings.warn(
-            f"{len(which)} of {len(why)} crystals are outside what the model was trained on ({first}): "
-            "it may give back something else",
+            f"outside what the model was trained on: {len(which)} of {number_of(len(why), 'crystal')} "
+            f"({first}); it may give back something else",
             stacklevel=2,
         )
 
@@ -85,9 +115,7 @@ def reconstruct(
     **sampling,
 ) -> Trajectories | None:
     "Encode crystals and decode them again."
-    s = make_sampling(**sampling).fill(model)
-    if s.temperature != 1:
-        raise ValueError("a reconstruction draws nothing from the prior: temperature is for new crystals")
+    s = sampling_for("reconstruct", **sampling).fill(model)
     crystals = reduced_crystals(crystals)
     check_size(model, crystals)
     warn_outside(model, element_counts(crystals), [crystals.name(i) for i in range(len(crystals))])
@@ -137,9 +165,7 @@ def generate(
     if num < 1:
         raise ValueError(f"the number of crystals must be at least 1, got {num}")
     constraints, sampling = merge_constraints(constraints, sampling)
-    s = make_sampling(**sampling).fill(model)
-    if s.start:
-        raise ValueError("a new crystal has nothing to start from: start is for reconstruction")
+    s = sampling_for("generate", **sampling).fill(model)
     if constraints:
         s = check_constraints(model, s, constraints)
     if s.formula:

@@ -20,7 +20,7 @@ import torch
 
 from ..crystal.batch import CrystalBatch, tensor_digest
 from ..crystal.lattice import has_room, volume
-from ..data.files import atomic_write, lock_folder
+from ..data.files import atomic_write, lock_folder, number_of
 from ..data.splits import copy_record
 from .decode import Sampling, Trajectories, decode_block
 from ..model.dpcdvae import DPCDVAE
@@ -42,7 +42,8 @@ def rows_of(crystals: CrystalBatch, first: int, names) -> list[list]:
                     raise ValueError("coordinates are not finite")
                 if not has_room(c.lattice, c.num_atoms).all():
                     raise ValueError(
-                        f"the cell collapsed: {float(volume(c.lattice)):.2g} Å³ for {int(c.num_atoms)} atoms"
+                        f"the cell collapsed: {float(volume(c.lattice)):.2g} Å³ for "
+                        f"{number_of(int(c.num_atoms), 'atom')}"
                     )
                 rows.append([first + i, names[i], str(CifWriter(c.to_structures()[0])), ""])
             except (ValueError, FloatingPointError, ZeroDivisionError) as e:
@@ -97,6 +98,7 @@ def resume_at(path: Path, num: int, block: int, header: list = HEADER) -> int:
 
 
 OLD_RECORDS = dict(arrange="swap_species", tries="num_candidates")  # names in run.json until version 0.1
+NOT_COMPARED = ("versions", "evaluations")  # of two records of one job
 OLD_DEFAULTS = dict(num_candidates=1, temperature=1.0)  # of jobs that were begun before the setting existed
 
 
@@ -111,7 +113,7 @@ def open_job(out: Path, record: dict) -> None:
             raise ValueError(f"{path} is damaged ({e}): choose another folder") from None
         old = OLD_DEFAULTS | {OLD_RECORDS.get(k, k): v for k, v in old.items()}
         wanted = json.loads(json.dumps(record))
-        differ = [k for k, v in wanted.items() if k != "versions" and old.get(k) != v]
+        differ = [k for k, v in wanted.items() if k not in NOT_COMPARED and old.get(k) != v]
         if differ:
             raise ValueError(
                 f"{out} holds another job (what differs: {', '.join(differ)}): choose another folder"
@@ -243,6 +245,7 @@ def _record(kind: str, model: DPCDVAE, s: Sampling, num: int, **more) -> dict:
         kind=kind,
         num=num,
         **json.loads(json.dumps(dataclasses.asdict(s))),
+        evaluations=s.evaluations(model),
         preset=model.config.preset,
         card=getattr(model, "card", {}),
         weights=tensor_digest(*model.state_dict().values()),

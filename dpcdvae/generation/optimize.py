@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ..crystal.batch import CrystalBatch
+from ..data.as_crystals import reduced_crystals
 from ..data.composition import element_counts
-from ..data.files import atomic_write, lock_folder
+from ..data.files import atomic_write, lock_folder, number_of
 from ..data.results import Results
-from .decode import Sampling, by_size, make_sampling
+from .decode import Sampling, by_size
+from .generate import sampling_for
 from .jobs import Job, _append, _record, csv_text, resume_at, rows_of
 from ..model.dpcdvae import DPCDVAE, check_size
 from ..model.prior import learn
@@ -213,7 +215,7 @@ def survey(
     known = crystals.properties[property].isfinite().nonzero().flatten()
     if len(known) < 20:
         raise ValueError(
-            f"{len(known)} of {len(crystals)} crystals have a value of {property}: at least 20 "
+            f"{property} is known of {len(known)} of {number_of(len(crystals), 'crystal')}: at least 20 "
             f"are needed to learn it"
         )
     crystals = crystals[known]
@@ -302,8 +304,8 @@ def _rows(taken: list, expected: Tensor, ids: list, names: list, rounds: int) ->
 # %% ../../nbs/generation/05_optimize.ipynb #7088330c
 def optimize(
     model: DPCDVAE,
-    starts: CrystalBatch,  # crystals to start from
-    train: CrystalBatch,  # crystals with the property
+    starts,  # crystals to start from: whatever `reduced_crystals` takes
+    train,  # crystals with the property: the same
     property: str,
     out=None,  # a folder to stream to; None: return the crystals
     settings: LatentSearch = LatentSearch(),
@@ -317,11 +319,10 @@ def optimize(
 
     Returns rounds of B crystals, (R,B) expected property of each round, and the head's facts; only these if
     there is a folder."""
+    starts, train = reduced_crystals(starts), reduced_crystals(train)
     check_size(model, starts)
     default = dict(steps=DECODE_STEPS) if model.config.diffusion.process != "score" else {}
-    s = make_sampling(**default | sampling, seed=seed).fill(model)
-    if s.num_candidates > 1:
-        raise ValueError("every point of the path is decoded and evaluated: leave num_candidates at 1")
+    s = sampling_for("optimise", **default | sampling, seed=seed).fill(model)
     head, support, facts = survey(model, train, property, head_steps, seed)
     names = [starts.name(i) if starts.ids else str(i) for i in range(len(starts))]
     about = dict(property=property, walk=dataclasses.asdict(settings), head=facts)

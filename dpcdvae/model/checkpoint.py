@@ -27,7 +27,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from ..data.cache import content_digest, read_tensors
-from ..data.files import atomic_write
+from ..data.files import atomic_write, number_of
 from ..data.splits import copy_record
 
 # %% ../../nbs/model/05_checkpoint.ipynb #5c2f10eb
@@ -312,6 +312,12 @@ class CheckpointCallback(Callback):
         if stop:
             raise KeyboardInterrupt
 
+    def interrupted(self) -> KeyboardInterrupt:
+        "Make the exception of a stop by hand: it says how to go on."
+        path = self.out / "checkpoint.safetensors"
+        text = f"the training stopped; train(..., resume=True) goes on from {path}"
+        return KeyboardInterrupt(text if path.exists() else "the training stopped before its first step")
+
     def on_train_epoch_start(self, trainer, module):
         if trainer.current_epoch == self.epochs_before:
             return  # nothing is new
@@ -360,7 +366,8 @@ class CheckpointCallback(Callback):
         warnings.warn(
             f"validation has not improved in {self.stale} validations, since step {self.best_step} "
             f"({self.best:.4g}), while the training loss fell from {self.train_at_best:.4g} to {train:.4g}: "
-            f"the data repeat (every crystal has been seen {trainer.current_epoch + 1} times). best/ holds "
+            f"the data repeat (every crystal has been seen "
+            f"{number_of(trainer.current_epoch + 1, 'time')}). best/ holds "
             "the best; stop here, or train on more crystals, or choose a smaller model"
         )
 

@@ -24,6 +24,7 @@ from ..crystal.lattice import has_room, lattice_from_parameters, volume
 from ..crystal.rng import RandomSource, uniform_times
 from ..crystal.symmetry import Symmetry
 from ..data.composition import composition_fractions, element_counts
+from ..data.files import number_of
 from ..data.scaler import LatticeScaler
 from ..diffusion.processes import PROCESSES, corrupt_types, loss_weights, type_noise_sigma
 from ..diffusion.schedules import log_snr_time, make_schedule
@@ -344,9 +345,9 @@ def model_facts(model: DPCDVAE) -> dict[str, str]:
         parameters=f"{sum(size.values()):,}",
         of_these=", ".join(f"{k} {n:,}" for k, n in size.items() if n),
         process=f"{c.diffusion.process}, {c.diffusion.schedule}, T = {c.diffusion.num_steps}",
-        latent=f"{c.latent.dim} dimensions, prior {c.latent.prior}",
-        cells=f"up to {c.max_atoms} atoms",
-        sampler=f"{c.sampling.sampler}, {c.sampling.steps} steps",
+        latent=f"{number_of(c.latent.dim, 'dimension')}, prior {c.latent.prior}",
+        cells=f"up to {number_of(c.max_atoms, 'atom')}",
+        sampler=f"{c.sampling.sampler}, {number_of(c.sampling.steps, 'step')}",
     )
     simple = {k: v for k, v in card.items() if isinstance(v, (int, float, str))}
     show = lambda v: f"{v:.4g}" if isinstance(v, float) else str(v)
@@ -359,8 +360,8 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
     if len(too_big):
         first = int(too_big[0])
         raise ValueError(
-            f"{crystals.name(first)} has {int(crystals.num_atoms[first])} atoms, the model holds "
-            f"{model.config.max_atoms}: raise max_atoms"
+            f"{crystals.name(first)} has {number_of(int(crystals.num_atoms[first]), 'atom')}, the model "
+            f"holds {model.config.max_atoms}: raise max_atoms"
         )
 
 
@@ -376,11 +377,12 @@ def fitting(
     def why(i):
         n = int(crystals.num_atoms[i])
         if large[i]:
-            return f"{n} atoms, and the model holds at most {max_atoms}"
-        return f"a collapsed cell: {float(volume(crystals.lattice[i])):.2g} Å³ for {n} atoms"
+            return f"{number_of(n, 'atom')}, and the model holds at most {max_atoms}"
+        return f"a collapsed cell: {float(volume(crystals.lattice[i])):.2g} Å³ for {number_of(n, 'atom')}"
 
     reasons = [(crystals.name(i), why(i)) for i in bad.nonzero().flatten().tolist()]
-    which = f"{len(reasons)} of {len(crystals)} crystals: the first, {reasons[0][0]}, has {reasons[0][1]}"
+    first = f"the first, {reasons[0][0]}, has {reasons[0][1]}"
+    which = f"{len(reasons)} of {number_of(len(crystals), 'crystal')}: {first}"
     if bad.all():
         raise ValueError(
             f"no crystal is small enough and whole ({which}): raise max_atoms, or mend the cells"

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from ..crystal.batch import CrystalBatch
 from ..data.cache import content_digest, read_tensors
 from ..data.composition import element_counts
-from ..data.files import DataError, atomic_write
+from ..data.files import DataError, atomic_write, number_of
 from .prior import FormulaPrior, Formulas, bounded_steps, learn
 
 # %% ../../nbs/model/11_property_prior.ipynb #b8c821c5
@@ -235,7 +235,8 @@ def fit_property_prior(
     values = values.masked_fill(~values.isfinite(), math.nan)
     num = dict(zip(names, (~values.isnan()).sum(0).tolist()))
     if few := [k for k, n in num.items() if n < 20]:
-        raise ValueError(f"only {num[few[0]]} crystals have {few[0]}: at least 20 are needed")
+        known = number_of(num[few[0]], "crystal has", "crystals have")
+        raise ValueError(f"only {known} {few[0]}: at least 20 are needed")
     parts = [crystals[i : i + batch_size].to(model.device) for i in range(0, len(crystals), batch_size)]
     mean, log_var = (torch.cat(x) for x in zip(*(model.encode(part) for part in parts)))
     with torch.random.fork_rng():

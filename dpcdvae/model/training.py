@@ -27,9 +27,10 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from ..crystal.batch import CrystalBatch
+from ..data.as_crystals import reduced_crystals
 from ..data.cache import content_digest
 from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
-from ..data.files import atomic_write, lock_folder, processor_name
+from ..data.files import atomic_write, lock_folder, number_of, processor_name
 from ..data.loader import CrystalLoader
 from ..data.splits import SPLIT_FILE, SplitRecord, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
@@ -117,6 +118,16 @@ def _check_request(out: Path, resume: bool, seed: int, limit, max_time, max_epoc
         raise ValueError(f"seed is {seed}: it must be from 0 to 2**63 - 1")
 
 # %% ../../nbs/model/07_training.ipynb #3b9a4423
+def _has_files(data) -> bool:
+    "Tell a file, a folder or a known name from crystals in memory and from patterns of files."
+    return isinstance(data, (str, Path)) and not any(c in str(data) for c in "*?[")
+
+
+def _source(data) -> str:
+    "Name where crystals come from."
+    return str(data) if isinstance(data, (str, Path)) else "given in memory"
+
+
 def _read(data, config, seed, workers, progress) -> tuple[dict, SplitRecord, str]:  # sets, record, how
     "Read crystals in their own splits, or divided by the seed; skip those that are too large."
     record = SplitRecord()
@@ -131,15 +142,15 @@ def _read(data, config, seed, workers, progress) -> tuple[dict, SplitRecord, str
         return {k: small(data[k]) for k in SPLITS if len(data.get(k, ()))}, record, "as given"
     graph = "crystalnn" if config.encoder.graph == "crystalnn" else "none"
     options = dict(graph=graph, workers=workers, progress=progress)
-    if {"train", "val"} <= set(source_files(data)):
+    if _has_files(data) and {"train", "val"} <= set(source_files(data)):
         read = {k: small(load_crystals(data, split=k, **options)) for k in ("train", "val")}
         return read, record, "its own splits"
-    crystals = small(load_crystals(data, **options))
+    crystals = small(load_crystals(data, **options) if _has_files(data) else reduced_crystals(data))
     parts = zip(SPLITS, split_indices(len(crystals), seed=seed))
     sets = {k: crystals[i] for k, i in parts if len(i)}
     if not {"train", "val"} <= set(sets):
         raise ValueError(
-            f"{data} has too few crystals ({len(crystals)}) to keep some for validation: "
+            f"too few crystals ({len(crystals)}, {_source(data)}) to keep some for validation: "
             "give more, or a folder with train and val files"
         )
     return sets, record, f"divided at random, seed {seed}"
@@ -159,7 +170,7 @@ def _note_parts(record: SplitRecord, sets: dict, limit: int | None) -> tuple[Cry
 
 def _num_test(data, sets: dict) -> int | str:
     "Count what is kept for tests; a test split of the source is not read."
-    own = not isinstance(data, dict) and "test" in source_files(data)
+    own = _has_files(data) and "test" in source_files(data)
     return "its test split" if own else len(sets.get("test", ()))
 
 
@@ -167,13 +178,15 @@ def _loaders(train_set, val_set, batch_size: int, seed: int, trainer) -> tuple[C
     "Make the loaders of this process: it takes its share of every batch."
     rank, world = trainer.global_rank, trainer.world_size
     if batch_size % world:
+        processes = number_of(world, "process", "processes")
         raise ValueError(
-            f"a batch of {batch_size} crystals cannot be shared equally by {world} processes: "
+            f"a batch of {number_of(batch_size, 'crystal')} cannot be shared equally by {processes}: "
             f"choose a multiple of {world} for batch_size"
         )
     batch = min(batch_size, len(train_set)) // world * world
     if batch < 1:
-        raise ValueError(f"{len(train_set)} crystals are too few for {world} processes")
+        few = number_of(len(train_set), "crystal is", "crystals are")
+        raise ValueError(f"{few} too few for {number_of(world, 'process', 'processes')}")
     share = dict(rank=rank, world_size=world)
     how = dict(batch_size=batch, shuffle=True, bucket=True, drop_last=True, seed=seed)
     return CrystalLoader(train_set, **how, **share), CrystalLoader(val_set, batch_size=128, **share)
@@ -275,13 +288,13 @@ def _fit(trainer: L.Trainer, module: Training, loader: CrystalLoader, keeper: Ch
             trainer.fit(module, loader, keeper.val_loader, ckpt_path=start_from)
         except SystemExit:
             if trainer.interrupted:
-                raise KeyboardInterrupt from None  # Lightning makes an exit of Ctrl-C
+                raise keeper.interrupted() from None  # Lightning makes an exit of Ctrl-C
             raise
     with named_loss(trainer, checkpoint, PATIENCE):
         if keeper.start is not None:
             keeper.keep_end(trainer)  # all processes meet here
     if keeper.stop:
-        raise KeyboardInterrupt
+        raise keeper.interrupted()
 
 
 def finish_seconds(model: DPCDVAE, num_train: int, limit: float | None) -> float:
@@ -317,7 +330,8 @@ def _fit_priors(trainer, module: Training, train_set: CrystalBatch, keeper, limi
             seconds = None if end is None else max((end - time.monotonic()) / left, 0.1)
             if talk:
                 bound = "" if seconds is None else f", at most {seconds:.0f} s"
-                print(f"fitting the prior of {kept}/ to {len(train_set)} encoded crystals{bound}", flush=True)
+                what = number_of(len(train_set), "encoded crystal")
+                print(f"fitting the prior of {kept}/ to {what}{bound}", flush=True)
             model.fit_prior(train_set, seconds=seconds, progress=talk and sys.stderr.isatty())
         fitted = ("prior.", "environment_probe.")
         states[step] = {k: v for k, v in model.state_dict().items() if k.startswith(fitted)}
@@ -328,11 +342,15 @@ def _fit_priors(trainer, module: Training, train_set: CrystalBatch, keeper, limi
 def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
     "Print what will be trained, before the first step."
     device = "GPU " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    threads = f"{torch.get_num_threads()} threads" if device == "CPU" else f"{trainer.world_size} devices"
+    threads = (
+        number_of(torch.get_num_threads(), "thread")
+        if device == "CPU"
+        else number_of(trainer.world_size, "device")
+    )
     limits = [f"at most {facts['max_time']}"] * (facts["max_time"] != "None")
-    limits += [f"at most {facts['max_epochs']} epochs"] * (facts["max_epochs"] > 0)
+    limits += [f"at most {number_of(facts['max_epochs'], 'epoch')}"] * (facts["max_epochs"] > 0)
     print(
-        f"{facts['num_train']} crystals to train on, {facts['num_val']} to validate "
+        f"{number_of(facts['num_train'], 'crystal')} to train on, {facts['num_val']} to validate "
         f"({facts['num_test']} kept for tests; {facts['divided']}); {facts['parameters']:,} parameters; "
         f"{device}, {threads}, {'bfloat16' if model.bf16 else 'float32'}; {', '.join(limits)}",
         flush=True,
@@ -346,7 +364,8 @@ def _note_training(out: Path, record: dict) -> None:
     "Write into the cards of the kept models what they were trained on, and for how long."
     facts = {k: record[k] for k in ("divided", "num_train", "data_digest", "started")}
     facts |= dict(data=Path(record["data"]).name)
-    facts |= dict(trained=f"{record['seconds']:g} s, {record['steps']} steps, seed {record['seed']}")
+    steps = number_of(record["steps"], "step")
+    facts |= dict(trained=f"{record['seconds']:g} s, {steps}, seed {record['seed']}")
     for kept in ("best", "last"):
         if (out / kept / "config.json").exists():
             model = DPCDVAE.from_pretrained(out / kept)
@@ -386,7 +405,7 @@ def _model(config, train_set, seed: int, bf16: bool | None, compile: bool, paren
 
 
 def train(
-    data,  # a source of crystals, or {"train": CrystalBatch, "val": CrystalBatch}
+    data,  # a source of crystals, whatever `as_crystals` takes, or {"train": CrystalBatch, "val": ...}
     out,  # run folder
     preset: str = "default",
     max_time: str | timedelta | None = None,  # DD:HH:MM:SS, HH:MM:SS or a timedelta
@@ -424,7 +443,7 @@ def train(
     how = dict(max_time=max_time, max_epochs=max_epochs, devices=devices, num_nodes=num_nodes)
     facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
     facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))
-    facts |= dict(data="given in memory" if isinstance(data, dict) else str(data), **record.repeated())
+    facts |= dict(data=_source(data), **record.repeated())
     with _alone(out):
         return _train(out, model, (train_set, val_set, record), begun, how, facts, quiet)
 
@@ -449,7 +468,7 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
     module.averaged.module.bf16 = model.bf16
     if config.training.symmetric_noise:
         if rank_zero_only.rank == 0 and not quiet:
-            print(f"finding the space groups of {len(train_set)} crystals", flush=True)
+            print(f"finding the space groups of {number_of(len(train_set), 'crystal')}", flush=True)
         rows = {ROW: torch.arange(len(train_set))}
         train_set = train_set.replace(properties=train_set.properties | rows)
         module.symmetry = noise_symmetry(train_set)

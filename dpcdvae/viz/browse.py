@@ -17,6 +17,7 @@ import traitlets
 
 from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..data.as_crystals import as_crystals
+from ..data.files import number_of
 from .atoms import pretty
 from .explorer import Explorer, field, flow
 from .structure import stamp
@@ -197,8 +198,9 @@ class CrystalPicker(Explorer):
     def _show(self, change):
         shown = self.found[self.page * self.per_page : (self.page + 1) * self.per_page]
         self.gallery.cards = [dict(key=i, html=self.card(i)) for i in shown]
+        found = f"{len(self.found)} of {number_of(len(self.crystals), 'crystal')}"
         self.says.value = (
-            f"{len(self.found)} of {len(self.crystals)} crystals, page {self.page + 1} of {self.num_pages}"
+            f"{found}, page {self.page + 1} of {self.num_pages}"
             if self.found
             else "nothing fits: try an element (Ti), a formula (SrTiO3) or a space group (sg:221)"
         )

@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 import traitlets
 
+from ..data.files import number_of
 from ..diffusion.trajectory import Trajectory
 from .atoms import rounded
 from .curves import COLORS
@@ -71,7 +72,8 @@ class FilmCompare(Explorer):
             labels or [f"{f.meta.get('sampler', 'film')} {i}" for i, f in enumerate(self.films, 1)]
         )
         if len(self.labels) != len(self.films):
-            raise ValueError(f"{len(self.films)} films have {len(self.labels)} labels: give one each")
+            labelled = number_of(len(self.labels), "label")
+            raise ValueError(f"{labelled} for {number_of(len(self.films), 'film')}: give each one")
         self.players = [
             stage(f, 240, label=label, **dict(height=300, controls=False) | options)
             for f, label in zip(self.films, self.labels)

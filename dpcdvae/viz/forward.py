@@ -66,14 +66,14 @@ def noise_shift(
 
 # %% ../../nbs/viz/08_forward.ipynb #df301191
 def forward_film(
-    crystal: CrystalBatch,  # the first one dissolves
+    crystal,  # one crystal: whatever `as_crystals` takes
     schedule: NoiseSchedule,  # T steps
     eps: Tensor,  # (N,3) unit noise, fractional or Å
     cartesian: bool = False,  # whether the noise is in Å
     **meta,  # what the film says of itself
 ) -> Trajectory:  # frame t is time t, from 0 to T
     "Record the closed form of a forward process as a film."
-    one, T = crystal[0], schedule.num_steps
+    one, T = one_crystal(crystal), schedule.num_steps
     scale, sigma = schedule.scale.float(), schedule.sigma.float()
     path = scale[:, None, None] * one.frac_coords + sigma[:, None, None] * noise_shift(one, eps, cartesian)
     alpha_bar = schedule.alpha_bar.float() if float(scale[-1]) < 1 else torch.full_like(scale, torch.nan)

@@ -14,6 +14,7 @@ import torch
 from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..crystal.lattice import minimum_image
 from ..data.as_crystals import as_crystals
+from ..data.files import number_of
 from ..diffusion.trajectory import Trajectory
 from ..evaluation.matching import match
 from .browse import symmetry
@@ -82,9 +83,8 @@ class Comparison:
         "Draw the second crystal as rings over the first."
         if self.overlay is None:
             raise ValueError(
-                f"{len(self.first.frac_coords)} and {len(self.second.frac_coords)} atoms in the "
-                f"primitive cells: "
-                "nothing can be laid over; use view(a, b)"
+                f"{len(self.first.frac_coords)} and {number_of(len(self.second.frac_coords), 'atom')} in the "
+                "primitive cells: nothing can be laid over; use view(a, b)"
             )
         return stage(self.overlay, **dict(target=True, label=repr(self)) | options)
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..crystal.batch import CrystalBatch
-from ..data.as_crystals import as_crystals
+from ..data.as_crystals import as_crystals, one_structure
 from .atoms import paper, pretty, rounded
 from .curves import COLORS
 
@@ -61,13 +60,13 @@ def powder_pattern(
 
 # %% ../../nbs/viz/17_patterns.ipynb #21f7107d
 def radial_distribution(
-    crystal: CrystalBatch,  # the first one
+    crystal,  # one crystal: whatever `as_crystals` takes
     cutoff: float = 8.0,  # Å
     sigma: float = 0.08,  # width of a shell, Å
     points: int = 401,
 ) -> tuple[np.ndarray, np.ndarray]:  # (points,) Å, (points,) over that of an ideal gas
     "Compute the radial distribution function of a crystal."
-    structure = crystal[0].to_structures()[0]
+    structure = one_structure(crystal)
     reach = cutoff + 4 * sigma
     *_, distance = structure.get_neighbor_list(reach)
     r = np.linspace(0.5, cutoff, points)

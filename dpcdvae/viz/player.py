@@ -18,7 +18,7 @@ from torch import Tensor
 from ..crystal.batch import CrystalBatch
 from ..crystal.lattice import minimum_image
 from ..data.as_crystals import as_crystals
-from ..data.files import atomic_write
+from ..data.files import atomic_write, number_of
 from ..diffusion.trajectory import Trajectory, TrajectoryError, patch
 from .page import PLAYER, film_html, pack, quantise
 from .structure import contact_sheet
@@ -81,8 +81,8 @@ class StreamingTrajectory:
         frac = torch.as_tensor(frac).detach().cpu().float()
         if frac.shape != last.shape:
             raise TrajectoryError(
-                f"The film has {len(last)} atoms and the new frame the shape {tuple(frac.shape)}; "
-                f"show another film first."
+                f"The film has {number_of(len(last), 'atom')} and the new frame the shape "
+                f"{tuple(frac.shape)}; show another film first."
             )
         before = self.numbers[-1] if self.numbers else self.base.atomic_numbers[-1].detach().cpu()
         self.path.append(last + minimum_image(frac - last))

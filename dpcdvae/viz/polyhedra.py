@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..crystal.neighbors import Neighbors, find_neighbors
+from ..data.as_crystals import as_crystals
 from .page import elements
 
 # %% ../../nbs/viz/18_polyhedra.ipynb #faace257
@@ -99,9 +100,10 @@ def _hull(
 
 # %% ../../nbs/viz/18_polyhedra.ipynb #d99547bd
 def coordination_polyhedra(
-    crystals: CrystalBatch,  # B crystals, N atoms
+    crystals,  # whatever `as_crystals` takes
 ) -> list[Polyhedron]:  # in the order of their centres
     "Find the polyhedra that the player draws."
+    crystals = as_crystals(crystals)
     bonds, first = bonded_neighbors(crystals), crystals.offsets
     en = _bonding(crystals.atomic_numbers)[2]
     many = bonds.mask.sum(1)
