@@ -21,6 +21,7 @@ CHAPTERS = dict(BOOKS, argvalues=[p for p in NOTEBOOKS if exports(p)])
 DOORS = {  # the only imports of our own upward, or inside functions; the command line loads lazily
     ("data.results", "evaluation.export"),  # a list of results is written as an export is
     ("data.results", "viz.view"),  # and shown
+    ("evaluation.matching", "evaluation.compiled"),  # the compiler is loaded where there is work for it
     ("diffusion.trajectory", "viz.page"),  # a trajectory becomes a page
     ("diffusion.trajectory", "viz.player"),  # or is shown in a notebook
     ("model.dpcdvae", "model.pretrained"),  # a model saves itself

@@ -1,6 +1,8 @@
 "The periodic matcher: against pymatgen's, in every description of a crystal, and by hand."
 
 import math
+import sys
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from modules import group
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
+from scipy.optimize import linear_sum_assignment
 
 from dpcdvae.evaluation.compare import match_crystals
 from dpcdvae.evaluation.summary import summarise_matches
@@ -192,18 +195,171 @@ def cases(num=60):
     return out
 
 
+@lru_cache
+def answers(tolerances):
+    "Ask pymatgen about all cases, once for both engines."
+    return [theirs(x, y, tolerances) for x, y in cases()]
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["arrays", "compiled"])
 @pytest.mark.parametrize(
     "tolerances", [m.FIELD, m.PYMATGEN, m.Tolerances(0.1)], ids=["field", "default", "strict"]
 )
-def test_verdicts_are_pymatgens(tolerances):
+def test_verdicts_are_pymatgens(tolerances, compiled):
     pairs = cases()
     a, b = (m.reduce_crystals(x) for x in zip(*pairs))
-    found = m.match_pairs(a, b, range(len(pairs)), range(len(pairs)), tolerances)
-    rms, fit = zip(*(theirs(x, y, tolerances) for x, y in pairs))
+    found = m.match_pairs(a, b, range(len(pairs)), range(len(pairs)), tolerances, compiled=compiled)
+    rms, fit = zip(*answers(tolerances))
     assert found.fits(tolerances.stol).tolist() == [bool(f) for f in fit] and 5 < sum(fit) < 55
     assert np.isfinite(found.rms).tolist() == np.isfinite(rms).tolist()
     both = np.isfinite(rms)
     np.testing.assert_allclose(found.rms[both], np.array(rms)[both], atol=1e-6)
+
+
+def crowd():
+    "Crystals of one to twelve atoms, symmetric and not, alike and not, flat and skewed cells among them."
+    rng, out = np.random.default_rng(5), [perovskite(), perovskite().perturb(0.3, seed=1)]
+    out += [
+        perovskite() * [1, 1, 2],
+        Structure(Lattice.hexagonal(3, 5), ["C"] * 2, [[0, 0, 0], [1 / 3, 2 / 3, 0.5]]),
+    ]
+    out += [low(4, s, ("C", "C", "C", "O"), (3, 3.3, 3.7, 80, 85, 95)) for s in range(6)]
+    for k in range(24):
+        num = (1, 2, 3, 4, 6, 12)[k % 6]
+        species = rng.permutation(["C"] * num if k < 12 else ["C", "O"] * 6)[:num]
+        box = (*rng.uniform(2.5, 6, 3), *rng.uniform(70, 110, 3))
+        out += [low(num, k // 2, tuple(sorted(species)), box)]
+    return out + [out[-1].copy(), Structure(out[-1].lattice, ["C"] * 12, out[-1].frac_coords)]
+
+
+@pytest.mark.parametrize("tolerances", [m.FIELD, m.PYMATGEN, m.Tolerances(0.2, 0.6, 25)])
+def test_compiled_code_and_arrays_agree(tolerances):
+    r, num = m.reduce_crystals(crowd()), len(crowd())
+    i, j = np.divmod(np.arange(num**2), num)
+    one, two = (m.match_pairs(r, r, i, j, tolerances, compiled=c) for c in (True, False))
+    assert one.num_mappings.tolist() == two.num_mappings.tolist() and np.isfinite(two.rms).sum() > num
+    assert one.same_composition.tolist() == two.same_composition.tolist()
+    np.testing.assert_allclose(one.rms, two.rms, atol=1e-8)
+    np.testing.assert_allclose(one.max_dist, two.max_dist, atol=1e-8)
+    back = m.match_pairs(r, r, i, j, tolerances, symmetric=True, compiled=True)
+    np.testing.assert_allclose(back.rms, np.minimum(one.rms, one.rms.reshape(num, num).T.ravel()), atol=1e-8)
+
+
+def test_compiled_code_is_loaded_where_it_pays(monkeypatch):
+    monkeypatch.delitem(sys.modules, "dpcdvae.evaluation.compiled", raising=False)
+    assert [m._use_compiled(n) for n in (0, 999, 1000)] == [False, False, True]
+    monkeypatch.setattr(m, "find_spec", lambda name: None)
+    assert not m._use_compiled(10**6), "without numba there are the arrays"
+    monkeypatch.setitem(sys.modules, "dpcdvae.evaluation.compiled", object())
+    assert m._use_compiled(1)
+
+
+@pytest.mark.parametrize("share, near", [(0.99, True), (1.01, False)])
+def test_no_atom_is_paired_beyond_twice_the_tolerance(share, near):
+    "The only atom of its species, moved along an edge: the RMS of 0.8 stol would pass."
+    other = pushed(perovskite(), 1, share * 2 * m.PYMATGEN.stol * (3.9**3 / 5) ** (1 / 3))
+    assert np.isfinite(theirs(other, perovskite(), m.PYMATGEN)[0]) == near
+    for c in (False, True):
+        assert np.isfinite(pair(other, perovskite(), m.PYMATGEN, compiled=c).rms[0]) == near
+
+
+def test_compiled_assignment_is_the_cheapest():
+    compiled, rng = pytest.importorskip("dpcdvae.evaluation.compiled"), np.random.default_rng(0)
+    work, whole, table = np.empty((8, 25)), np.empty((2, 25), int), np.empty((25, 25))
+    for m in [2, 3, 5, 8, 13, 24] * 20:
+        cost = table[:m, :m]
+        cost[:] = rng.random((m, m)) ** 3
+        columns, least = cost.argmin(1), cost.min(1)
+        assert compiled._assign_rest(cost, columns, least, work[:3, :m], whole[:, :m])
+        best = cost[linear_sum_assignment(cost)].sum()
+        assert cost[np.arange(m), columns].sum() == pytest.approx(best, abs=1e-12)
+    cost = table[:2, :2]
+    cost[:] = [[0, np.inf], [1, np.inf]]
+    assert not compiled._assign_rest(cost, np.zeros(2, int), cost.min(1), work[:3, :2], whole[:, :2])
+
+
+HALVES = [  # two crystals of Ni6 O2 F10 (Materials Project)
+    [
+        (0, 0.763249, 0.002704),
+        (0, 0.738648, 0.333885),
+        (0, 0.765206, 0.662763),
+        (0.5, 0.234794, 0.162763),
+        (0.5, 0.236751, 0.502704),
+        (0.5, 0.261352, 0.833885),
+        (0.5, 0.948496, 0.600692),
+        (0, 0.051504, 0.100692),
+        (0.5, 0.942597, 0.269384),
+        (0.5, 0.948919, 0.93321),
+        (0, 0.057403, 0.769384),
+        (0, 0.051081, 0.43321),
+        (0, 0.441761, 0.230272),
+        (0, 0.446646, 0.565159),
+        (0, 0.453777, 0.901932),
+        (0.5, 0.553354, 0.065159),
+        (0.5, 0.546223, 0.401932),
+        (0.5, 0.558239, 0.730272),
+    ],
+    [
+        (0, 0, 0),
+        (0, 0.009713, 0.331015),
+        (0, 0.990287, 0.668985),
+        (0.5, 0.486932, 0.170669),
+        (0.5, 0.5, 0.5),
+        (0.5, 0.513068, 0.829331),
+        (0, 0.69874, 0.767102),
+        (0, 0.30126, 0.232898),
+        (0.5, 0.802205, 0.268694),
+        (0.5, 0.804247, 0.599411),
+        (0.5, 0.802642, 0.935272),
+        (0, 0.695096, 0.103117),
+        (0, 0.69875, 0.43261),
+        (0, 0.30125, 0.56739),
+        (0, 0.304904, 0.896883),
+        (0.5, 0.197358, 0.064728),
+        (0.5, 0.195753, 0.400589),
+        (0.5, 0.197795, 0.731306),
+    ],
+]
+
+
+def test_displacements_of_half_a_cell_end_alike():
+    "Either image is as near, the mean depends on which is taken, and on the mean the match."
+    cells = (3.09386, 4.6957, 14.08703, 90, 90, 90), (3.09224, 4.69518, 14.08967, 88.96556, 90, 90)
+    species = ["Ni"] * 6 + ["O"] * 2 + ["F"] * 10
+    one, other = (Structure(Lattice.from_parameters(*c), species, x) for c, x in zip(cells, HALVES))
+    assert not np.isfinite(theirs(one, other)[0])
+    assert not any(np.isfinite(pair(one, other, compiled=c).rms[0]) for c in (False, True))
+
+
+def test_code_is_compiled_where_nothing_can_be_written(monkeypatch):
+    compiled, asked = pytest.importorskip("dpcdvae.evaluation.compiled_lattices"), []
+
+    def njit(**how):
+        asked.append(how)
+        if "cache" in how:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(compiled, "njit", njit)
+    assert compiled.fast(abs) is abs and [sorted(a) for a in asked] == [
+        ["cache", "error_model", "nogil"],
+        ["error_model", "nogil"],
+    ]
+
+
+def test_atoms_sorted_by_species_are_the_same_atoms():
+    mixed = [low(species=("O", "Ca", "O", "C", "O", "Ca")), perovskite("Ba", "Ti")]
+    r = m.reduce_crystals(mixed)
+    coords, species, start, anchor = r.by_species
+    for k in range(2):
+        at, rows = slice(start[k], start[k + 1]), slice(r.start[k], r.start[k + 1])
+        assert species[at].tolist() == sorted(r.species[rows].tolist())
+        ours, given = (
+            sorted(zip(s.tolist(), c.tolist()))
+            for s, c in ((species[at], coords.T[at]), (r.species[rows], r.frac_coords[rows]))
+        )
+        assert ours == given
+        np.testing.assert_array_equal(coords.T[at][anchor[k]], r.frac_coords[rows][r.anchor[k]])
 
 
 def test_smaller_tolerances_are_read_from_one_matching():

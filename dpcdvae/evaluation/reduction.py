@@ -7,7 +7,7 @@ __all__ = ['Tolerances', 'ReducedCrystals', 'reduce_crystals']
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #506ce677
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -89,14 +89,25 @@ def approximate_periods(
     return vectors[near.any(1).all(1)]
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #0bc437d9
-def _partners(lattice, frac_coords, species, matrix, inverse, tol) -> np.ndarray:  # (n,n) bool
-    "Tell which atoms fall on each other in a smaller cell, neighbours in the large one excluded."
-    limit = tol / _lengths(inverse @ lattice)
+def _within(first, second, limit) -> np.ndarray:  # (...) bool
+    "Tell which fractional positions are near each other, component by component."
+    near = True
+    for k in range(3):
+        off = first[..., k] - second[..., k]
+        near = near & (abs(_nearest(off)) < limit[..., k])
+    return near
+
+
+def _may_merge(lattice, frac_coords, species, tol) -> np.ndarray:  # (n,n) bool
+    "Tell which atoms may become one: of one species, and no neighbours; each with itself."
+    near = _within(frac_coords, frac_coords[:, None], np.nextafter(2 * tol / _lengths(lattice), np.inf))
+    return (species[:, None] == species) & (~near | np.eye(len(species), dtype=bool))
+
+
+def _partners(lattice, frac_coords, matrix, inverse, tol) -> np.ndarray:  # (n,n) bool
+    "Tell which atoms fall on each other in a smaller cell."
     small = frac_coords @ matrix
-    close = (abs(_nearest(small - small[:, None])) < limit).all(-1)
-    apart = abs(_nearest(frac_coords - frac_coords[:, None])) > 2 * tol / _lengths(lattice)
-    same = species[:, None] == species
-    return close & same & (apart.any(-1) | np.eye(len(species), dtype=bool))
+    return _within(small, small[:, None], tol / _lengths(inverse @ lattice))
 
 
 def _closed(partners, size) -> bool:
@@ -123,31 +134,41 @@ def smaller_cell(
     "Find the first supercell matrix that a crystal allows, and divide by it."
     periods = approximate_periods(lattice, frac_coords, species, tol)
     units = int(np.gcd.reduce(np.bincount(species))) if len(periods) > 1 else 1
-    limit = tol / _lengths(lattice)
+    limit, able = tol / _lengths(lattice), _may_merge(lattice, frac_coords, species, tol)
     for size in (d for d in range(2, units + 1) if units % d == 0):
         matrices, inverses = hermite_matrices(size)
-        near = (abs(_nearest(inverses[:, :, None] - periods)) < limit).all(-1).any(-1).all(-1)
+        near = _within(inverses[:, :, None], periods, limit).any(-1).all(-1)
         for matrix, inverse in zip(matrices[near], inverses[near]):
-            partners = _partners(lattice, frac_coords, species, matrix, inverse, tol)
+            partners = able & _partners(lattice, frac_coords, matrix, inverse, tol)
             if _closed(partners, size):
                 return inverse @ lattice, *_average(frac_coords, species, matrix, partners)
     return None
 
 
-def primitive_cell(
+def divided_cell(
     lattice: np.ndarray,  # (3,3) Å, a Niggli cell
     frac_coords: np.ndarray,  # (n,3)
     species: np.ndarray,  # (n,) codes
     tol: float = PRIMITIVE_TOL,  # Å
-) -> tuple:  # lattice, frac_coords, species of the primitive Niggli cell
+) -> tuple:  # lattice, frac_coords, species of the primitive cell
     "Divide a crystal as long as it repeats itself."
-    given = len(species)
     while smaller := smaller_cell(lattice, frac_coords, species, tol):
         lattice, frac_coords, species = smaller
-    if len(species) < given:
-        turn = niggli_transform(lattice[None])[0]
-        lattice, frac_coords = turn @ lattice, frac_coords @ np.linalg.inv(turn)
-    return lattice, frac_coords % 1, species
+    return lattice, frac_coords, species
+
+
+def primitive_cells(
+    cells: list,  # lattice (3,3), frac_coords (n,3), species (n,) of each crystal, in Niggli cells
+    tol: float = PRIMITIVE_TOL,  # Å
+) -> list:  # the same of the primitive Niggli cells
+    "Divide crystals, and reduce the lattices of those that became smaller all at once."
+    found = [divided_cell(*cell, tol) for cell in cells]
+    smaller = [k for k, (old, new) in enumerate(zip(cells, found)) if len(new[2]) < len(old[2])]
+    turns = niggli_transform(np.array([found[k][0] for k in smaller]).reshape(-1, 3, 3))
+    for k, turn, inverse in zip(smaller, turns, np.linalg.inv(turns)):
+        lattice, frac_coords, species = found[k]
+        found[k] = turn @ lattice, frac_coords @ inverse, species
+    return [(lattice, frac_coords % 1, species) for lattice, frac_coords, species in found]
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #a022e722
 def may_repeat(
@@ -165,9 +186,9 @@ def may_repeat(
     vectors = frac_coords[owner, atom] - frac_coords[owner, first[owner]]
     limit = 2 * tol / _lengths(lattice)
     for c in range(frac_coords.shape[1]):
-        off = (vectors + frac_coords[owner, c])[:, None] - frac_coords[owner]
-        near = (abs(_nearest(off)) < limit[owner, None]).all(-1) & (species[owner] == species[owner, c, None])
-        alive = near.any(1)
+        moved = (vectors + frac_coords[owner, c])[:, None]
+        near = _within(moved, frac_coords[owner], limit[owner, None])
+        alive = (near & (species[owner] == species[owner, c, None])).any(1)
         owner, vectors = owner[alive], vectors[alive]
     return np.bincount(owner, minlength=len(lattice)) > 0
 
@@ -197,6 +218,15 @@ class ReducedCrystals:
     @property
     def num_atoms(self):
         return np.diff(self.start)  # (B,)
+
+    @cached_property
+    def by_species(self) -> tuple:  # coordinates (3,N), species (N,), start (B+1,), anchor (B,)
+        "Sort the atoms of each crystal by species."
+        order = np.lexsort((self.species, np.repeat(np.arange(len(self)), self.num_atoms)))
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        anchor = place[(self.start[:-1] + self.anchor).clip(max=len(order) - 1)] - self.start[:-1]
+        return np.ascontiguousarray(self.frac_coords[order].T), self.species[order], self.start, anchor
 
 # %% ../../nbs/evaluation/01_reduction.ipynb #74b93d04
 def _site_arrays(
@@ -253,12 +283,13 @@ def _divide(
     usable: np.ndarray,  # (B,) bool
 ) -> None:
     "Replace the cells that repeat themselves, in place."
-    sizes = np.array([len(c[2]) if u and _repeats(c[2]) else 0 for c, u in zip(cells, usable)])
+    sizes, some = np.array([len(c[2]) if u and _repeats(c[2]) else 0 for c, u in zip(cells, usable)]), []
     for size in np.unique(sizes[sizes > 0]):
         rows = np.flatnonzero(sizes == size)
         arrays = [np.array([cells[k][x] for k in rows]) for x in range(3)]
-        for k in rows[may_repeat(*arrays)]:
-            cells[k] = primitive_cell(*cells[k])
+        some += rows[may_repeat(*arrays)].tolist()
+    for k, cell in zip(some, primitive_cells([cells[k] for k in some])):
+        cells[k] = cell
 
 
 def reduce_crystals(
