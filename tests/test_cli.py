@@ -1,5 +1,6 @@
 "The command line by its users' habits: defaults, examples, suggestions, exit codes, JSON, pipes, completion."
 
+import csv
 import json
 import os
 import re
@@ -212,3 +213,25 @@ def test_rows_are_written_while_a_job_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, lambda made, *more: seen.append(len(made)) or rows_of(made, *more))
     assert main([*words, "--steps", "1"]) == 0
     assert seen == [64, 64, 64, 8]
+
+
+def test_predict_lets_known_crystals_in(tmp_path, capsys):
+    "Known crystals of the same anonymous formula are candidates; what cannot be joined is refused."
+    known = tmp_path / "known.cif"
+    known.write_text(toy("NaCl").to_structures()[0].to(fmt="cif"))
+    words = f"predict CuAu --num 1 --steps 2 --max-steps 30 --calculator emt --out {tmp_path / 'out'}"
+    assert main([*words.split(), "--known", str(known), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = {r["material_id"] for r in found["ranked"]}
+    assert found["candidates"] == 2 and found["structures"] == len(names)
+    rows = list(csv.DictReader((tmp_path / "out" / "known" / "crystals.csv").open()))
+    assert (
+        [r["material_id"] for r in rows] == ["known-0"]
+        and "Cu" in rows[0]["cif"]
+        and "Na" not in rows[0]["cif"]
+    )
+    assert main([*words.split(), "--known", str(known), "--space-group", "221"]) == 2
+    assert "keep their own space groups" in capsys.readouterr().err
+    alone = words.replace("CuAu", "Cu3Au").replace("/out", "/alone")
+    assert main([*alone.split(), "--known", str(known)]) == 0
+    assert "no crystal of the same anonymous formula" in capsys.readouterr().err

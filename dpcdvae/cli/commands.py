@@ -318,10 +318,9 @@ def cmd_predict(a) -> tuple[str, dict]:  # text, record
         )
     load_model(a.model).generate(a.num, out=made, constraints=asked, **how)
     known = known_candidates(asked, a) if a.known else []
-    ranked = rank_candidates([made, *known], a)
-    return predicted(ranked, a), dict(
-        structures=len(ranked), ranked=[{k: r[k] for k in RANKED[1:]} for r in ranked]
-    )
+    ranked, num = rank_candidates([made, *known], a)
+    kept = [{k: r[k] for k in RANKED[1:]} for r in ranked]
+    return predicted(ranked, num, a), dict(candidates=num, structures=len(ranked), ranked=kept)
 
 
 def known_candidates(asked, a) -> list[Path]:  # a folder with crystals.csv; none where nothing is alike
@@ -343,7 +342,7 @@ def known_candidates(asked, a) -> list[Path]:  # a folder with crystals.csv; non
 RANKED = ["rank", "energy", "num_atoms", "space_group", "found", "material_id", "cif"]
 
 
-def predicted(ranked: list[dict], a) -> str:
+def predicted(ranked: list[dict], num: int, a) -> str:
     "Tell which structures have the lowest energies."
     lines = [
         f"{k}. {r['energy']:.4f} eV/atom, {number_of(r['num_atoms'], 'atom')}, "
@@ -351,11 +350,11 @@ def predicted(ranked: list[dict], a) -> str:
         for k, r in enumerate(ranked[:5], 1)
     ]
     found = number_of(len(ranked), "different structure")
-    end = f"{found} of {number_of(a.num, 'candidate')}, ranked in {a.out / 'ranked.csv'}"
+    end = f"{found} of {number_of(num, 'candidate')}, ranked in {a.out / 'ranked.csv'}"
     return "\n".join([*lines, end])
 
 
-def rank_candidates(folders: list, a) -> list[dict]:  # one a structure, lowest energy first
+def rank_candidates(folders: list, a) -> tuple[list[dict], int]:  # one a structure, lowest energy first
     "Relax candidates, merge those that are one structure, and rank them by energy."
     from dpcdvae.data.files import atomic_write
     from dpcdvae.energy.ranking import rank
@@ -370,7 +369,7 @@ def rank_candidates(folders: list, a) -> list[dict]:  # one a structure, lowest 
     ranked = rank(rows)
     lines = [[k, *(r[c] for c in RANKED[1:])] for k, r in enumerate(ranked, 1)]
     atomic_write(a.out / "ranked.csv", csv_text([RANKED, *lines]))
-    return ranked
+    return ranked, len(rows)
 
 # %% ../../nbs/cli/03_commands.ipynb #4547f8ce
 def cmd_steer(a) -> tuple[str, dict]:  # text, record
