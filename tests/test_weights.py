@@ -148,13 +148,14 @@ def test_the_box_is_installed(tmp_path):
     assert done.returncode == 0, done.stderr[-1500:]
     for name in BOX:
         installed = {p.name for p in (tmp_path / "dpcdvae/weights" / name).iterdir()}
-        assert installed - {"symmetry.safetensors"} == {
+        assert installed - {"symmetry.safetensors", "property.safetensors"} == {
             "model.safetensors",
             "config.json",
             "card.json",
             "README.md",
         }
     assert (tmp_path / "dpcdvae/weights/mp-20/symmetry.safetensors").exists()
+    assert (tmp_path / "dpcdvae/weights/perov-5/property.safetensors").exists()
 
 
 def test_cli_lists_them(capsys):

@@ -46,13 +46,14 @@ class ValueEmbedding(nn.Module):
 def hide_values(
     values: Tensor,  # (B,P)
     generator: torch.Generator,
-    rate: float = 0.2,  # of crystals whose values are all hidden, and, of several values, of each
+    rate: float = 0.2,  # of crystals whose values are all hidden
+    each: float = 0.5,  # of each of several values: mostly one is asked for, and the others are unknown
 ) -> Tensor:  # (B,P), NaN where hidden
     "Hide values at random, so that what is learnt holds without them too."
     draw = lambda *shape: torch.rand(*shape, generator=generator, device=values.device)
     hidden = draw(len(values), 1) < rate
     if values.shape[1] > 1:
-        hidden = hidden | (draw(*values.shape) < rate)
+        hidden = hidden | (draw(*values.shape) < each)
     return values.masked_fill(hidden, math.nan)
 
 # %% ../../nbs/model/11_property_prior.ipynb #1ebee887
