@@ -165,11 +165,11 @@ def uniform_rows(ids: Tensor, width: int, seed: int, key: int) -> Tensor:  # (B,
 
 
 def draw_counts(
-    model: DPCDVAE, prior: SymmetryPrior | None, ids: Tensor, s: Sampling, c: Constraints
+    latent, prior: SymmetryPrior | None, ids: Tensor, s: Sampling, c: Constraints
 ) -> Tensor:  # (B,100)
     "Draw or read the formula of each crystal."
-    u = uniform_rows(ids, 1 + 2 * model.config.max_atoms, s.seed, -11)
-    formulas = prior_for(model, c.target, c.guidance).formulas
+    formulas = latent.formulas
+    u = uniform_rows(ids, 1 + 2 * formulas.max_atoms, s.seed, -11)
     if c.wyckoff:
         return wyckoff_counts(c).expand(len(ids), -1)
     if s.formula:
@@ -181,17 +181,17 @@ def draw_counts(
         return cells[choose(weight.expand(len(ids), -1), u[:, 0], s.temperature)]
     rules = formula_rules(c, formulas)
     if not (rules.least or c.allowed or c.forbidden or c.num_atoms or c.space_group):
-        return unconstrained_counts(formulas, model, ids, s)
+        return unconstrained_counts(latent, ids, s)
     if not c.space_group:
         return draw_formulas(formulas, rules, u, s.temperature)
     return draw_for_group(formulas, rules, prior, ids, s, c.space_group)
 
 
-def unconstrained_counts(formulas, model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,100)
+def unconstrained_counts(latent, ids: Tensor, s: Sampling) -> Tensor:  # (B,100)
     "Draw formulas from the noise that the same seed has without constraints."
-    noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    u = torch.special.ndtr(noise[:, model.config.latent.dim :].double())
-    return formulas(u, s.temperature)
+    noise = latent_noise(ids, latent.noise_dim, s.seed)
+    u = torch.special.ndtr(noise[:, -1 - 2 * latent.formulas.max_atoms :].double())
+    return latent.formulas(u, s.temperature)
 
 
 def wyckoff_counts(c: Constraints) -> Tensor:  # (100,) atoms with Z = 1..100
@@ -292,14 +292,17 @@ def draw_latents(
 
 
 def symmetric_inputs(
-    model: DPCDVAE, prior: SymmetryPrior | None, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
+    model: DPCDVAE,
+    latent,  # the prior over latent vectors of formulas
+    prior: SymmetryPrior | None,
+    counts: Tensor,
+    ids: Tensor,
+    s: Sampling,
+    c: Constraints,
 ) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw everything that a symmetric crystal starts from."
     number, sites = draw_symbols(prior, counts, ids, s, c)
-    letters = letters_tensor(sites)
-    z = draw_latents(
-        prior_for(model, c.target, c.guidance), prior, counts, number, letters, ids, s, CANDIDATES
-    )
+    z = draw_latents(latent, prior, counts, number, letters_tensor(sites), ids, s, CANDIDATES)
     size = counts.sum(-1)
     stats = model.decode_stats(z, size.repeat_interleave(CANDIDATES))
     if c.cell:
@@ -347,11 +350,11 @@ def fix_sites(
 
 
 def free_inputs(
-    model: DPCDVAE, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
+    model: DPCDVAE, latent, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
 ) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw what a crystal without imposed symmetry starts from."
-    noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    z = prior_for(model, c.target, c.guidance)(noise, counts, temperature=s.temperature)
+    noise = latent_noise(ids, latent.noise_dim, s.seed)
+    z = latent(noise, counts, temperature=s.temperature)
     stats = dataclasses.replace(
         model.decode_stats(z, counts.sum(-1)), composition=counts / counts.sum(-1, keepdim=True)
     )
@@ -367,11 +370,11 @@ def constrained_inputs(
     model: DPCDVAE, ids: Tensor, s: Sampling, c: Constraints
 ) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw latent vectors, what is decoded from them, and what the sampler obeys, under constraints."
-    prior = symmetry_prior_for(model, c)
-    counts = draw_counts(model, prior, ids, s, c)
+    latent, prior = prior_for(model, c.target, c.guidance), symmetry_prior_for(model, c)
+    counts = draw_counts(latent, prior, ids, s, c)
     if c.symmetry == "free":
-        return free_inputs(model, counts, ids, s, c)
-    return symmetric_inputs(model, prior, counts, ids, s, c)
+        return free_inputs(model, latent, counts, ids, s, c)
+    return symmetric_inputs(model, latent, prior, counts, ids, s, c)
 
 # %% ../../nbs/generation/02_constrained_draws.ipynb #3fc917b1
 def symmetry_prior_for(model: DPCDVAE, c: Constraints) -> SymmetryPrior | None:

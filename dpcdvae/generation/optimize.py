@@ -219,15 +219,7 @@ def survey(
             f"are needed to learn it"
         )
     crystals = crystals[known]
-    mean, log_var = (
-        torch.cat(p)
-        for p in zip(
-            *(
-                model.encode(crystals[i : i + batch_size].to(model.device))
-                for i in range(0, len(known), batch_size)
-            )
-        )
-    )
+    mean, log_var = model.encode_all(crystals, batch_size)
     values = crystals.properties[property].float().to(model.device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -293,14 +293,26 @@ class DPCDVAE(nn.Module):
         if self.environment:
             self.environment.fit(crystals)
 
+    def _batches(self, crystals: CrystalBatch, batch_size: int):
+        "Go through crystals in parts, on the model's device."
+        for i in range(0, len(crystals), batch_size):
+            yield crystals[i : i + batch_size].to(self.device)
+
+    def encode_all(
+        self, crystals: CrystalBatch, batch_size: int = 256
+    ) -> tuple[Tensor, Tensor]:  # (B,D) mean and log-variance of q(z|x)
+        "Encode many crystals, some at a time."
+        encoded = (self.encode(part) for part in self._batches(crystals, batch_size))
+        mean, log_var = (torch.cat(x) for x in zip(*encoded))
+        return mean, log_var
+
     @torch.no_grad()
     def fit_prior(self, crystals: CrystalBatch, batch_size: int = 256, **options) -> None:
         "Fit the latent prior to encoded training crystals, and the probe of their environments."
-        batches = [crystals[i : i + batch_size] for i in range(0, len(crystals), batch_size)]
-        batches = [part.to(self.device) for part in batches]
-        mean, log_var = (torch.cat(p) for p in zip(*(self.encode(part) for part in batches)))
+        mean, log_var = self.encode_all(crystals, batch_size)
         if self.environment_probe and not self.environment_probe.fitted:
-            self.environment_probe.fit(mean, torch.cat([self.environment(part) for part in batches]))
+            around = (self.environment(part) for part in self._batches(crystals, batch_size))
+            self.environment_probe.fit(mean, torch.cat(list(around)))
         self.prior.fit(mean, log_var, element_counts(crystals).to(self.device), **options)
 
     def save(self, *args, **options) -> Path:

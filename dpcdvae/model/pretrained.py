@@ -25,9 +25,9 @@ class ModelError(DataError):
     "What is wrong with the files of a model, in one sentence."
 
 # %% ../../nbs/model/04_pretrained.ipynb #33fe52e3
-def to_half(model: "DPCDVAE", state: dict) -> dict:
-    "Make float16 of a model's weights; statistics stay as they are."
-    weights = {k for k, _ in model.named_parameters()}
+def to_half(model: "DPCDVAE", state: dict, buffers: set = frozenset()) -> dict:
+    "Make float16 of a model's weights, and of some buffers; statistics stay as they are."
+    weights = {k for k, _ in model.named_parameters()} | buffers
     state = {k: v.half() if k in weights else v for k, v in state.items()}
     if bad := [k for k in weights & set(state) if not torch.isfinite(state[k]).all()]:
         raise ModelError(f"{sorted(bad)[0]} is too large for half precision, or not finite")

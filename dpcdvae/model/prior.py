@@ -91,6 +91,19 @@ class Block(nn.Module):
         return h + self.outer(self.dropout(nn.functional.silu(inner)))
 
 
+def follow(
+    velocity,  # (B,R), (B,) time from 0 to 1 -> (B,R)
+    y: Tensor,  # (B,R) noise
+    steps: int = 25,
+) -> Tensor:  # (B,R)
+    "Carry noise along a flow (Heun's method)."
+    for i in range(steps):
+        t = torch.full((len(y),), i / steps, device=y.device)
+        v = velocity(y, t)
+        y = y + (v + velocity(y + v / steps, t + 1 / steps)) / (2 * steps)
+    return y
+
+
 def bounded_steps(steps: int, num: int, batch_size: int = 256, passes: int = 300) -> int:
     "Bound training steps in proportion to the number of examples."
     return min(steps, max(100, -(-passes * num // batch_size)))
@@ -465,28 +478,27 @@ class FormulaPrior(nn.Module):
         steps: int = 25,
         temperature: float = 1.0,  # below 1: likelier formulas, and less noise
     ) -> Tensor:  # (B,D)
-        "Draw formulas, then carry noise along the flow (Heun's method)."
+        "Draw formulas, then carry noise along the flow."
+        own = lambda y, t, condition: self.velocity(self.flow, y, t, condition)
+        return self.draw(noise, counts, steps, temperature, self.formulas, own)
+
+    def draw(
+        self,
+        noise: Tensor,  # (B,noise_dim) standard normal
+        counts: Tensor | None,  # (B,100) wanted formulas; drawn if not given
+        steps: int,
+        temperature: float,
+        formulas,  # (B,1+2*max_atoms) uniform, temperature -> (B,100): what formulas are drawn from
+        velocity,  # (B,rank), (B,) time from 0 to 1, (B,201+max_atoms) condition -> (B,rank)
+    ) -> Tensor:  # (B,D)
+        "Draw from given formulas and a given flow."
         noise, rest = noise.split([self.dim, self.noise_dim - self.dim], -1)
         if counts is None:
-            counts = self.formulas(torch.special.ndtr(rest.double()), temperature)
-        condition = self.condition(counts)
-        velocity = lambda y, t: self.velocity(self.flow, y, t, condition)
-        return self.carry(noise * temperature**0.5, counts, velocity, steps)
-
-    def carry(
-        self,
-        noise: Tensor,  # (B,D) normal
-        counts: Tensor,  # (B,100) atoms of each element
-        velocity,  # (B,rank), (B,) time from 0 to 1 -> (B,rank)
-        steps: int = 25,
-    ) -> Tensor:  # (B,D)
-        "Carry noise along a flow (Heun's method), and add what the formula says."
+            counts = formulas(torch.special.ndtr(rest.double()), temperature)
+        noise, condition = noise * temperature**0.5, self.condition(counts)
         y = noise @ self.basis
         rest_of_noise = noise - y @ self.basis.T
-        for i in range(steps):
-            t = torch.full((len(y),), i / steps, device=y.device)
-            v = velocity(y, t)
-            y = y + (v + velocity(y + v / steps, t + 1 / steps)) / (2 * steps)
+        y = follow(lambda y, t: velocity(y, t, condition), y, steps)
         return self.linear_mean(counts) + self.noise * ((y * self.stretch) @ self.basis.T + rest_of_noise)
 
 # %% ../../nbs/model/00_prior.ipynb #13c21b41

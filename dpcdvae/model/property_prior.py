@@ -20,6 +20,7 @@ from ..crystal.batch import CrystalBatch
 from ..data.cache import content_digest, read_tensors
 from ..data.composition import element_counts
 from ..data.files import DataError, atomic_write, number_of
+from .pretrained import to_half
 from .prior import FormulaPrior, Formulas, bounded_steps, learn
 
 # %% ../../nbs/model/11_property_prior.ipynb #b8c821c5
@@ -148,9 +149,9 @@ class GuidedFormulas(Formulas):
         self.sizes = sizes * self.net.sizes.sum()
 
     def read(
-        self, counts: Tensor, size: Tensor, extra: Tensor | float = 0.0
+        self, counts: Tensor, size: Tensor
     ) -> tuple[Tensor, Tensor]:  # (B,100), (B,) -> (B,2,W) without and with the values, (B,)
-        (free, left), (given, _) = (self.net.read(counts, size, extra + e) for e in (0.0, self.extra))
+        (free, left), (given, _) = (self.net.read(counts, size, extra) for extra in (0.0, self.extra))
         return torch.stack([free, given], 1), left
 
     def elements(self, h: Tensor, counts: Tensor) -> Tensor:  # (B,2,W), (B,100) -> (B,100)
@@ -163,11 +164,11 @@ class GuidedFormulas(Formulas):
         return guide(*(self.net.numbers(x, element, left, last) for x in h.unbind(1)), self.guidance)
 
     def nll(
-        self, counts: Tensor, generator: torch.Generator, extra: Tensor | float = 0.0
+        self, counts: Tensor, generator: torch.Generator
     ) -> Tensor:  # (B,) nats, a draw of the loss, up to a constant
         state = generator.get_state()
-        free = self.net.nll(counts, generator, extra)
-        given = self.net.nll(counts, generator.set_state(state), extra + self.extra.expand(len(counts), -1))
+        free = self.net.nll(counts, generator)
+        given = self.net.nll(counts, generator.set_state(state), self.extra)
         return free + self.guidance * (given - free)
 
 # %% ../../nbs/model/11_property_prior.ipynb #f3ffb3d4
@@ -204,15 +205,11 @@ class GuidedPrior(nn.Module):
         self,
         noise: Tensor,  # (B,noise_dim) standard normal
         counts: Tensor | None = None,  # (B,100) wanted formulas; drawn if not given
+        steps: int = 25,
         temperature: float = 1.0,
     ) -> Tensor:  # (B,D)
         "Draw formulas, then carry noise along the guided flow."
-        noise, rest = noise.split([self.prior.dim, self.noise_dim - self.prior.dim], -1)
-        if counts is None:
-            counts = self.formulas(torch.special.ndtr(rest.double()), temperature)
-        condition = self.prior.condition(counts)
-        velocity = lambda y, t: self.velocity(y, t, condition)
-        return self.prior.carry(noise * temperature**0.5, counts, velocity)
+        return self.prior.draw(noise, counts, steps, temperature, self.formulas, self.velocity)
 
 # %% ../../nbs/model/11_property_prior.ipynb #28918963
 @torch.no_grad()
@@ -238,8 +235,7 @@ def fit_property_prior(
     if few := [k for k, n in num.items() if n < 20]:
         known = number_of(num[few[0]], "crystal has", "crystals have")
         raise ValueError(f"only {known} {few[0]}: at least 20 are needed")
-    parts = [crystals[i : i + batch_size].to(model.device) for i in range(0, len(crystals), batch_size)]
-    mean, log_var = (torch.cat(x) for x in zip(*(model.encode(part) for part in parts)))
+    mean, log_var = model.encode_all(crystals, batch_size)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         prior = PropertyPrior(model.prior, names).to(model.device)
@@ -264,11 +260,8 @@ def save_property_prior(model, folder) -> Path:
     from safetensors.torch import save
 
     prior = model.property_prior
-    weights = {k for k, _ in prior.named_parameters()} | {"prior.linear", "prior.basis"}
-    state = {
-        k: (v.half() if k in weights else v).detach().cpu().contiguous()
-        for k, v in prior.state_dict().items()
-    }
+    state = {k: v.detach().cpu().contiguous() for k, v in prior.state_dict().items()}
+    state = to_half(prior, state, {"prior.linear", "prior.basis"})
     about = dict(names=prior.names, model=_digest(model.prior), content=content_digest(state, {}))
     return atomic_write(Path(folder) / PROPERTY_FILE, save(state, {"dpcdvae": json.dumps(about)}))
 

@@ -15,7 +15,8 @@ from ..crystal.batch import CrystalBatch
 from ..data.cache import read_tensors
 from ..data.composition import element_counts
 from ..data.files import DataError, atomic_write
-from .prior import choose, learn
+from .pretrained import to_half
+from .prior import choose, follow, learn
 from dpcdvae.model.wyckoff_labels import (
     MOST,
     Steps,
@@ -144,14 +145,11 @@ class SymmetryPrior(nn.Module):
         letters: Tensor,  # (B,27) orbits on each position
         steps: int = 25,
     ) -> Tensor:  # (B,latent_dim)
-        "Carry noise along the flow (Heun's method)."
+        "Carry noise along the flow."
         condition = torch.cat([formula_features(counts), symbol_features(number, letters)], -1)
         y = noise @ self.basis
         across = noise - y @ self.basis.T
-        for i in range(steps):
-            t = torch.full((len(y),), i / steps, device=y.device)
-            v = self.velocity(y, t, condition)
-            y = y + (v + self.velocity(y + v / steps, t + 1 / steps, condition)) / (2 * steps)
+        y = follow(lambda y, t: self.velocity(y, t, condition), y, steps)
         return _with_one(condition) @ self.linear_mean + self.noise * (
             (y * self.stretch) @ self.basis.T + across
         )
@@ -282,11 +280,8 @@ def save_symmetry_prior(prior: SymmetryPrior, path) -> None:
     "Write a prior, in half precision, atomically."
     from safetensors.torch import save
 
-    weights = {k for k, _ in prior.named_parameters()} | {"linear_mean", "basis"}
-    state = {
-        k: (v.half() if k in weights else v).detach().cpu().contiguous()
-        for k, v in prior.state_dict().items()
-    }
+    state = {k: v.detach().cpu().contiguous() for k, v in prior.state_dict().items()}
+    state = to_half(prior, state, {"linear_mean", "basis"})
     atomic_write(path, save(state, {"dpcdvae": "1"}))
 
 # %% ../../nbs/model/09_symmetry_prior.ipynb #c65d1758
@@ -323,8 +318,7 @@ def fit_symmetry_prior(
 ) -> dict:  # held-out losses
     "Fit a symmetry prior to training crystals, and give it to the model."
     labels, kept = site_symbols(crystals)
-    encoded = [model.encode(crystals[kept[i : i + batch_size]]) for i in range(0, len(kept), batch_size)]
-    mean, log_var = (torch.cat(x) for x in zip(*encoded))
+    mean, log_var = model.encode_all(crystals[kept], batch_size)
     torch.manual_seed(seed)
     prior = SymmetryPrior(model.config.latent.dim)
     found = fit_symbols(prior, labels, train_steps, seed) | dict(

@@ -177,12 +177,7 @@ def encode_all(
 ) -> Tensor:  # (B,D) means of q(z|x)
     "Encode crystals at their means."
     check_size(model, crystals)
-    return torch.cat(
-        [
-            model.encode(crystals[i : i + batch_size].to(model.device))[0]
-            for i in range(0, len(crystals), batch_size)
-        ]
-    )
+    return model.encode_all(crystals, batch_size)[0]
 
 # %% ../../nbs/viz/12_latent.ipynb #92ecb264
 def map_figure(
