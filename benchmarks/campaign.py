@@ -75,7 +75,7 @@ def make_inputs(folder: Path) -> None:
 
     from dpcdvae.crystal.batch import CrystalBatch
     from dpcdvae.data.cache import save_crystals
-    from dpcdvae.generation.jobs import HEADER, csv_text
+    from dpcdvae.generation.jobs import write_crystals
     from dpcdvae.model.config import get_config
     from dpcdvae.model.dpcdvae import DPCDVAE
 
@@ -85,8 +85,7 @@ def make_inputs(folder: Path) -> None:
         energy = torch.linspace(-1, 1, num, dtype=torch.double)
         crystals = crystals.replace(ids=names, properties=dict(energy=energy))
         save_crystals(crystals, folder / "data" / f"{name}.safetensors")
-    rows = [[i, f"m-{i}", s.to(fmt="cif"), ""] for i, s in enumerate(metals(8, 3))]
-    atomic_write(folder / "made" / "crystals.csv", csv_text([HEADER, *rows]))
+    write_crystals(folder / "made", ((f"m-{i}", s) for i, s in enumerate(metals(8, 3))))
     torch.manual_seed(0)
     model = DPCDVAE(get_config("tiny", denoiser=dict(num_blocks=1), latent=dict(prior="standard"))).eval()
     model.prepare(read(folder, "train"))

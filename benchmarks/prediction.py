@@ -21,7 +21,7 @@ from dpcdvae.energy.relax import energies, relax
 from dpcdvae.evaluation.baselines import by_anonymous_formula, prototypes
 from dpcdvae.evaluation.statistics import rate
 from dpcdvae.generation.constraints import Constraints
-from dpcdvae.generation.jobs import HEADER, csv_text
+from dpcdvae.generation.jobs import write_crystals
 
 PLACES = (1, 5, 20)
 
@@ -39,12 +39,9 @@ def place_of_truth(truth, ranked: list) -> int | None:  # from 1; None: not amon
 def candidates(model, formula: str, known: dict, folder: Path, a) -> None:
     "Write the candidates of a formula; ValueError where there can be none."
     if a.source == "prototypes":
-        made = prototypes(formula, known, a.num)
-        rows = [[i, f"known-{i}", s.to(fmt="cif"), ""] for i, s in enumerate(made)]
-        if not rows:
+        if not (made := prototypes(formula, known, a.num)):
             raise ValueError("training holds no crystal of this anonymous formula")
-        folder.mkdir(parents=True, exist_ok=True)
-        return atomic_write(folder / "crystals.csv", csv_text([HEADER, *rows]))
+        return write_crystals(folder, ((f"known-{i}", s) for i, s in enumerate(made)))
     asked = Constraints(reduced_formula=formula, num_atoms=(1, 20), symmetry=a.symmetry)
     model.generate(a.num, seed=a.seed, steps=a.steps, out=folder, constraints=asked, progress=False)
 

@@ -12,7 +12,7 @@ from dpcdvae.energy.stability import ceiling, stability, stability_text
 from dpcdvae.evaluation.baselines import exchange_ions
 from dpcdvae.evaluation.entries import Entry, structure_of
 from dpcdvae.evaluation.matching import random_placement
-from dpcdvae.generation.jobs import HEADER, csv_text
+from dpcdvae.generation.jobs import write_crystals
 
 SHORT = dict(temperature="t", num_candidates="best")  # of settings in the names of arms
 
@@ -46,12 +46,7 @@ def _write(entries: list, folder: Path) -> None:
     "Write crystals as a generation would."
     if (folder / "crystals.csv").exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    cif = lambda e: e.source if isinstance(e.source, str) else e.source.to(fmt="cif")
-    atomic_write(
-        folder / "crystals.csv",
-        csv_text([HEADER, *([i, e.material_id, cif(e), ""] for i, e in enumerate(entries))]),
-    )
+    write_crystals(folder, ((e.material_id, e.source) for e in entries))
 
 
 def arm_of(source: str, sampling: dict, pool: int | None) -> str:

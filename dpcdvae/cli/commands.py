@@ -325,18 +325,15 @@ def cmd_predict(a) -> tuple[str, dict]:  # text, record
 
 def known_candidates(asked, a) -> list[Path]:  # a folder with crystals.csv; none where nothing is alike
     "Put the elements of a formula into known crystals, and write them where candidates stand."
-    from dpcdvae.data.files import atomic_write
     from dpcdvae.evaluation.baselines import prototypes
-    from dpcdvae.generation.jobs import HEADER, csv_text
+    from dpcdvae.generation.jobs import write_crystals
 
     made = prototypes(a.formula, a.known, a.num, asked.size_range)
     if not made:
         print(f"note: {a.known} holds no crystal of the same anonymous formula", file=sys.stderr)
         return []
-    rows = [[i, f"known-{i}", s.to(fmt="cif"), ""] for i, s in enumerate(made)]
-    (out := a.out / "known").mkdir(exist_ok=True)
-    atomic_write(out / "crystals.csv", csv_text([HEADER, *rows]))
-    return [out]
+    write_crystals(a.out / "known", ((f"known-{i}", s) for i, s in enumerate(made)))
+    return [a.out / "known"]
 
 
 RANKED = ["rank", "energy", "num_atoms", "space_group", "found", "material_id", "cif"]

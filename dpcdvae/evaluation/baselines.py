@@ -223,7 +223,7 @@ def by_anonymous_formula(crystals: list) -> dict:  # such as AB2 -> pymatgen Str
     found = {}
     for s in crystals:
         if s.is_ordered:
-            found.setdefault(s.composition.anonymized_formula, []).append(s)
+            found.setdefault(s.composition.element_composition.anonymized_formula, []).append(s)
     return found
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #d86117cd
@@ -238,15 +238,13 @@ def prototypes(
 
     wanted = Composition(formula).reduced_composition
     groups = crystals if isinstance(crystals, dict) else by_anonymous_formula(as_structures(crystals))
-    near = []
-    for s in groups.get(wanted.anonymized_formula, []):
-        if num_atoms[0] <= len(s) <= num_atoms[1]:
-            old = s.copy()
-            old.remove_oxidation_states()
-            near.append((*assignment(old.composition.reduced_composition, wanted), old))
+    fit = [s for s in groups.get(wanted.anonymized_formula, []) if num_atoms[0] <= len(s) <= num_atoms[1]]
+    formula_of = lambda s: s.composition.element_composition.reduced_composition
+    near = [(*assignment(formula_of(s), wanted), s) for s in fit]
     made = []
     for _, new, old in sorted(near, key=lambda x: (x[0], len(x[2])))[:num]:
         other = old.copy()
+        other.remove_oxidation_states()
         other.replace_species(new)
         made.append(other.scale_lattice(old.volume * _covalent_ratio(other, old)))
     return made

@@ -57,6 +57,14 @@ def csv_text(rows) -> str:
     return out.getvalue()
 
 
+def write_crystals(folder, crystals) -> None:  # (name, CIF or pymatgen Structure) pairs
+    "Write crystals from elsewhere into a folder as a finished job would."
+    cif = lambda s: s if isinstance(s, str) else s.to(fmt="cif")
+    rows = [[i, name, cif(s), ""] for i, (name, s) in enumerate(crystals)]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    atomic_write(Path(folder) / "crystals.csv", csv_text([HEADER, *rows]))
+
+
 def _whole_rows(path: Path, columns: int):
     "Go through the rows of a table; yield the place where each ends, up to the first that is not whole."
     place, line = 0, b"\n"
