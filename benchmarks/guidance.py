@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.property_networks import predicted, read_network
 from benchmarks.speed import circumstances, go_on
-from benchmarks.tables import table
+from benchmarks.tables import table, with_interval
 from dpcdvae.cli.commands import load_model
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
@@ -101,18 +101,17 @@ def blind(network, test, name: str, num: int, seed: int, limits) -> dict:
 
 def guidance_table(r: dict) -> str:  # markdown
     "Show how many crystals have the property that was asked for, at each strength."
-    percent = lambda m: f"{100 * m['value']:.1f} %"
-    ends = lambda m: f"{percent(m)} [{100 * m['low']:.1f}, {100 * m['high']:.1f}]"
-    three = lambda m: " / ".join(f"{100 * x['value']:.0f}" for x in m.values())
+    three = lambda m, key="value": " / ".join(f"{100 * x[key]:.0f}" for x in m.values())
     head = ["crystals", "in the best 5 %", "best 10 %", "best 15 %", "valid, unique, novel, in the best 5 %"]
     head += ["best of ten: 5 / 10 / 15 %", "valid", "unique", "novel", "median, eV/atom"]
     b = r["blind"]
-    blind = [*map(ends, b["test_set"].values()), "–", three(b["best_of_ten"]), *4 * ["–"]]
+    blind = [*map(with_interval, b["test_set"].values()), "–", three(b["best_of_ten"]), *4 * ["–"]]
     rows = [["test set, drawn blindly", *blind]]
     for name, s in r["strengths"].items():
         m = s["metrics"]
-        found = [*map(ends, s["valid_crystals"].values()), ends(s["valid_unique_novel"]["below_5"])]
-        found += [three(s["best_of_ten"]), *(percent(m[k]) for k in ("valid", "unique", "novel"))]
+        found = [*map(with_interval, s["valid_crystals"].values())]
+        found += [with_interval(s["valid_unique_novel"]["below_5"])]
+        found += [three(s["best_of_ten"]), *(with_interval(m[k]) for k in ("valid", "unique", "novel"))]
         rows.append([f"guidance {name}", *found, f"{s['quantiles']['50']:.2f}"])
     network = f"the network of {r['network']['package']} 1.0.2"
     return (
@@ -120,7 +119,8 @@ def guidance_table(r: dict) -> str:  # markdown
         f"training set's quantile {r['quantile']:g}. Evaluated by {network}, mean absolute error "
         f"{b['network_mae']:.3f} eV/atom on {b['num']} test crystals (of always saying the mean: "
         f"{b['mae_of_the_mean']:.3f}). A crystal that is not valid does not count. Best of ten is the "
-        f"field's protocol: of chance 40 / 65 / 80 %; CDVAE reports {CDVAE[r['data']]} %."
+        f"field's protocol: by chance {three(b['best_of_ten'], 'chance')} %; CDVAE reports "
+        f"{CDVAE[r['data']]} %."
     )
 
 

@@ -40,6 +40,7 @@ import torch
 from benchmarks.labs import compared, conclusion, lab_rates, pooled
 from benchmarks.speed import circumstances, go_on, rounded
 from benchmarks.studies import held_out, rebuilt, train_once
+from benchmarks.tables import table
 from dpcdvae.cli.commands import load_model
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
@@ -164,33 +165,31 @@ COLUMNS = {
 NEW_COLUMNS = {"test set found, %": "METRe", "valid, %": "valid", "unique, %": "unique", "novel, %": "novel"}
 
 
-def table(rows: dict, head: str) -> str:  # label -> cells; markdown
-    lines = [f"| {k} | " + " | ".join(cells) + " |" for k, cells in rows.items()]
-    return "\n".join([f"| {head} |", "|---" * (head.count(" | ") + 1) + "|", *lines])
-
-
 def kl_table(result: dict) -> str:  # markdown
     "Put latent vector and reconstruction into a table: the mean over seeds, and the range."
     columns = [rate_by(result, *c) for c in COLUMNS.values()]
     numbers = [latent_by(result, k) for k in ("nats", "nats_fitted", "active", "above_noise")]
-    rows = {
-        k: [spread(n[k]) for n in numbers] + [spread([s["value"] for s in c[k]], 100) for c in columns]
+    rows = [
+        [k, *(spread(n[k]) for n in numbers), *(spread([s["value"] for s in c[k]], 100) for c in columns)]
         for k in labels(result)
-    }
-    head = "KL weight | nats to N(0, 1) | nats to the fitted prior | active dimensions | above noise | "
-    return table(rows, head + " | ".join(COLUMNS))
+    ]
+    head = ["KL weight", "nats to N(0, 1)", "nats to the fitted prior", "active dimensions", "above noise"]
+    return table([*head, *COLUMNS], rows)
 
 
 def new_table(result: dict) -> str:  # markdown
     "Put generation under both priors into a table."
     value = lambda k, prior, metric: [s["value"] for s in rate_by(result, metric, prior)[k]]
-    rows = {
-        f"{k}, {prior}": [spread(value(k, prior, m), 100) for m in NEW_COLUMNS.values()]
-        + [spread(value(k, prior, "wdist_num_elements"), 1, 2)]
+    rows = [
+        [
+            f"{k}, {prior}",
+            *(spread(value(k, prior, m), 100) for m in NEW_COLUMNS.values()),
+            spread(value(k, prior, "wdist_num_elements"), 1, 2),
+        ]
         for k in labels(result)
         for prior in PRIORS
-    }
-    return table(rows, "KL weight, prior | " + " | ".join(NEW_COLUMNS) + " | Wasserstein, elements")
+    ]
+    return table(["KL weight, prior", *NEW_COLUMNS, "Wasserstein, elements"], rows)
 
 
 def kl_figure(result: dict):  # -> a plotly figure

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.speed import circumstances, go_on
 from benchmarks.studies import held_out
-from benchmarks.tables import table
+from benchmarks.tables import table, with_interval
 from dpcdvae.cli.commands import load_model
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
@@ -78,11 +78,12 @@ def prediction_table(r: dict) -> str:  # markdown
         "up to 6 atoms a cell": [c for c in found if c["num_atoms"] <= 6],
         "more than 6 atoms": [c for c in found if c["num_atoms"] > 6],
     }
-    show = lambda m: f"{100 * m['value']:.0f} % [{100 * m['low']:.0f}, {100 * m['high']:.0f}]"
     names = [f"first_{n}" for n in PLACES] + ["lower_than_truth"]
     head = ["compounds", "number", *(f"among the first {n}" for n in PLACES), "lower than the true one"]
     rows = [
-        [name, len(some), *(show(summarise(some)[k]) for k in names)] for name, some in groups.items() if some
+        [name, len(some), *(with_interval(summarise(some)[k]) for k in names)]
+        for name, some in groups.items()
+        if some
     ]
     source = f"{r['num']} training crystals of the same anonymous formula whose elements are nearest on the "
     source += "Mendeleev scale, with the elements exchanged"

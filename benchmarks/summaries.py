@@ -9,18 +9,7 @@ from benchmarks.longrun import long_table
 from benchmarks.mutants import mutants_table
 from benchmarks.prediction import prediction_table
 from benchmarks.pythons import pythons_table
-from benchmarks.tables import table
-
-
-def _with_interval(m: dict | None, share: bool = True, sign: str = "") -> str:
-    "Write a value, of a rate with its interval; with a sign where one is asked for."
-    if not m or m.get("value") is None:
-        return "–"
-    if not share:
-        return f"{m['value']:.3f}"
-    percent = lambda x: f"{100 * x:{sign}.1f}"
-    ends = "" if m.get("low") is None else f" [{percent(m['low'])}, {percent(m['high'])}]"
-    return f"{percent(m['value'])}{ends} %"
+from benchmarks.tables import table, with_interval
 
 
 def matching_table(r: dict) -> str:
@@ -185,7 +174,7 @@ _STABLE = dict(
 def stability_table(r: dict) -> str:  # markdown
     "Show what relaxed crystals are worth, with the hull and the calculator."
     m = r["metrics"]
-    share = lambda k: f"{_with_interval(m[k])} ({m[k]['count']} of {m[k]['total']})"
+    share = lambda k: f"{with_interval(m[k])} ({m[k]['count']} of {m[k]['total']})"
     names = {k: text for k, text in _STABLE.items() if k not in ("metastable", "msun")}
     rows = [f"| {text} | {share(k)} |" for k, text in names.items() if k in m and m[k]["total"]]
     middle = m["to_relaxed"].get("median")
@@ -247,10 +236,10 @@ def optimizers_table(r: dict) -> str:  # markdown
     head = ["optimiser", "epochs", "processor time", "validation loss", "strict rate"]
     rows = []
     for m in r["models"].values():
-        minutes, rate = f"{m['processor_seconds'] / 60:.0f} min", _with_interval(m["metrics"]["strict_rate"])
+        minutes, rate = f"{m['processor_seconds'] / 60:.0f} min", with_interval(m["metrics"]["strict_rate"])
         rows.append([m["optimizer"], m["epochs"], minutes, f"{m['val_loss']:.3f}", rate])
     tests = [
-        f"{name}: {_with_interval(t | dict(value=t['difference']), sign='+')}, p = {t['p']:.1g}"
+        f"{name}: {with_interval(t | dict(value=t['difference']), sign='+')}, p = {t['p']:.1g}"
         for name, t in r.get("tests", {}).items()
     ]
     end = f"{r['num_val']} crystals of the validation set of {r['data']}, seed {r['seed']}; each row is a "
@@ -273,7 +262,7 @@ def finetuning_table(r: dict) -> str:  # markdown
     for part in ("family", "others"):
         one = {k: r[part][k]["metrics"]["strict_rate"] for k in ("parent", "child")}
         t = r[part]["child_against_parent"]["strict"]
-        rates = " | ".join(f"{_with_interval(m)} of {m['total']}" for m in one.values())
+        rates = " | ".join(f"{with_interval(m)} of {m['total']}" for m in one.values())
         change = f"{100 * t['difference']:+.1f} [{100 * t['low']:.1f}, {100 * t['high']:.1f}] points"
         rows.append(f"| {r['data'][part]} | {rates} | {change}, p = {t['p']:.2g} |")
     about = f"{r['model']}, {r['num']['train']} crystals of {r['data']['family']}, {r['parts']} trained for "
@@ -347,7 +336,7 @@ _BACK = dict(
 
 def _evaluated_rows(arms: dict) -> list:
     "List what is measured on all crystals of each arm."
-    cells = lambda k, share: (_with_interval(a.get(k), share) for a in arms.values())
+    cells = lambda k, share: (with_interval(a.get(k), share) for a in arms.values())
     rows = [[text, *cells(k, True)] for k, text in _RATES.items()]
     rows += [[text, *cells(k, False)] for k, text in _NUMBERS.items()]
     share = (f"{100 * a['p1'] / max(1, a['with_group']):.1f} %" for a in arms.values())
@@ -363,7 +352,7 @@ def _stability_rows(arms: dict) -> tuple:  # rows, sentence; none where nothing 
     middle = lambda m: "–" if not m or m.get("median") is None else f"{m['median']:.3f}"
     rows = [["relaxed of these", *(s.get("num", "–") for s in found)]]
     rows += [
-        [text, *(_with_interval(s.get(k)) for s in found)]
+        [text, *(with_interval(s.get(k)) for s in found)]
         for k, text in _STABLE.items()
         if k != "metastable_08"
     ]
@@ -374,7 +363,7 @@ def _stability_rows(arms: dict) -> tuple:  # rows, sentence; none where nothing 
 
 def _back_table(r: dict) -> str:  # markdown
     "Show how many held-out crystals come back, by each rule."
-    shares = [_with_interval(r["metrics"].get(k)) for k in _BACK]
+    shares = [with_interval(r["metrics"].get(k)) for k in _BACK]
     lines = table(["held-out crystals", *_BACK.values()], [[r["num"], *shares]])
     return f"{lines}\n\nFrom `results/{r['file']}`; chance: random coordinates in the true cell."
 
