@@ -217,18 +217,13 @@ class Formulas(nn.Module):
     ):
         super().__init__()
         self.max_atoms = max_atoms
-        self.proj_in, self.size, self.remaining = (
-            nn.Linear(200, width),
-            nn.Embedding(max_atoms + 1, condition_dim),
-            nn.Embedding(max_atoms + 1, condition_dim),
-        )
+        self.proj_in = nn.Linear(200, width)
+        self.size = nn.Embedding(max_atoms + 1, condition_dim)
+        self.remaining = nn.Embedding(max_atoms + 1, condition_dim)
         self.blocks = nn.ModuleList(Block(width, condition_dim, dropout) for _ in range(num_blocks))
         self.norm, self.dropout = nn.LayerNorm(width), nn.Dropout(dropout)
-        self.element, self.of, self.number = (
-            nn.Linear(width, 100),
-            nn.Embedding(100, width),
-            nn.Linear(width, max_atoms + 1),
-        )
+        self.element, self.of = nn.Linear(width, 100), nn.Embedding(100, width)
+        self.number = nn.Linear(width, max_atoms + 1)
         self.register_buffer(
             "sizes", (torch.arange(max_atoms + 1) > 0).float()
         )  # how often each number of atoms was seen
@@ -330,13 +325,8 @@ class FormulaPrior(nn.Module):
         fit_steps: int = 4000,
     ):
         super().__init__()
-        self.dim, self.max_atoms, self.rank, self.fit_steps, self.noise_dim = (
-            dim,
-            max_atoms,
-            min(rank, dim),
-            fit_steps,
-            dim + 1 + 2 * max_atoms,
-        )
+        self.dim, self.max_atoms, self.fit_steps = dim, max_atoms, fit_steps
+        self.rank, self.noise_dim = min(rank, dim), dim + 1 + 2 * max_atoms
         for name, value in dict(
             linear=torch.zeros(102 + max_atoms, dim),
             noise=torch.ones(dim),
