@@ -174,11 +174,11 @@ def relation(answers: list, wanted: list, tolerance: float) -> str | None:  # a 
     if equal(a, -b, tolerance):
         return "the sign is the opposite of what it should be"
     factor = float((a * b).sum() / b.square().sum().clamp_min(1e-12))
-    if equal(a, factor * b, tolerance) and abs(factor) > 1e-6:
+    if equal(a, factor * b, tolerance) and abs(factor) > 1e-6 and abs(factor - 1) > 1e-3:
         cause = next((why for f, why in FACTORS.items() if abs(factor / f - 1) < 1e-3), "a constant factor")
         return f"every value is {factor:.4g} times what it should be: {cause}"
     offset = float((a - b).mean())
-    if equal(a, b + offset, tolerance):
+    if equal(a, b + offset, tolerance) and abs(offset) > 2 * tolerance:
         return f"every value is off by the same {offset:+.4g}: a constant was added or left out"
     return None
 
