@@ -17,7 +17,15 @@ import torch
 from benchmarks.house import ROOT, exports
 from benchmarks.pictures import PLOTLY, PNG, figure_outputs, is_fresh
 from dpcdvae.course.checks import EXERCISES, check, mark, mine_or
-from dpcdvae.course.grading import exercise_name, grade_page, main, run_cells, solutions, with_solutions
+from dpcdvae.course.grading import (
+    exercise_name,
+    grade_page,
+    main,
+    marks_of,
+    run_cells,
+    solutions,
+    with_solutions,
+)
 
 COURSE = ROOT / "nbs/course"
 LESSONS = sorted(p for p in COURSE.glob("0*.ipynb") if not exports(p))
@@ -354,6 +362,18 @@ def test_solutions_and_marks(small, tmp_path):
     broken.write_text("{}")
     page = grade_page([small, broken])
     assert "0 of 2 points" in page and "truncated" in page and "not yet" in page and "not graded" in page
+
+
+def test_a_helper_before_the_answer_or_a_lambda_is_marked_as_the_answer(small):
+    book = json.loads(small.read_text())
+    book["cells"][1]["source"] = (
+        "#| exercise: wrap\ndef h(x):\n    return x.floor()\ndef f(x):\n    return x - h(x)"
+    )
+    book["cells"][4]["source"] = (
+        "#| exercise: order\nimport torch\ng = lambda s: torch.exp(-2 * torch.pi**2 * s**2)"
+    )
+    small.write_text(json.dumps(book))
+    assert [m["state"] for m in marks_of(small)] == ["right", "right"]
 
 
 def test_a_stub_without_a_solution_is_an_error(small):
