@@ -190,7 +190,8 @@ def form(answer, wanted) -> str | None:  # a hint
     except (TypeError, ValueError, RuntimeError):
         return f"the answer is a {type(answer).__name__}, which is not a number, a tensor or text"
     if isinstance(wanted, tuple) and isinstance(answer, (tuple, list)) and len(a) == len(wanted) > len(b):
-        return f"the function should return {len(wanted)} numbers; the first is of shape {tuple(a[0].shape)}"
+        shape = tuple(a[0].shape)
+        return f"the function should return {number_of(len(wanted), 'number')}; the first is of shape {shape}"
     if len(a) != len(b):
         return f"the function returns {number_of(len(a), 'value')}, not {len(b)}"
     for x, y in zip(a, b):

@@ -122,7 +122,7 @@ _exercise(
         ),
         (
             lambda logits, counts: -(counts * torch.sigmoid(logits).log()).sum(-1),
-            "A sigmoid judges each element by itself: log_softmax makes the probabilities add up to 1.",
+            "A sigmoid treats each element by itself: log_softmax makes the probabilities add up to 1.",
         ),
         (
             lambda logits, counts: -(counts * logits).sum(-1),
@@ -166,7 +166,7 @@ _exercise(
         ),
         (
             lambda mu, threshold: int((mu.var(0) > threshold).sum()),
-            "torch.var divides by B - 1 unless it is told otherwise: correction=0 divides by B.",
+            "torch.var divides by B - 1 by default: correction=0 divides by B.",
         ),
         (
             lambda mu, threshold: int((mu.var(0, correction=0) >= threshold).sum()),
