@@ -292,7 +292,13 @@ def cmd_generate(a) -> tuple[str, dict]:  # text, record
     before = longer(a.out, a.num)
     try:
         model.generate(
-            a.num, formula=a.formula, constraints=constraints_of(a), temperature=a.temperature, **sampling(a)
+            a.num,
+            formula=a.formula,
+            constraints=constraints_of(a),
+            temperature=a.temperature,
+            best_of=a.best_of,
+            reference=a.reference,
+            **sampling(a),
         )
     except ValueError:
         if before:
