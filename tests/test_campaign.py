@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from test_run import own_cache  # noqa: F401  fixture
 
-from benchmarks import campaign
+from benchmarks.campaign import conditions, counts, running
+from benchmarks.campaign import jobs as kinds
 from dpcdvae.data import files
 from dpcdvae.generation import jobs
 from dpcdvae.model import pretrained
@@ -17,22 +18,22 @@ from dpcdvae.model import pretrained
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("campaign")
-    campaign.prepare(folder)
+    running.prepare(folder)
     return folder
 
 
 def job(name: str):
-    return next(j for j in campaign.JOBS if j.name == name)
+    return next(j for j in kinds.JOBS if j.name == name)
 
 
 def cut_and_go_on(work, out):
     "Stop a generation after its first two blocks, tear its last line, and go on; (whole, continued)."
     given = work / "given"
-    assert campaign.codes([campaign.fork(lambda: stopped_early(given, out), work / "log")]) == [9]
+    assert running.codes([running.fork(lambda: stopped_early(given, out), work / "log")]) == [9]
     text = (out / "crystals.csv").read_text()
     (out / "crystals.csv").write_text(text[:-40])
-    cut, _ = campaign.whole_run(job("generate"), given, out)
-    whole, _ = campaign.whole_run(job("generate"), given, out.with_name("whole"))
+    cut, _ = running.whole_run(job("generate"), given, out)
+    whole, _ = running.whole_run(job("generate"), given, out.with_name("whole"))
     return whole, cut
 
 
@@ -46,13 +47,13 @@ def stopped_early(given, out):
 
     jobs.Job.write = once
     try:
-        campaign.generate_job(given, out, 0, 1)
+        kinds.generate_job(given, out, 0, 1)
     except SystemExit:
         return 9
 
 
 def test_killed_jobs_end_with_the_same_results(work, tmp_path):
-    found = campaign.campaign(job("relax"), work / "given", tmp_path, 1, seed=1)
+    found = running.campaign(job("relax"), work / "given", tmp_path, 1, seed=1)
     assert found["kills"] and found["results_equal"] == found["jobs"] and not found["faults"], found
 
 
@@ -67,14 +68,14 @@ def test_a_job_goes_on_and_a_broken_resume_is_found(work, tmp_path, monkeypatch)
 @pytest.mark.parametrize("name", ["limited_file", "read_only", "full_disk", "memory_limit", "other_version"])
 def test_conditions_are_named(work, tmp_path, name):
     tmp_path.chmod(0o755)
-    found = getattr(campaign, name)(work / "given", tmp_path)
-    assert all(code == 2 and campaign.CONDITIONS[name] in line for code, line in found.values()), found
+    found = getattr(conditions, name)(work / "given", tmp_path)
+    assert all(code == 2 and conditions.CONDITIONS[name] in line for code, line in found.values()), found
 
 
 def second_job(work, tmp_path):
     "Start a second process in a folder that the first holds."
     with files.lock_folder(tmp_path):
-        return campaign.said(lambda: took_lock(tmp_path), work)
+        return conditions.said(lambda: took_lock(tmp_path), work)
 
 
 def took_lock(folder):
@@ -98,18 +99,18 @@ def test_shares_of_one_job_do_not_exclude_each_other(work, tmp_path):
             return 0
 
     with files.lock_folder(tmp_path, (0, 2)):
-        assert campaign.said(lambda: share(1), work)[0] == 0
-        assert campaign.said(lambda: share(0), work)[0] == 2
-        assert campaign.said(lambda: took_lock(tmp_path), work)[0] == 2
+        assert conditions.said(lambda: share(1), work)[0] == 0
+        assert conditions.said(lambda: share(0), work)[0] == 2
+        assert conditions.said(lambda: took_lock(tmp_path), work)[0] == 2
 
 
 def test_flipped_bytes_are_named_and_a_missing_check_is_found(work, tmp_path, monkeypatch):
-    found = campaign.flipped_model(work / "given", tmp_path, 12)
+    found = conditions.flipped_model(work / "given", tmp_path, 12)
     assert found and all(r["named"] == r["flipped"] for r in found.values()), found
     weights = pretrained._read_weights(work / "given" / "model" / "model.safetensors")
     same = pretrained.content_digest(weights, {})
     monkeypatch.setattr(pretrained, "content_digest", lambda *a: same)  # a check that checks nothing
-    found = campaign.flipped_model(work / "given", tmp_path, 12)["model.safetensors, tensors"]
+    found = conditions.flipped_model(work / "given", tmp_path, 12)["model.safetensors, tensors"]
     assert found["named"] == 0
 
 
@@ -117,7 +118,7 @@ def test_flipped_film_and_checkpoint_are_named(work, tmp_path):
     from dpcdvae.diffusion.trajectory import Trajectory, TrajectoryError
     from dpcdvae.model.checkpoint import SafeCheckpointIO
 
-    film = campaign.model_of(work / "given").generate(1, steps=2, seed=5)[0]
+    film = kinds.model_of(work / "given").generate(1, steps=2, seed=5)[0]
     film.save(tmp_path / "film.safetensors")
     assert Trajectory.load(tmp_path / "film.safetensors").frac_coords.equal(film.frac_coords)
     SafeCheckpointIO().save_checkpoint(dict(a=film.frac_coords), tmp_path / "c.safetensors")
@@ -128,18 +129,18 @@ def test_flipped_film_and_checkpoint_are_named(work, tmp_path):
     }
     for name, (reader, error) in readers.items():
         source, rng = tmp_path / f"{name}.safetensors", random.Random(0)
-        for place in campaign.flip_places(source, 12, rng)["tensors"]:
-            campaign.flip(source, tmp_path / "flipped.safetensors", place)
+        for place in conditions.flip_places(source, 12, rng)["tensors"]:
+            conditions.flip(source, tmp_path / "flipped.safetensors", place)
             with pytest.raises(error, match="checksum"):
                 reader(tmp_path / "flipped.safetensors")
 
 
 def test_counts_of_a_campaign_must_be_clean():
     good = dict(jobs=dict(a=dict(faults=[])), conditions=dict(b=dict(named=True)), flipped_bytes={})
-    assert campaign.is_clean(good)
-    assert not campaign.is_clean(json.loads(json.dumps(good).replace("true", "false")))
-    assert not campaign.is_clean(good | dict(jobs=dict(a=dict(faults=[dict()]))))
-    assert not campaign.is_clean(good | dict(flipped_bytes=dict(x=dict(named=1, flipped=2))))
+    assert counts.is_clean(good)
+    assert not counts.is_clean(json.loads(json.dumps(good).replace("true", "false")))
+    assert not counts.is_clean(good | dict(jobs=dict(a=dict(faults=[dict()]))))
+    assert not counts.is_clean(good | dict(flipped_bytes=dict(x=dict(named=1, flipped=2))))
 
 
 def stored(name):
@@ -148,7 +149,7 @@ def stored(name):
 
 def test_the_stored_counts_are_clean():
     found = stored("campaign")
-    assert campaign.is_clean(found) and found["jobs"] and set(found) >= {"seed", "made_on"}
+    assert counts.is_clean(found) and found["jobs"] and set(found) >= {"seed", "made_on"}
     assert all(r["results_equal"] == r["jobs"] for r in found["jobs"].values())
     assert not any(case.get("failed", True) for case in stored("pythons")["cases"].values())
     for name in ("long-generate", "long-train"):
