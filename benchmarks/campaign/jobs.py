@@ -9,7 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 
 TIMES = ("seconds", "crystals_per_second", "date", "started", "trained")  # no two runs share them
-SMALL = {"denoiser.num_blocks": 1, "latent.prior_steps": 5, "training.batch_size": 4}
+SMALL = {
+    "encoder.num_blocks": 1,
+    "latent.dim": 48,
+    "latent.prior_steps": 5,
+    "diffusion.num_steps": 99,
+    "denoiser.num_blocks": 1,
+    "denoiser.edge_dim": 16,
+    "denoiser.atom_dim": 16,
+    "denoiser.trip_dim": 8,
+    "denoiser.num_radial": 16,
+    "training.batch_size": 4,
+}
 
 
 def load_libraries() -> None:
@@ -58,9 +69,10 @@ def make_inputs(folder: Path) -> None:
         energy = torch.linspace(-1, 1, num, dtype=torch.double)
         crystals = crystals.replace(ids=names, properties=dict(energy=energy))
         save_crystals(crystals, folder / "data" / f"{name}.safetensors")
-    write_crystals(folder / "made", ((f"m-{i}", s) for i, s in enumerate(metals(8, 3))))
+    for name, num in dict(made=8, many=16).items():
+        write_crystals(folder / name, ((f"m-{i}", s) for i, s in enumerate(metals(num, 3))))
     torch.manual_seed(0)
-    model = DPCDVAE(get_config("tiny", denoiser=dict(num_blocks=1), latent=dict(prior="standard"))).eval()
+    model = DPCDVAE(get_config("tiny", **SMALL | {"latent.prior": "standard"})).eval()
     model.prepare(read(folder, "train"))
     model.save(folder / "model")
 
@@ -98,20 +110,20 @@ def train_job(given: Path, out: Path, rank: int, many: int) -> None:
 
 def generate_job(given: Path, out: Path, rank: int, many: int) -> None:
     "Generate crystals in blocks of two, and record some."
-    model_of(given).generate(12, out=out, films=3, steps=10, block=2, seed=5, share=(rank, many))
+    model_of(given).generate(24, out=out, films=3, steps=10, block=2, seed=5, share=(rank, many))
 
 
 def reconstruct_job(given: Path, out: Path, rank: int, many: int) -> None:
     "Reconstruct crystals in blocks of two."
     how = dict(steps=10, block=2, seed=5, share=(rank, many))
-    model_of(given).reconstruct(read(given, "train")[:12], out=out, **how)
+    model_of(given).reconstruct(read(given, "train"), out=out, **how)
 
 
 def relax_job(given: Path, out: Path, rank: int, many: int) -> None:
     "Relax crystals with EMT; two processes are a pool of two."
     from dpcdvae.energy.relax import energies
 
-    energies(given / "made", out, "emt", max_steps=100, workers=many, progress=False)
+    energies(given / "many", out, "emt", max_steps=100, workers=many, progress=False)
 
 
 def evaluate_job(given: Path, out: Path, rank: int, many: int) -> None:
@@ -119,7 +131,7 @@ def evaluate_job(given: Path, out: Path, rank: int, many: int) -> None:
     from dpcdvae.evaluation.evaluate import evaluate
 
     how = dict(reference=read(given, "train"), workers=many, progress=False)
-    evaluate(given / "made", out=out, **how)
+    evaluate(given / "many", out=out, **how)
 
 
 def optimise_job(given: Path, out: Path, rank: int, many: int) -> None:
@@ -135,7 +147,7 @@ def cache_job(given: Path, out: Path, rank: int, many: int) -> None:
     from dpcdvae.data.cache import save_crystals
 
     crystals = read(given, "train")
-    for _ in range(60):
+    for _ in range(600):
         save_crystals(crystals, out / "cache.safetensors")
 
 
@@ -198,6 +210,11 @@ def results(out: Path) -> dict[str, str]:  # name of a file -> digest of what mu
     return found
 
 
+def left_behind(out: Path) -> list[str]:
+    "Find temporary files: none should outlive the job that goes on after a killed one."
+    return sorted(str(p.relative_to(out)) for p in out.rglob("*.part"))
+
+
 def check_whole(out: Path) -> None:
     "Read every file that a killed job left under its own name; raise for one that is not whole."
     from dpcdvae.data.cache import open_crystals
@@ -225,21 +242,22 @@ class Job:
     run: Callable
     processes: int = 1
     pool: bool = False  # its second process is a pool's; else both are started alike
+    locks: bool = True  # its folder
 
 
 JOBS = [
     Job("train", train_job),
-    Job("train", train_job, 2),
-    Job("generate", generate_job),
-    Job("generate", generate_job, 2),
     Job("reconstruct", reconstruct_job),
-    Job("reconstruct", reconstruct_job, 2),
-    Job("relax", relax_job, 1, True),
-    Job("relax", relax_job, 2, True),
     Job("evaluate", evaluate_job, 1, True),
-    Job("evaluate", evaluate_job, 2, True),
     Job("optimise", optimise_job),
-    Job("cache", cache_job),
-    Job("model", model_job),
-    Job("film", film_job),
+    Job("generate", generate_job),
+    Job("relax", relax_job, 1, True),
+    Job("cache", cache_job, locks=False),
+    Job("model", model_job, locks=False),
+    Job("film", film_job, locks=False),
+    Job("train", train_job, 2),
+    Job("reconstruct", reconstruct_job, 2),
+    Job("evaluate", evaluate_job, 2, True),
+    Job("generate", generate_job, 2),
+    Job("relax", relax_job, 2, True),
 ]

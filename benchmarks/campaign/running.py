@@ -1,5 +1,6 @@
 """Jobs in forked processes: killed at random moments, continued, and compared with unkilled ones"""
 
+import hashlib
 import json
 import os
 import random
@@ -14,9 +15,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.campaign.jobs import Job, check_whole, load_libraries, make_inputs, results
+from benchmarks.campaign.jobs import Job, check_whole, left_behind, load_libraries, make_inputs, results
 
-TRIES = 3  # kills of one job, at most
+TRIES = 5  # kills of one job, at most
+LATE = "too late"  # the job had ended
 PATIENCE = 600.0  # seconds after which a job counts as hanging: the machine may be busy
 
 
@@ -112,62 +114,92 @@ def whole_run(job: Job, given: Path, out: Path) -> tuple[dict, float]:  # result
     return results(out), time.monotonic() - start
 
 
+def kill(pids: list[int], rng) -> tuple[str, bool]:  # name of the signal, or nothing; whether one hung
+    "Send a signal to one of the processes that are alive, or to all; wait for all, and end their workers."
+    number = rng.choice((signal.SIGKILL, signal.SIGTERM))
+    alive = [p for p in pids if os.waitpid(p, os.WNOHANG) == (0, 0)]
+    one = number == signal.SIGTERM or (len(alive) > 1 and rng.random() < 0.5)
+    for pid in rng.sample(alive, 1) if alive and one else alive:
+        os.kill(pid, number)
+    hung = bool(alive) and None in codes(alive)
+    sweep(pids)
+    return (number.name + (" of one" if one and len(alive) > 1 else "")) if alive else "", hung
+
+
+def tracebacks(text: str) -> list[str]:  # the line that ends each
+    "Find tracebacks in what a job said, where a sentence belongs."
+    after = [t.splitlines() for t in text.split("Traceback (most recent call last):")[1:]]
+    return sorted({next((x for x in lines[1:] if x and not x.startswith(" ")), "")[:300] for lines in after})
+
+
 def killed_run(job: Job, given: Path, out: Path, seconds: float, rng, most: int = TRIES) -> dict:
     "Kill a job at random moments, let it go on each time, and finish it; what came of it."
-    kills, trouble = Counter(), []
+    kills, trouble, log = Counter(), [], out.with_suffix(".log")
     for _ in range(most):
         pids = begin(job, given, out)
         time.sleep(rng.uniform(0.0, seconds))
-        number = rng.choice((signal.SIGKILL, signal.SIGTERM))
-        alive = [p for p in pids if os.waitpid(p, os.WNOHANG) == (0, 0)]
-        one = number == signal.SIGTERM or (len(alive) > 1 and rng.random() < 0.5)
-        for pid in rng.sample(alive, 1) if alive and one else alive:
-            os.kill(pid, number)
-        if alive and None in codes(alive):
-            trouble.append("hung after a kill")
-        sweep(pids)
-        name = number.name + (" of one" if one and len(alive) > 1 else "")
-        kills[name if alive else "too late"] += 1
-        check = fork(lambda: check_whole(out), out.with_suffix(".log"))
-        if codes([check]) != [0]:
-            trouble.append(f"not whole after a kill: {out.with_suffix('.log').read_text()[-300:]}")
+        name, hung = kill(pids, rng)
+        kills[name or LATE] += 1
+        trouble += ["hung after a kill"] * hung
+        if codes([fork(lambda: check_whole(out), log)]) != [0]:
+            trouble.append(f"not whole after a kill: {log.read_text()[-300:]}")
+        if not name:
+            break
     try:
         found, _ = whole_run(job, given, out)
+        trouble += [f"left behind: {n}" for n in left_behind(out)] if job.locks else []
+        trouble += [f"traceback: {s}" for s in tracebacks(log.read_text())]
     except RuntimeError as e:
         return dict(kills=kills, trouble=[*trouble, str(e)], results={})
     return dict(kills=kills, trouble=trouble, results=found)
 
 
+def code_digest() -> str:
+    "Hash the code that is tried and the code that tries it, so that a journal tells whose it is."
+    here = Path(__file__).parent
+    files = [*sorted((here.parents[1] / "dpcdvae").rglob("*.py")), here / "jobs.py", Path(__file__)]
+    return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()[:16]
+
+
+def journal_rows(journal: Path | None, **wanted) -> list[dict]:
+    "Read the rows of a journal that have these values."
+    lines = journal.read_text().splitlines() if journal and journal.exists() else []
+    return [r for r in map(json.loads, lines) if all(r.get(k) == v for k, v in wanted.items())]
+
+
+def num_kills(rows: list[dict]) -> int:
+    return sum(n for r in rows for k, n in r["kills"].items() if k != LATE)
+
+
 def campaign(job: Job, given: Path, work: Path, kills: int, seed: int, journal: Path | None = None) -> dict:
     "Kill a job at least so many times; counts."
-    label = f"{job.name}, {job.processes}"
+    whose = dict(job=f"{job.name}, {job.processes}", seed=seed, code=code_digest())
     whole, seconds = whole_run(job, given, work / f"{job.name}-{job.processes}-whole")
-    old = journal.read_text().splitlines() if journal and journal.exists() else []
-    done = [r for r in map(json.loads, old) if r["job"] == label and r["seed"] == seed]
-    count = lambda: sum(n for r in done for k, n in r["kills"].items() if k != "too late")
-    while count() < kills:
-        rng = random.Random(f"{seed} {label} {len(done)}")
+    done = journal_rows(journal, **whose)
+    while num_kills(done) < kills:
+        rng = random.Random(f"{seed} {whose['job']} {len(done)}")
         out = work / f"{job.name}-{job.processes}-{len(done)}"
         one = killed_run(job, given, out, seconds, rng)
-        differ = sorted(
-            k for k in whole.keys() | one["results"].keys() if whole.get(k) != one["results"].get(k)
-        )
-        row = dict(job=label, seed=seed, kills=one["kills"], trouble=one["trouble"], differ=differ)
+        both = whole.keys() | one["results"].keys()
+        differ = sorted(k for k in both if whole.get(k) != one["results"].get(k))
+        row = whose | dict(kills=one["kills"], trouble=one["trouble"], differ=differ)
         done.append(row)
         if journal:
             with open(journal, "a") as f:
                 f.write(json.dumps(row) + "\n")
         if not (row["trouble"] or differ):
             shutil.rmtree(out, ignore_errors=True)
-    kinds = sum((Counter(r["kills"]) for r in done), Counter())
+    return dict(processes=job.processes, seconds_of_a_run=round(seconds, 2), asked=kills) | counts(done)
+
+
+def counts(rows: list[dict]) -> dict:
+    "Sum up the rows of a journal."
     return dict(
-        processes=job.processes,
-        seconds_of_a_run=round(seconds, 2),
-        jobs=len(done),
-        kills=count(),
-        kinds=dict(kinds),
-        results_equal=sum(not r["differ"] for r in done),
-        faults=[dict(trouble=r["trouble"], differ=r["differ"]) for r in done if r["trouble"] or r["differ"]],
+        jobs=len(rows),
+        kills=num_kills(rows),
+        kinds=dict(sum((Counter(r["kills"]) for r in rows), Counter())),
+        results_equal=sum(not r["differ"] for r in rows),
+        faults=[dict(trouble=r["trouble"], differ=r["differ"]) for r in rows if r["trouble"] or r["differ"]],
     )
 
 
