@@ -69,7 +69,7 @@ def make_inputs(folder: Path) -> None:
         energy = torch.linspace(-1, 1, num, dtype=torch.double)
         crystals = crystals.replace(ids=names, properties=dict(energy=energy))
         save_crystals(crystals, folder / "data" / f"{name}.safetensors")
-    for name, num in dict(made=8, many=16).items():
+    for name, num in dict(made=8, many=16, more=48).items():
         write_crystals(folder / name, ((f"m-{i}", s) for i, s in enumerate(metals(num, 3))))
     torch.manual_seed(0)
     model = DPCDVAE(get_config("tiny", **SMALL | {"latent.prior": "standard"})).eval()
@@ -131,7 +131,7 @@ def evaluate_job(given: Path, out: Path, rank: int, many: int) -> None:
     from dpcdvae.evaluation.evaluate import evaluate
 
     how = dict(reference=read(given, "train"), workers=many, progress=False)
-    evaluate(given / "many", out=out, **how)
+    evaluate(given / "more", out=out, **how)
 
 
 def optimise_job(given: Path, out: Path, rank: int, many: int) -> None:
