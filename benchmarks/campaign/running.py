@@ -96,8 +96,29 @@ def codes(pids: list[int], patience: float = PATIENCE) -> list[int | None]:  # N
     return [found[p] for p in pids]
 
 
+def group(pid: int) -> list[int]:  # process ids
+    "Find the processes of a group, but for those that have ended."
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(its) == pid and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def outlive(pids: list[int], patience: float = 10.0) -> bool:
+    "Tell whether workers of a pool outlive the processes that started them."
+    end = time.monotonic() + patience
+    while (left := any(map(group, pids))) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
+
+
 def sweep(pids: list[int]) -> None:
-    "End what is left of the groups of processes that are gone: workers of a pool."
+    "End what is left of the groups of processes that are gone."
     for pid in pids:
         try:
             os.killpg(pid, signal.SIGKILL)
@@ -114,16 +135,17 @@ def whole_run(job: Job, given: Path, out: Path) -> tuple[dict, float]:  # result
     return results(out), time.monotonic() - start
 
 
-def kill(pids: list[int], rng) -> tuple[str, bool]:  # name of the signal, or nothing; whether one hung
-    "Send a signal to one of the processes that are alive, or to all; wait for all, and end their workers."
+def kill(pids: list[int], rng) -> tuple[str, list[str]]:  # name of the signal, or nothing; trouble
+    "Send a signal to one of the processes that are alive, or to all; wait for them and for their workers."
     number = rng.choice((signal.SIGKILL, signal.SIGTERM))
     alive = [p for p in pids if os.waitpid(p, os.WNOHANG) == (0, 0)]
     one = number == signal.SIGTERM or (len(alive) > 1 and rng.random() < 0.5)
     for pid in rng.sample(alive, 1) if alive and one else alive:
         os.kill(pid, number)
-    hung = bool(alive) and None in codes(alive)
+    trouble = ["hung after a kill"] * (bool(alive) and None in codes(alive))
+    trouble += ["workers outlive the job"] * outlive(pids)
     sweep(pids)
-    return (number.name + (" of one" if one and len(alive) > 1 else "")) if alive else "", hung
+    return (number.name + (" of one" if one and len(alive) > 1 else "")) if alive else "", trouble
 
 
 def tracebacks(text: str) -> list[str]:  # the line that ends each
@@ -138,9 +160,9 @@ def killed_run(job: Job, given: Path, out: Path, seconds: float, rng, most: int 
     for _ in range(most):
         pids = begin(job, given, out)
         time.sleep(rng.triangular(0.0, seconds, 0.0))  # early more often: a job that goes on has less to do
-        name, hung = kill(pids, rng)
+        name, more = kill(pids, rng)
         kills[name or LATE] += 1
-        trouble += ["hung after a kill"] * hung
+        trouble += more
         if codes([fork(lambda: check_whole(out), log)]) != [0]:
             trouble.append(f"not whole after a kill: {log.read_text()[-300:]}")
         if not name:
