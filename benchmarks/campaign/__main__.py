@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.campaign.broken import broken
 from benchmarks.campaign.conditions import conditions, flipped_model
 from benchmarks.campaign.counts import campaign_table, is_clean
 from benchmarks.campaign.jobs import JOBS
@@ -22,7 +23,7 @@ def main(argv=None) -> int:  # 1 where anything was lost
     p.add_argument("--kills", type=int, default=100)
     p.add_argument("--kills-two", type=int, help="of two trainings in step; else as --kills")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--only", nargs="+", help="jobs, or conditions")
+    p.add_argument("--only", nargs="+", help="jobs, conditions, or broken")
     a = p.parse_args(argv)
     work = a.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -42,6 +43,8 @@ def main(argv=None) -> int:  # 1 where anything was lost
         folder = Path(tempfile.mkdtemp(dir=work))
         folder.chmod(0o755)  # for another user, who may read and not write
         found |= dict(conditions=conditions(given, folder), flipped_bytes=flipped_model(given, folder))
+    if not a.only or "broken" in a.only:
+        found |= dict(broken=broken(given, Path(tempfile.mkdtemp(dir=work)), a.seed))
     found["made_on"] = circumstances()
     atomic_write(a.out, json.dumps(found, indent=1) + "\n")
     if not a.only:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.campaign.jobs import JOBS, generate_job, model_of, read, results
+from benchmarks.campaign.jobs import JOBS, Job, generate_job, model_of, read, results
 from benchmarks.campaign.running import begin, codes, fork, rank_of
 from dpcdvae.data.files import atomic_write
 
@@ -31,21 +31,22 @@ def last_said(text: str) -> str:  # a line, or nothing
     return next((x for x in reversed(text.splitlines()) if x.startswith(begins)), "")
 
 
-def two_jobs(given: Path, work: Path) -> dict[str, tuple[int, str]]:
+def second_job(job: Job, given: Path, out: Path, work: Path) -> tuple[int, str]:  # exit code, last line
     "Start a second job in the folder of one that is at work."
-    found = {}
-    for job in JOBS:
-        if job.processes > 1 or job.name in ("cache", "model", "film"):
-            continue
-        out = work / f"two-{job.name}"
-        pids = begin(job, given, out)
-        while not (out / ".dpcdvae.lock").exists() and os.waitpid(pids[0], os.WNOHANG) == (0, 0):
-            time.sleep(0.005)
-        os.kill(pids[0], signal.SIGSTOP)
-        found[f"two jobs: {job.name}"] = said(lambda j=job, o=out: rank_of(j, given, o, 0), work)
-        os.kill(pids[0], signal.SIGKILL)
-        codes(pids)
+    pids = begin(job, given, out)
+    while not (out / ".dpcdvae.lock").exists() and os.waitpid(pids[0], os.WNOHANG) == (0, 0):
+        time.sleep(0.005)
+    os.kill(pids[0], signal.SIGSTOP)
+    found = said(lambda: rank_of(job, given, out, 0), work)
+    os.kill(pids[0], signal.SIGKILL)
+    codes(pids)
     return found
+
+
+def two_jobs(given: Path, work: Path) -> dict[str, tuple[int, str]]:
+    "Start a second job next to the first, for every kind that locks its folder."
+    once = [j for j in JOBS if j.processes == 1 and j.locks]
+    return {f"two jobs: {j.name}": second_job(j, given, work / f"two-{j.name}", work) for j in once}
 
 
 def limited_file(given: Path, work: Path) -> dict:
@@ -92,23 +93,29 @@ def full_disk(given: Path, work: Path) -> dict:
 
 
 LIMITED = """
-import resource, sys
+import importlib, resource, sys
 from pathlib import Path
 from dpcdvae.cli.app import main
-import dpcdvae.generation.generate, dpcdvae.model.pretrained
 
+for name in sys.argv[1].split(","):
+    importlib.import_module(name)
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + 2**24
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(sys.argv[2:]))
 """
+LIBRARIES = "dpcdvae.generation.generate,dpcdvae.model.pretrained"
 
 
 def memory_limit(given: Path, work: Path) -> dict:
     "Let a process have hardly more memory than it has; a new one, for an old one has some in stock."
     words = f"generate --model {given / 'model'} --num 2000 --steps 2 --out {work / 'memory'} --quiet"
-    done = subprocess.run([sys.executable, "-c", LIMITED, *words.split()], capture_output=True, text=True)
-    return {"memory limit": (done.returncode, last_said(done.stderr))}
+    found = {}
+    for when, loaded in (("at work", LIBRARIES + ",scipy.optimize"), ("while a library loads", LIBRARIES)):
+        call = [sys.executable, "-c", LIMITED, loaded, *words.split()]
+        done = subprocess.run(call, capture_output=True, text=True)
+        found[f"memory limit, {when}"] = done.returncode, last_said(done.stderr)
+    return found
 
 
 def other_version(given: Path, work: Path) -> dict:
