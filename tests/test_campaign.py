@@ -90,6 +90,13 @@ def test_conditions_are_named(work, tmp_path, name):
     assert all(code == 2 and conditions.CONDITIONS[name] in line for code, line in found.values()), found
 
 
+def test_a_library_that_finds_no_memory_to_load_is_named():
+    from dpcdvae.cli.app import out_of_memory
+
+    assert out_of_memory(ImportError("libopenblas.so: failed to map segment from shared object"))
+    assert not out_of_memory(ImportError("No module named 'ase'"))
+
+
 def second_job(work, tmp_path):
     "Start a second process in a folder that the first holds."
     with files.lock_folder(tmp_path):

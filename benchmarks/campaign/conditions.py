@@ -107,15 +107,22 @@ sys.exit(main(sys.argv[2:]))
 LIBRARIES = "dpcdvae.generation.generate,dpcdvae.model.pretrained"
 
 
-def memory_limit(given: Path, work: Path) -> dict:
+def _limited(given: Path, work: Path, loaded: str) -> tuple[int, str]:
     "Let a process have hardly more memory than it has; a new one, for an old one has some in stock."
     words = f"generate --model {given / 'model'} --num 2000 --steps 2 --out {work / 'memory'} --quiet"
-    found = {}
-    for when, loaded in (("at work", LIBRARIES + ",scipy.optimize"), ("while a library loads", LIBRARIES)):
-        call = [sys.executable, "-c", LIMITED, loaded, *words.split()]
-        done = subprocess.run(call, capture_output=True, text=True)
-        found[f"memory limit, {when}"] = done.returncode, last_said(done.stderr)
-    return found
+    call = [sys.executable, "-c", LIMITED, loaded, *words.split()]
+    done = subprocess.run(call, capture_output=True, text=True)
+    return done.returncode, last_said(done.stderr)
+
+
+def memory_limit(given: Path, work: Path) -> dict:
+    "Let memory run out in a job."
+    return {"memory limit": _limited(given, work, LIBRARIES + ",scipy.optimize")}
+
+
+def memory_to_load(given: Path, work: Path) -> dict:
+    "Let memory run out where a library is loaded."
+    return {"memory limit, while a library loads": _limited(given, work, LIBRARIES)}
 
 
 def other_version(given: Path, work: Path) -> dict:
@@ -235,6 +242,7 @@ CONDITIONS = dict(  # what the sentence must hold
     read_only="cannot be written",
     full_disk="could not be written",
     memory_limit="memory ran out",
+    memory_to_load="memory ran out",
     other_version="of another version",
     worker_killed="the process ended",
     clock_back="survived",
