@@ -220,6 +220,8 @@ ARMS = {
     "mp-20-draw": "mp-20 --symmetry draw --steps 100",
     "mp-20-draw-t0.5": "mp-20 --symmetry draw --temperature 0.5 --steps 20",
     "mp-20-draw-t0.3": "mp-20 --symmetry draw --temperature 0.3 --steps 20",
+    "mp-20-draw-t0.5-of8-new": "mp-20 --symmetry draw --temperature 0.5 --best-of 8 --new --steps 20",
+    "mp-20-substitute-of8": "mp-20 --substitute --best-of 8",
     "mp-20-draw-t0.5-screened": "mp-20 --symmetry draw --temperature 0.5 --pool 4000 --steps 20",
     "mp-20-draw-screened": "mp-20 --symmetry draw --pool 4000 --steps 20",
     "exchange-screened": "exchange --pool 4000",
@@ -251,6 +253,33 @@ TABLES["optimizers"] = optimizers_table
 COMMANDS["optimizers"] = "python -m benchmarks.optimizers --data DIR/perov_5"
 TABLES["overlaps-mp-20"] = overlaps_table
 COMMANDS["overlaps-mp-20"] = "python -m benchmarks.overlaps runs/symmetry/free runs/symmetry/draw"
+
+
+def matterviz_table(r: dict) -> str:  # markdown
+    "Show how fast three matchers are, and how often two of them decide as pymatgen does."
+    wasm = f"matterviz-wasm {r['version']}"
+    head = [
+        "pairs",
+        "number",
+        "ours, pairs/s",
+        "pymatgen",
+        wasm,
+        "as pymatgen: ours",
+        wasm,
+        "`fit`: ours",
+        wasm,
+    ]
+    rows = []
+    for name, b in r["blocks"].items():
+        speed, same, fit = b["pairs_per_second"], b["as_pymatgen"], b["fit_as_pymatgen"]
+        rate = [speed[k] for k in ("ours", "pymatgen", "matterviz-wasm")]
+        rows.append([name, b["pairs"], *rate, *same.values(), *fit.values()])
+    said = "By processor time, one core, reading left out; tolerances of the field (ltol 0.3, stol 0.5, 10°)."
+    return f"{table(head, rows)}\n\n{said}"
+
+
+TABLES["matterviz"] = matterviz_table
+COMMANDS["matterviz"] = "python -m benchmarks.matterviz --package DIR"
 
 
 def finetuning_table(r: dict) -> str:  # markdown
