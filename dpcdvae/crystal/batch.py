@@ -16,7 +16,7 @@ from html import escape
 import torch
 from torch import Tensor
 
-from .lattice import lattice_from_parameters, volume, wrap
+from .lattice import lattice_from_parameters, parameters_from_lattice, volume, wrap
 
 # %% ../../nbs/crystal/01_batch.ipynb #d7e1e348
 SYMBOLS = (
@@ -116,6 +116,9 @@ class CrystalBatch:
     ids: tuple = ()  # B names, or none
     properties: dict = field(default_factory=dict)  # name -> (B,)
     graph: Graph | None = None  # bonds found by a graph builder, if any
+    input_basis: Tensor | None = (
+        None  # (B,3,3) whole numbers: input_basis @ lattice is the cell that was read
+    )
 
     def __len__(self):
         return len(self.num_atoms)
@@ -177,6 +180,7 @@ def __getitem__(
         tuple(self.ids[i] for i in idx.tolist()) if self.ids else (),
         {k: v[idx] for k, v in self.properties.items()},
         self.graph and _pick_graph(self.graph, self.num_atoms, idx),
+        None if self.input_basis is None else self.input_basis[idx],
     )
 
 
@@ -193,6 +197,14 @@ def _shared_properties(batches: list) -> dict:  # name -> (B,)
     return {k: torch.cat([b.properties[k] for b in batches]) for k in names}
 
 
+def _cat_bases(batches: list) -> Tensor | None:  # (B,3,3)
+    "Join what is known of the cells that were read; where nothing is, it is the cell that is there."
+    if all(b.input_basis is None for b in batches):
+        return None
+    same = lambda b: torch.eye(3, dtype=torch.long, device=b.device).repeat(len(b), 1, 1)
+    return torch.cat([same(b) if b.input_basis is None else b.input_basis for b in batches])
+
+
 @patch(cls_method=True)
 def cat(
     cls: CrystalBatch,
@@ -205,7 +217,7 @@ def cat(
     ids = sum((b.ids for b in batches), ()) if all(b.ids for b in batches) else ()
     tensors = [torch.cat([getattr(b, k) for b in batches]) for k in TENSORS]
     graph = _cat_graphs(batches) if all(b.graph for b in batches) else None
-    return cls(*tensors, ids, _shared_properties(batches), graph)
+    return cls(*tensors, ids, _shared_properties(batches), graph, _cat_bases(batches))
 
 # %% ../../nbs/crystal/01_batch.ipynb #856c6728
 @patch
@@ -245,7 +257,8 @@ def to(
     graph = self.graph and Graph(*(move(getattr(self.graph, f.name)) for f in fields(Graph)))
     properties = {k: move(v) for k, v in self.properties.items()}
     tensors = {k: move(getattr(self, k)) for k in TENSORS}
-    return self.replace(**tensors, properties=properties, graph=graph)
+    basis = None if self.input_basis is None else move(self.input_basis)
+    return self.replace(**tensors, properties=properties, graph=graph, input_basis=basis)
 
 # %% ../../nbs/crystal/01_batch.ipynb #aed13c28
 def tensor_digest(
@@ -347,6 +360,51 @@ def to_ase(self: CrystalBatch) -> list:  # B ASE Atoms
 
     return [AseAtomsAdaptor.get_atoms(s, msonable=False) for s in self.to_structures()]
 
+# %% ../../nbs/crystal/01_batch.ipynb #ba29b406
+def _points_inside(
+    basis: Tensor,  # (3,3) whole numbers, axes of a large cell in a small one, det > 0
+) -> Tensor:  # (det,3) fractional in the large cell
+    "List the points of the small lattice in the large cell."
+    num = int(torch.linalg.det(basis.double()).round())
+    steps = (torch.linalg.inv(basis.double()) * num).round().long() % num
+    points = torch.zeros(1, 3, dtype=torch.long)
+    for step in steps:
+        multiples = torch.arange(num)[:, None] * step
+        points = torch.unique(((points[:, None] + multiples) % num).reshape(-1, 3), dim=0)
+    return points.double() / num
+
+
+@patch
+def input_num_atoms(self: CrystalBatch) -> Tensor:  # (B,)
+    "Count the sites in the cells that were read."
+    if self.input_basis is None:
+        return self.num_atoms
+    return self.num_atoms * torch.linalg.det(self.input_basis.double()).round().long()
+
+
+@patch
+def to_input_cells(self: CrystalBatch) -> CrystalBatch:  # on the CPU, without bonds
+    "Put crystals back into the cells they were read in, atoms in the order of the small cell."
+    if self.input_basis is None:
+        return self
+    numbers, places = [], []
+    for (z, frac), basis in zip(self._atoms(), self.input_basis.cpu()):
+        inside = _points_inside(basis)
+        spread = frac @ torch.linalg.inv(basis.double()) + inside[:, None]
+        numbers.append(z[:, None].expand(-1, len(inside)).reshape(-1))
+        places.append(spread.transpose(0, 1).reshape(-1, 3))
+    cells = lattice_from_parameters(self.lengths.cpu().double(), self.angles.cpu().double())
+    lengths, angles = parameters_from_lattice(self.input_basis.cpu().double() @ cells)
+    return self.to("cpu").replace(
+        atomic_numbers=torch.cat(numbers),
+        frac_coords=wrap(torch.cat(places).float()),
+        lengths=lengths.float(),
+        angles=angles.float(),
+        num_atoms=self.input_num_atoms().cpu(),
+        graph=None,
+        input_basis=None,
+    )
+
 # %% ../../nbs/crystal/01_batch.ipynb #895d9d03
 def _row(cells: list, tag: str = "td") -> str:  # HTML
     "Write a row of an HTML table."
@@ -357,12 +415,18 @@ def _join_numbers(values: list[float], digits: int) -> str:
     return ", ".join(f"{v:.{digits}f}" for v in values)
 
 
+def _sizes(crystals: CrystalBatch) -> list[str]:  # B texts
+    "Write the number of atoms, and that of the cell that was read where it is larger."
+    sizes = zip(crystals.num_atoms.tolist(), crystals.input_num_atoms().tolist())
+    return [f"{n}" if n == read else f"{n} (read: {read})" for n, read in sizes]
+
+
 def _table_rows(crystals: CrystalBatch) -> list[str]:  # one row of HTML a crystal
     "Describe crystals: name, formula, atoms, cell, volume, properties."
     columns = [
         [escape(crystals.name(i)) for i in range(len(crystals))],
         [re.sub(r"(\d+)", r"<sub>\1</sub>", f) for f in crystals.formulas()],
-        crystals.num_atoms.tolist(),
+        _sizes(crystals),
         [_join_numbers(l, 3) for l in crystals.lengths.tolist()],
         [_join_numbers(a, 1) for a in crystals.angles.tolist()],
         [f"{v:.1f}" for v in volume(crystals.lattice.double()).tolist()],
@@ -377,6 +441,17 @@ def _counts(batch: CrystalBatch) -> list[str]:  # crystals and atoms
     return [f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items()]
 
 
+def _reduction(batch: CrystalBatch) -> str:  # empty where no cell lost a site
+    "Say how many crystals have fewer sites than the cells they were read in."
+    read = batch.input_num_atoms()
+    smaller = (read > batch.num_atoms).nonzero().flatten().tolist()
+    if not smaller:
+        return ""
+    i = smaller[0]
+    sites = f"{int(read[i])} sites in the cell that was read, {int(batch.num_atoms[i])} in the primitive one"
+    return f"{len(smaller)} of {len(batch)} in smaller cells than read ({batch.name(i)}: {sites})"
+
+
 @patch
 def _repr_html_(self: CrystalBatch) -> str:
     "Show the first eight crystals as a table."
@@ -385,7 +460,10 @@ def _repr_html_(self: CrystalBatch) -> str:
     head = _row(titles + [escape(k.replace("_", " ")) for k in few.properties], "th")
     rest = f"<div>… and {len(self) - len(few)} more</div>" if len(self) > len(few) else ""
     crystals, atoms = _counts(self)
-    return f"<div><b>{crystals}</b>, {atoms}</div><table>{head}{''.join(_table_rows(few))}</table>{rest}"
+    cells = f"; {escape(said)}" if (said := _reduction(self)) else ""
+    return (
+        f"<div><b>{crystals}</b>, {atoms}{cells}</div><table>{head}{''.join(_table_rows(few))}</table>{rest}"
+    )
 
 
 @patch
