@@ -16,7 +16,8 @@ from html import escape
 import torch
 from torch import Tensor
 
-from .lattice import lattice_from_parameters, parameters_from_lattice, volume, wrap
+from .lattice import in_large_cell, lattice_from_parameters, volume, wrap
+from .lattice import parameters_from_lattice as parameters
 
 # %% ../../nbs/crystal/01_batch.ipynb #d7e1e348
 SYMBOLS = (
@@ -361,19 +362,6 @@ def to_ase(self: CrystalBatch) -> list:  # B ASE Atoms
     return [AseAtomsAdaptor.get_atoms(s, msonable=False) for s in self.to_structures()]
 
 # %% ../../nbs/crystal/01_batch.ipynb #ba29b406
-def _points_inside(
-    basis: Tensor,  # (3,3) whole numbers, axes of a large cell in a small one, det > 0
-) -> Tensor:  # (det,3) fractional in the large cell
-    "List the points of the small lattice in the large cell."
-    num = int(torch.linalg.det(basis.double()).round())
-    steps = (torch.linalg.inv(basis.double()) * num).round().long() % num
-    points = torch.zeros(1, 3, dtype=torch.long)
-    for step in steps:
-        multiples = torch.arange(num)[:, None] * step
-        points = torch.unique(((points[:, None] + multiples) % num).reshape(-1, 3), dim=0)
-    return points.double() / num
-
-
 @patch
 def input_num_atoms(self: CrystalBatch) -> Tensor:  # (B,)
     "Count the sites in the cells that were read."
@@ -384,26 +372,16 @@ def input_num_atoms(self: CrystalBatch) -> Tensor:  # (B,)
 
 @patch
 def to_input_cells(self: CrystalBatch) -> CrystalBatch:  # on the CPU, without bonds
-    "Put crystals back into the cells they were read in, atoms in the order of the small cell."
+    "Put crystals back into the cells they were read in, with the atoms of a primitive cell side by side."
     if self.input_basis is None:
         return self
-    numbers, places = [], []
-    for (z, frac), basis in zip(self._atoms(), self.input_basis.cpu()):
-        inside = _points_inside(basis)
-        spread = frac @ torch.linalg.inv(basis.double()) + inside[:, None]
-        numbers.append(z[:, None].expand(-1, len(inside)).reshape(-1))
-        places.append(spread.transpose(0, 1).reshape(-1, 3))
-    cells = lattice_from_parameters(self.lengths.cpu().double(), self.angles.cpu().double())
-    lengths, angles = parameters_from_lattice(self.input_basis.cpu().double() @ cells)
-    return self.to("cpu").replace(
-        atomic_numbers=torch.cat(numbers),
-        frac_coords=wrap(torch.cat(places).float()),
-        lengths=lengths.float(),
-        angles=angles.float(),
-        num_atoms=self.input_num_atoms().cpu(),
-        graph=None,
-        input_basis=None,
-    )
+    here, counts = self.to("cpu"), self.input_num_atoms().cpu()
+    places = [in_large_cell(x, basis) for (_, x), basis in zip(here._atoms(), here.input_basis)]
+    cells = lattice_from_parameters(here.lengths.double(), here.angles.double())
+    lengths, angles = (x.float() for x in parameters(here.input_basis.double() @ cells))
+    numbers = here.atomic_numbers.repeat_interleave((counts // here.num_atoms)[here.batch])
+    new = dict(atomic_numbers=numbers, frac_coords=wrap(torch.cat(places).float()), num_atoms=counts)
+    return here.replace(**new, lengths=lengths, angles=angles, graph=None, input_basis=None)
 
 # %% ../../nbs/crystal/01_batch.ipynb #895d9d03
 def _row(cells: list, tag: str = "td") -> str:  # HTML
@@ -415,18 +393,12 @@ def _join_numbers(values: list[float], digits: int) -> str:
     return ", ".join(f"{v:.{digits}f}" for v in values)
 
 
-def _sizes(crystals: CrystalBatch) -> list[str]:  # B texts
-    "Write the number of atoms, and that of the cell that was read where it is larger."
-    sizes = zip(crystals.num_atoms.tolist(), crystals.input_num_atoms().tolist())
-    return [f"{n}" if n == read else f"{n} (read: {read})" for n, read in sizes]
-
-
 def _table_rows(crystals: CrystalBatch) -> list[str]:  # one row of HTML a crystal
     "Describe crystals: name, formula, atoms, cell, volume, properties."
     columns = [
         [escape(crystals.name(i)) for i in range(len(crystals))],
         [re.sub(r"(\d+)", r"<sub>\1</sub>", f) for f in crystals.formulas()],
-        _sizes(crystals),
+        crystals.num_atoms.tolist(),
         [_join_numbers(l, 3) for l in crystals.lengths.tolist()],
         [_join_numbers(a, 1) for a in crystals.angles.tolist()],
         [f"{v:.1f}" for v in volume(crystals.lattice.double()).tolist()],

@@ -75,10 +75,13 @@ def reduced_crystals(
         return x
     for i, (z, frac) in enumerate(batch._atoms()):
         try:
-            small = canonical(RawCrystal(z.numpy(), frac.numpy(), batch.lattice[i].double().numpy()))
+            raw = RawCrystal(z.numpy(), frac.numpy(), batch.lattice[i].double().numpy())
+            small = canonical(raw, primitive=True)
         except RowError as e:
             raise DataError(f"{batch.name(i)} cannot be used ({e.field}): {e}") from None
-        cell = dict(lattice=lattice_parameters(small.lattice).astype("float32"))
+        cell = dict(
+            lattice=lattice_parameters(small.lattice).astype("float32"), input_basis=small.input_basis
+        )
         atoms = dict(atomic_numbers=small.numbers, frac_coords=small.frac.astype("float32"))
         good.append(dict(material_id=batch.name(i), info={}, edges=None) | cell | atoms)
     return join(good, {k: v.tolist() for k, v in batch.properties.items()})
