@@ -81,12 +81,14 @@ def describe_set(facts: dict) -> str:  # one line
 
 def cmd_data(a) -> tuple[str, dict]:  # text, record
     "Read, check and cache crystals."
+    from dpcdvae.crystal.batch import cells_note
     from dpcdvae.data.cache import save_crystals
     from dpcdvae.data.composition import dataset_summary
     from dpcdvae.data.datasets import read_source, source_files
     from dpcdvae.data.files import Rejections, write_notes, write_rejected
 
     how = dict(graph=a.graph, workers=a.workers, progress=shows_progress(a), column=a.column)
+    how |= dict(primitive=a.primitive or None)
     read = {k: read_source(a.source, split=k or None, **how) for k in source_files(a.source, None)}
     a.out.mkdir(parents=True, exist_ok=True)
     lines, rejected = [], Rejections()
@@ -95,6 +97,7 @@ def cmd_data(a) -> tuple[str, dict]:  # text, record
         rejected += bad
         rejected.notes += bad.notes
         lines.append(f"{split or 'all'}: {describe_set(dataset_summary(crystals))}")
+        lines += [said] if (said := cells_note(crystals)) else []
     if rejected.notes:
         write_notes(rejected.notes, a.out / "notes.csv")
         remarks = f"{number_of(len(rejected.notes), 'remark')} on what was merged or skipped"
@@ -225,6 +228,7 @@ def part_in(record, crystals, part: str, data):  # crystals of the part or None,
 
 def crystals_to_test(a, model):  # crystals, their source
     "Read what is to be reconstructed: a test split, or what the training of the model kept for tests."
+    from dpcdvae.crystal.batch import cells_note
     from dpcdvae.data.datasets import load_crystals, source_files
     from dpcdvae.data.splits import read_record
     from dpcdvae.model.dpcdvae import fitting
@@ -243,6 +247,8 @@ def crystals_to_test(a, model):  # crystals, their source
     elif split is None and record is None:
         note = f"{a.data} has no test split: all of it is reconstructed, and it is not known which crystals"
         print(note, "the model was trained on; those are no test of it", file=sys.stderr)
+    if said := cells_note(crystals):
+        print(said, file=sys.stderr)
     return crystals, f"{a.data}{f' ({split})' if split else ''}"
 
 

@@ -413,7 +413,7 @@ def _counts(batch: CrystalBatch) -> list[str]:  # crystals and atoms
     return [f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items()]
 
 
-def _reduction(batch: CrystalBatch) -> str:  # empty where no cell lost a site
+def cells_note(batch: CrystalBatch) -> str:  # empty where no cell lost a site
     "Say how many crystals have fewer sites than the cells they were read in."
     read = batch.input_num_atoms()
     smaller = (read > batch.num_atoms).nonzero().flatten().tolist()
@@ -432,7 +432,7 @@ def _repr_html_(self: CrystalBatch) -> str:
     head = _row(titles + [escape(k.replace("_", " ")) for k in few.properties], "th")
     rest = f"<div>… and {len(self) - len(few)} more</div>" if len(self) > len(few) else ""
     crystals, atoms = _counts(self)
-    cells = f"; {escape(said)}" if (said := _reduction(self)) else ""
+    cells = f"; {escape(said)}" if (said := cells_note(self)) else ""
     return (
         f"<div><b>{crystals}</b>, {atoms}{cells}</div><table>{head}{''.join(_table_rows(few))}</table>{rest}"
     )
