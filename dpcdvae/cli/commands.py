@@ -223,14 +223,23 @@ def part_in(record, crystals, part: str, data):  # crystals of the part or None,
         where = f"the {part} part of the model's training (split.csv)"
         return crystals[rows], f"{which}, {where}; the rest is not used"
     what = f"no crystal of {data} is in the {part} part of the model's training (split.csv): all are used"
-    return None, f"{what}, trained on: {have.count('train')} of {len(crystals)}"
+    what = what if record.rows else f"all of {data} is used"
+    return None, f"{what}; {trained_on(have, record.about)}"
+
+
+def trained_on(have: list[str], about: str) -> str:
+    "Say how many crystals a model was trained on, from the part of each."
+    train, val, maybe = (have.count(k) for k in ("train", "val", "maybe"))
+    what = f"the model was trained on {train} of {number_of(len(have), 'crystal')}"
+    what += f", and chosen by its validation loss on {val}" if val else ""
+    return what + (f", and may have been trained on {maybe} ({about})" if maybe else "")
 
 
 def crystals_to_test(a, model):  # crystals, their source
     "Read what is to be reconstructed: a test split, or what the training of the model kept for tests."
     from dpcdvae.crystal.batch import cells_note
     from dpcdvae.data.datasets import load_crystals, source_files
-    from dpcdvae.data.splits import read_record
+    from dpcdvae.data.splits import USED, read_record
     from dpcdvae.model.dpcdvae import fitting
 
     files, record = source_files(a.data, None), read_record(model.folder)
@@ -244,7 +253,11 @@ def crystals_to_test(a, model):  # crystals, their source
         print(note, file=sys.stderr)
         split = None if part is None else split or "test"
         crystals = (crystals if part is None else part)[: a.limit]
-    elif split is None and record is None:
+    elif record is not None:
+        have = record.of(crystals)
+        if set(have) & set(USED):
+            print(f"attention: {trained_on(have, record.about)}; those are no test of it", file=sys.stderr)
+    elif split is None:
         note = f"{a.data} has no test split: all of it is reconstructed, and it is not known which crystals"
         print(note, "the model was trained on; those are no test of it", file=sys.stderr)
     if said := cells_note(crystals):

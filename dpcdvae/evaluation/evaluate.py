@@ -159,21 +159,25 @@ def _mark_seen(rows: list, run: dict | None) -> list[str]:  # notes
     if seen is None:
         reconstructed = (run or {}).get("kind") == "reconstruct"
         return ["It is not recorded which crystals the model was trained on."] * reconstructed
-    for part in ("train", "val"):
-        for i in seen[part]:
+    for part in ("train", "val", "maybe"):
+        for i in seen.get(part, ()):
             rows[i]["seen"] = part
-    trained, chosen = len(seen["train"]), len(seen["val"])
-    if not trained + chosen:
+    trained, chosen, maybe = (len(seen.get(k, ())) for k in ("train", "val", "maybe"))
+    if not trained + chosen + maybe:
         return ["None of these crystals was used in the training of the model."]
     free = [r for r in rows if "seen" not in r]
     strict = f"fit_{STOLS[-1]:g}"
     rest = (
         f"; of the other {len(free)}, {sum(bool(r.get(strict)) for r in free)} match strictly" if free else ""
     )
-    return [
-        f"Attention: the model was trained on {trained} of the {number_of(n, 'crystal')}, and chosen by "
-        f"its validation loss on {chosen}: they are no test of it{rest}."
-    ]
+    what = f"the model was trained on {trained} of the {number_of(n, 'crystal')}, and chosen by "
+    what += f"its validation loss on {chosen}"
+    if maybe:
+        what = (
+            f"the model may have been trained on {maybe} of the {number_of(n, 'crystal')} ({seen['about']})"
+        )
+        what += f", and was on {trained} others" if trained else ""
+    return [f"Attention: {what}: they are no test of it{rest}."]
 
 
 def _filmed(home: Path) -> set[int]:  # numbers of crystals

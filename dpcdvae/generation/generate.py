@@ -99,7 +99,8 @@ def seen_in_training(model: DPCDVAE, crystals: CrystalBatch) -> dict:  # seen: n
     if known is None:
         return {}
     parts = known.of(crystals)
-    return dict(seen={k: [i for i, p in enumerate(parts) if p == k] for k in ("train", "val")})
+    seen = {k: [i for i, p in enumerate(parts) if p == k] for k in ("train", "val", "maybe")}
+    return dict(seen=seen | (dict(about=known.about) if seen["maybe"] else {}))
 
 
 @torch.no_grad()

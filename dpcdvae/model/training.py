@@ -32,7 +32,7 @@ from ..data.cache import content_digest
 from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
 from ..data.files import atomic_write, lock_folder, number_of, processor_name
 from ..data.loader import CrystalLoader
-from ..data.splits import SPLIT_FILE, SplitRecord, repeated_sentence
+from ..data.splits import SPLIT_FILE, SplitRecord, read_record, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
 from .config import get_config
 from .dpcdvae import DPCDVAE, bf16_unit, fitting, has_bf16, num_trained, tune_malloc
@@ -437,6 +437,7 @@ def train(
     show = not quiet and sys.stderr.isatty()
     sets, record, divided = _read(data, config, seed, workers, progress=show)
     train_set, val_set = _note_parts(record, sets, limit)
+    record.inherit(read_record(getattr(parent, "folder", None)))
     begun["data_digest"] = train_set.digest(places=False)
     if (out / "checkpoint.safetensors").exists():
         _same_run(out / "run.json", begun)
