@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..crystal.batch import CrystalBatch, Graph
 from .cell import RawCrystal, canonical, crystalnn_edges, lattice_parameters
-from .files import DataError, Rejected, Row, RowError
+from .files import DataError, Rejected, Row, RowError, number_of
 from .parsers import parse_row, plain_error
 
 # %% ../../nbs/data/08_rows.ipynb #c070474f
@@ -48,7 +48,8 @@ def read_row(row: Row, niggli: bool = True, graph: str = "none", primitive: bool
 def sites_note(raw: RawCrystal, crystal: RawCrystal) -> list[str]:  # empty where no site was left out
     "Say that a crystal has fewer sites than the cell that was read."
     read, now = len(raw.numbers), len(crystal.numbers)
-    return [f"{read} sites in the cell that was read, {now} in the primitive one"] if now < read else []
+    what = f"{number_of(read, 'site')} in the cell that was read, {now} in the primitive one"
+    return [what] if now < read else []
 
 
 def bonds_of(structure) -> np.ndarray:
