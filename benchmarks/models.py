@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.speed import circumstances
 from benchmarks.stability import crystals_of as stability_crystals
-from benchmarks.stability import generated
+from benchmarks.stability import generated, substituted
 from benchmarks.strict import stored_rates
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
@@ -36,7 +36,8 @@ STABLE = "stable metastable sun msun msun_08 relaxed above_hull to_relaxed rmsd_
 STABLE += ["p1_before", "p1_after"]
 SETS = ("test set", "training set")
 ONE_ION = "exchange of one ion"
-ARMS = (*SETS, *BASELINES, ONE_ION, "model")  # what takes longest comes last
+BEST, CHOSEN = "model, best of 8", "exchange of one ion, best of 8"  # by the model's denoising error
+ARMS = (*SETS, *BASELINES, ONE_ION, "model", CHOSEN, BEST)  # what takes longest comes last
 
 
 def known_set(data: Path, split: str) -> Entries:
@@ -50,6 +51,11 @@ def crystals_of(arm: str, model: str, data: Path, known: dict, folder: Path, num
     "Make or draw the crystals of an arm; entries."
     if arm == "model":
         generated(model, num, seed, folder)
+    elif arm == BEST:
+        how = dict(symmetry="draw", temperature=0.5, steps=20, best_of=8, reference=data / "train.csv.gz")
+        generated(model, num, seed, folder, how)
+    elif arm == CHOSEN:
+        substituted(model, num, seed, folder, data, best_of=8)
     elif arm in SETS:
         return ceiling(known["test" if arm == "test set" else "train"], num, seed)
     elif arm == ONE_ION:
@@ -106,7 +112,7 @@ def model_study(
     todo = [a for a in chosen if not ("reason" in arms.get(a, {}) or wanted <= set(arms.get(a, {})))]
     known = {s: known_set(data, s) for s in ("train", "test")} if todo else {}
     for arm in todo:
-        folder = runs / (model if arm == "model" else f"{model}-{arm.replace(' ', '-')}")
+        folder = runs / (model if arm == "model" else f"{model}-{arm.replace(',', '').replace(' ', '-')}")
         found = arms.setdefault(arm, {})
         try:
             entries = crystals_of(arm, model, data, known, folder, num, seed)

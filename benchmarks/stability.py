@@ -14,7 +14,7 @@ from dpcdvae.evaluation.entries import Entry, structure_of
 from dpcdvae.evaluation.matching import random_placement
 from dpcdvae.generation.jobs import write_crystals
 
-SHORT = dict(temperature="t", num_candidates="best")  # of settings in the names of arms
+SHORT = dict(temperature="t", num_candidates="best", best_of="of")  # of settings in the names of arms
 
 
 def generated(model: str, num: int, seed: int, folder: Path, sampling: dict | None = None) -> None:
@@ -22,6 +22,14 @@ def generated(model: str, num: int, seed: int, folder: Path, sampling: dict | No
     from dpcdvae.cli.commands import load_model
 
     load_model(model).generate(num, seed=seed, out=folder, progress=False, **(sampling or {}))
+
+
+def substituted(model: str, num: int, seed: int, folder: Path, data: Path, best_of: int) -> None:
+    "Exchange ions of the training crystals, of which a pretrained model chooses."
+    from dpcdvae.cli.commands import load_model
+    from dpcdvae.generation.substitute import substitute
+
+    substitute(load_model(model), data / "train.csv.gz", num, folder, best_of, seed)
 
 
 def one_ion_each(structures: list, seed: int = 0) -> list:  # pymatgen Structures, None where there is none
@@ -49,10 +57,11 @@ def _write(entries: list, folder: Path) -> None:
     write_crystals(folder, ((e.material_id, e.source) for e in entries))
 
 
-def arm_of(source: str, sampling: dict, pool: int | None) -> str:
+def arm_of(source: str, sampling: dict, pool: int | None, exchange: bool = False) -> str:
     "Name an arm of the comparison."
-    parts = [source, sampling.get("symmetry")]
+    parts = [source, "substitute" if exchange else sampling.get("symmetry")]
     parts += [f"{short}{sampling[name]:g}" for name, short in SHORT.items() if name in sampling]
+    parts += ["new"] * ("reference" in sampling)
     return "-".join(filter(None, parts)) + "-screened" * (pool is not None)
 
 
@@ -64,17 +73,20 @@ def stability_study(
     out: Path,  # results/stability-NAME.json
     num: int = 100,
     seed: int = 0,
-    sampling: dict | None = None,  # of generated crystals: steps, symmetry, temperature, num_candidates
+    sampling: dict | None = None,  # of generated crystals: steps, symmetry, temperature, best_of, reference
     workers: int | None = None,
     pool: int | None = None,  # crystals that `screen` chooses from; None: none is chosen
+    exchange: bool = False,  # of a model: let it choose among exchanges of an ion, not draw
 ) -> dict:
     "Make crystals, relax and evaluate them; call it again to go on where it stopped."
     sampling, chosen = sampling or {}, None
-    arm = arm_of(source, sampling, pool)
+    arm = arm_of(source, sampling, pool, exchange)
     folder = Path(runs) / f"{arm}-{num}-{seed}"
     made = folder if pool is None else Path(runs) / f"{arm}-{pool}-{seed}-pool"
     if source in ("test", "exchange", "random"):
         _write(crystals_of(source, Path(data), pool or num, seed), made)
+    elif exchange:
+        substituted(source, num, seed, made, Path(data), sampling.get("best_of", 1))
     else:
         generated(source, pool or num, seed, made, sampling)
     if pool is not None:
@@ -87,7 +99,7 @@ def stability_study(
     summary |= dict(
         kind="stability",
         source=arm,
-        sampling=sampling,
+        sampling={k: Path(v).name if k == "reference" else v for k, v in sampling.items()},
         num=num,
         seed=seed,
         data=Path(data).name,
@@ -114,14 +126,19 @@ def main(argv=None) -> None:
     p.add_argument("--steps", type=int, help="function evaluations a crystal (NFE)")
     p.add_argument("--temperature", type=float, help="of formulas, groups, positions and latent vectors")
     p.add_argument("--candidates", type=int, dest="num_candidates", help="keep the best of so many")
+    p.add_argument("--best-of", type=int, help="draws of each crystal, the one denoised best is kept")
+    p.add_argument("--new", action="store_true", help="no formula of the training set is drawn")
+    p.add_argument("--substitute", action="store_true", help="the model chooses among exchanges of an ion")
     p.add_argument("--symmetry", choices=["draw"], help="a space group for each generated crystal")
     p.add_argument("--workers", type=int)
     p.add_argument("--pool", type=int, help="generate so many and keep the --num lowest above the hull")
     a = p.parse_args(argv)
-    names = ("steps", "symmetry", "temperature", "num_candidates")
+    names = ("steps", "symmetry", "temperature", "num_candidates", "best_of")
     sampling = {k: v for k in names if (v := getattr(a, k)) is not None}
-    out = a.out or Path(f"results/stability-{arm_of(a.source, sampling, a.pool)}.json")
-    found = stability_study(a.source, a.data, a.hull, a.runs, out, a.num, a.seed, sampling, a.workers, a.pool)
+    sampling |= dict(reference=f"{a.data}/train.csv.gz") if a.new else {}
+    out = a.out or Path(f"results/stability-{arm_of(a.source, sampling, a.pool, a.substitute)}.json")
+    where = (a.source, a.data, a.hull, a.runs, out)
+    found = stability_study(*where, a.num, a.seed, sampling, a.workers, a.pool, a.substitute)
     print(stability_text(found))
 
 

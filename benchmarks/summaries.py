@@ -220,6 +220,8 @@ ARMS = {
     "mp-20-draw": "mp-20 --symmetry draw --steps 100",
     "mp-20-draw-t0.5": "mp-20 --symmetry draw --temperature 0.5 --steps 20",
     "mp-20-draw-t0.3": "mp-20 --symmetry draw --temperature 0.3 --steps 20",
+    "mp-20-draw-t0.5-of8-new": "mp-20 --symmetry draw --temperature 0.5 --best-of 8 --new --steps 20",
+    "mp-20-substitute-of8": "mp-20 --substitute --best-of 8",
     "mp-20-draw-t0.5-screened": "mp-20 --symmetry draw --temperature 0.5 --pool 4000 --steps 20",
     "mp-20-draw-screened": "mp-20 --symmetry draw --pool 4000 --steps 20",
     "exchange-screened": "exchange --pool 4000",

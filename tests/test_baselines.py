@@ -10,6 +10,7 @@ from pymatgen.analysis.structure_prediction.substitution_probability import Subs
 from pymatgen.analysis.structure_prediction.volume_predictor import DLSVolumePredictor
 from pymatgen.core import Element, Lattice, Species, Structure
 
+from dpcdvae.data import exchanges
 from dpcdvae.evaluation import baselines as B
 from dpcdvae.evaluation.validity import MetricsError
 
@@ -111,19 +112,19 @@ class Fixed(NamedTuple):
 
 
 def test_one_ion_is_drawn_by_conditional_probability():
-    table, found = SubstitutionProbability(), B.conditional_exchanges("Na", 1)
+    table, found = SubstitutionProbability(), exchanges.conditional_exchanges("Na", 1)
     chance = dict(zip(found.symbols, found.probabilities))
     for symbol in ("K", "Ag", "Na"):
         assert chance[symbol] == pytest.approx(table.cond_prob(Species(symbol, 1), Species("Na", 1)))
     assert list(found.symbols) == sorted(found.symbols) and "Ca" not in found.symbols
-    assert B.conditional_exchanges("Na", 7) is None
+    assert exchanges.conditional_exchanges("Na", 7) is None
     weights = {}
     for old, charge in (("Na", 1), ("Cl", -1)):
-        here = dict(zip(*B.conditional_exchanges(old, charge)))
+        here = dict(zip(*exchanges.conditional_exchanges(old, charge)))
         others = {s: w for s, w in here.items() if s not in ("Na", "Cl")}
         weights |= {(old, s): w for s, w in others.items() if w >= 0.02 * max(others.values())}
     cell = rock_salt()
-    grid = [next(iter(B._one_ion(cell, Fixed(x)).items())) for x in np.linspace(0.0005, 0.9995, 1000)]
+    grid = [next(iter(B.one_ion(cell, Fixed(x)).items())) for x in np.linspace(0.0005, 0.9995, 1000)]
     assert ("Na", "Ag") in weights and ("Na", "Cu") not in weights and set(grid) == set(weights)
     share = np.array(list(weights.values())) / sum(weights.values())
     np.testing.assert_allclose([grid.count(k) / 1000 for k in weights], share, atol=0.0011)

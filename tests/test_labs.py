@@ -1,6 +1,7 @@
 """The tests by which labs decide: paired, with an interval, and the other way round for reversed data"""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from scipy.stats import binom
 
 from benchmarks import kl
 from benchmarks.labs import compared, conclusion, differences, lab_rates, mcnemar
-from benchmarks.learnt import QUESTIONS, Question, answer
+from benchmarks.learnt import NEW, QUESTIONS, Question, answer, creation
 from benchmarks.studies import bits
 
 ROOT = Path(__file__).parents[1]
@@ -147,3 +148,14 @@ def test_nats_to_a_gaussian_are_those_of_torch():
     p = MultivariateNormal(prior.mean.double(), scale_tril=prior.factor.double())
     q = MultivariateNormal(mean.double(), torch.diag_embed(log_var.double().exp()))
     assert kl.nats_to(prior, mean, log_var) == pytest.approx(float(kl_divergence(q, p).mean()))
+
+
+def test_what_is_said_of_new_crystals_follows_the_stored_runs(tmp_path):
+    "With the files of chosen and unchosen crystals exchanged, the sentence says the opposite."
+    names = [f"stability-{name}.json" for name in NEW]
+    texts = [(ROOT / "results" / name).read_text() for name in names]
+    for name, text in zip(names, (texts[1], texts[0], texts[3], texts[2])):
+        (tmp_path / name).write_text(text)
+    now, turned = creation(ROOT / "results"), creation(tmp_path)
+    once = [re.search(r"drawn once: (\d+) %.*?left out: (\d+) %", said).groups() for said in (now, turned)]
+    assert once[0] == once[1][::-1] and int(once[0][0]) < int(once[0][1])

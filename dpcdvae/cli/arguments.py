@@ -50,6 +50,12 @@ SAMPLING = [
     opt("--spacing", default="uniform", choices=SPACINGS, help="of the timesteps"),
     SEED,
 ]
+SHARE = opt(
+    "--share",
+    type=share,
+    metavar="R/W",
+    help="this is process R of W that work into the same folder, from 0; torchrun's numbers if not given",
+)
 PLACING = [
     opt(
         "--boundary",
@@ -83,12 +89,7 @@ PLACING = [
         help="keep the trajectories of the first N crystals (4 without a number)",
     ),
     THREADS,
-    opt(
-        "--share",
-        type=share,
-        metavar="R/W",
-        help="this is process R of W that work into the same folder, from 0; torchrun's numbers if not given",
-    ),
+    SHARE,
     OVERWRITE,
 ]
 RELAXING = [
@@ -206,12 +207,25 @@ GENERATE = [
     opt("--num", type=whole(1), required=True, metavar="N", help="crystals; what is missing is added"),
     opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"),
     opt("--temperature", type=positive(10.0), default=1.0, help="below 1: likelier crystals, less variety"),
+    opt("--best-of", type=whole(1), default=1, metavar="N", help="draws of each; the best denoised is kept"),
+    opt("--reference", help="known crystals, such as the training set: none of their formulas is drawn"),
     *CONSTRAINTS,
     OUT,
     WORKERS,
     *SAMPLING,
     *PLACING,
     *RELAXING,
+]
+SUBSTITUTE = [
+    opt("--model", default="mp-20", help="a pretrained model, or a folder"),
+    DATA,
+    opt("--num", type=whole(1), required=True, metavar="N", help="crystals wanted"),
+    OUT,
+    opt(
+        "--best-of", type=whole(1), default=8, metavar="N", help="exchanges tried; the best denoised is kept"
+    ),
+    opt("--reference", help="more known crystals: none of their formulas is made"),
+    *(SEED, WORKERS, THREADS, SHARE, OVERWRITE, *RELAXING),
 ]
 PREDICT = [
     opt(
@@ -371,6 +385,11 @@ COMMANDS = dict(  # name -> (help, example, arguments)
         "Generate new crystals.",
         "dpcdvae generate --model perov-5 --num 64 --out new --formula SrTiO3",
         GENERATE,
+    ),
+    substitute=(
+        "Make new crystals from known ones: exchange an ion, and let the model choose the exchange.",
+        "dpcdvae substitute --data perov_mini --num 64 --out new",
+        SUBSTITUTE,
     ),
     predict=(
         "Predict the structure of a formula: candidates of several sizes, relaxed, ranked by energy.",

@@ -284,6 +284,22 @@ def constraints_of(a):  # Constraints
     return Constraints(*wanted, *places, target=a.target, guidance=a.guidance)
 
 
+def cmd_substitute(a) -> tuple[str, dict]:  # text, record
+    "Exchange an ion of known crystals, and keep what the model denoises best."
+    from dpcdvae.data.datasets import load_crystals, source_files
+    from dpcdvae.generation.substitute import substitute
+
+    model = load_model(a.model)
+    split = "train" if "train" in source_files(a.data, None) else None
+    progress = shows_progress(a)
+    how = dict(split=split, workers=a.workers, graph=graph_of(model), progress=progress)
+    known = load_crystals(a.data, **how)
+    start_anew(a)
+    how = dict(reference=a.reference, progress=progress, share=a.share or launched())
+    substitute(model, known, a.num, a.out, a.best_of, a.seed, **how)
+    return job_done(a, a.num, "substituted")
+
+
 def longer(out: Path, num: int) -> str | None:  # run.json as it was
     "Let a job that is done ask for more crystals; the rest of its record stays."
     path = out / "run.json"
@@ -311,7 +327,13 @@ def cmd_generate(a) -> tuple[str, dict]:  # text, record
     before = longer(a.out, a.num)
     try:
         model.generate(
-            a.num, formula=a.formula, constraints=constraints_of(a), temperature=a.temperature, **sampling(a)
+            a.num,
+            formula=a.formula,
+            constraints=constraints_of(a),
+            temperature=a.temperature,
+            best_of=a.best_of,
+            reference=a.reference,
+            **sampling(a),
         )
     except ValueError:
         if before:

@@ -6,6 +6,8 @@
 __all__ = ['composition_fractions', 'dataset_summary']
 
 # %% ../../nbs/data/13_composition.ipynb #b5e6a93b
+import functools
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,13 @@ def element_counts(batch: CrystalBatch) -> Tensor:  # (B,100) atoms with Z = 1..
     "Count each crystal's atoms of each element."
     slot = batch.batch * MAX_Z + batch.atomic_numbers - 1
     return torch.bincount(slot, minlength=batch.num_crystals * MAX_Z).view(-1, MAX_Z)
+
+
+def formula_keys(counts: Tensor) -> Tensor:  # (B,100) atoms of each element -> (B,) int64
+    "Number reduced formulas: the same for the same formula, others (but for 1 pair in 10^18) for others."
+    units = functools.reduce(torch.gcd, counts.unbind(1))
+    weights = torch.randint(-(2**62), 2**62, (MAX_Z,), generator=torch.Generator().manual_seed(0))
+    return (counts // units[:, None] * weights.to(counts.device)).sum(1)
 
 # %% ../../nbs/data/13_composition.ipynb #342d53ed
 def composition_fractions(batch: CrystalBatch) -> Tensor:  # (B,100) fraction of atoms with Z = 1..100

@@ -10,11 +10,11 @@ import warnings
 from functools import lru_cache
 from itertools import permutations, product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ..data.as_crystals import as_structures
+from ..data.exchanges import Exchanges, covalent_ratio, exchanged, one_ion, substitution_table
 from ..data.files import atomic_write, number_of
 from .entries import read_crystals, structure_of
 from .matching import random_placement
@@ -42,21 +42,6 @@ def ion_charges(
     return None
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #f6f779a4
-class Exchanges(NamedTuple):
-    "Which ions stand in for an ion, and how often."
-
-    symbols: tuple  # of elements
-    probabilities: np.ndarray  # as many, adding up to 1
-
-
-@lru_cache(maxsize=1)
-def _substitutions():
-    "Read pymatgen's table of substitutions, once."
-    from pymatgen.analysis.structure_prediction.substitution_probability import SubstitutionProbability
-
-    return SubstitutionProbability()
-
-
 @lru_cache(maxsize=1024)
 def exchanges(
     symbol: str,
@@ -65,7 +50,7 @@ def exchanges(
     "List the ions of the same charge that may replace an ion, itself among them."
     from pymatgen.core import Species
 
-    table = _substitutions()
+    table = substitution_table()
     ion = Species(symbol, charge)
     if ion not in table.species:
         return None
@@ -87,37 +72,6 @@ def _volume_ratio(new, old) -> float:
     return ratio if 0.2 < ratio < 5 else 1.0
 
 
-@lru_cache(maxsize=1024)
-def conditional_exchanges(
-    symbol: str,
-    charge: int,
-) -> Exchanges | None:  # conditional probabilities, that of all charges being 1; None as in `exchanges`
-    "List all ions of the same charge with the conditional probability that they replace an ion."
-    table = _substitutions()
-    same = sorted((s for s in table.species if s.oxi_state == charge), key=str)
-    here = next((s for s in same if s.symbol == symbol), None)
-    if here is None:
-        return None
-    return Exchanges(tuple(s.symbol for s in same), np.array([table.cond_prob(s, here) for s in same]))
-
-
-def _one_ion(crystal, rng, least: float = 0.02) -> dict | None:  # old symbol -> new one
-    "Draw the exchange of one ion; the least likely, relative to the likeliest of its ion, are left out."
-    guess = crystal.composition.reduced_composition.oxi_state_guesses()
-    states = {k: int(v) for k, v in guess[0].items() if float(v).is_integer()} if guess else {}
-    choices, weights = [], []
-    for old, charge in states.items():
-        found = conditional_exchanges(old, charge) or ((), ())
-        others = [(new, w) for new, w in zip(*found) if new not in states]
-        likely = [(new, w) for new, w in others if w >= least * max(w for _, w in others)]
-        choices += [{old: new} for new, _ in likely]
-        weights += [w for _, w in likely]
-    if not choices:
-        return None
-    ends = np.cumsum(weights)
-    return choices[min(np.searchsorted(ends, rng.random() * ends[-1], "right"), len(ends) - 1)]
-
-
 def _every_ion(crystal, rng, max_tries: int = 20) -> dict | None:  # old symbol -> new one
     "Draw the exchange of every ion; a draw that changes nothing or makes two elements one is drawn again."
     symbols, counts = reduced_counts(crystal)
@@ -131,16 +85,8 @@ def _every_ion(crystal, rng, max_tries: int = 20) -> dict | None:  # old symbol 
             return dict(zip(symbols, drawn))
     return None
 
-
-def _covalent_ratio(new, old) -> float:
-    "Predict how much larger a crystal becomes by the cubes of its atoms' covalent radii."
-    from ase.data import covalent_radii
-
-    size = lambda s: sum(covalent_radii[site.specie.Z] ** 3 for site in s)
-    return size(new) / size(old)
-
 # %% ../../nbs/evaluation/19_baselines.ipynb #bfc30b88
-_IONS = dict(every=(_every_ion, _volume_ratio), one=(_one_ion, _covalent_ratio))
+_IONS = dict(every=(_every_ion, _volume_ratio), one=(one_ion, covalent_ratio))
 
 
 def exchange_ions(
@@ -155,10 +101,7 @@ def exchange_ions(
     changes = draw(crystal, rng)
     if changes is None:
         return None
-    new = crystal.copy()
-    new.remove_oxidation_states()
-    new.replace_species(changes)
-    return new.scale_lattice(crystal.volume * ratio(new, crystal))
+    return exchanged(crystal, changes, ratio)
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #f3a03763
 BASELINES = ("random placement", "ion exchange")
@@ -246,5 +189,5 @@ def prototypes(
         other = old.copy()
         other.remove_oxidation_states()
         other.replace_species(new)
-        made.append(other.scale_lattice(old.volume * _covalent_ratio(other, old)))
+        made.append(other.scale_lattice(old.volume * covalent_ratio(other, old)))
     return made

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/generation/02_constrained_draws.ipynb #1fb4476a
 import dataclasses
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -164,8 +165,26 @@ def uniform_rows(ids: Tensor, width: int, seed: int, key: int) -> Tensor:  # (B,
     )
 
 
+def fix_sizes(
+    u: Tensor,  # (B,1+2*max_atoms) uniform; the first draws the number of atoms
+    sizes: Tensor,  # (max_atoms+1,) weight of each number of atoms
+    num_atoms: Tensor | None,  # (B,) wanted; None: leave it to chance
+) -> Tensor:
+    "Let uniform numbers draw wanted numbers of atoms."
+    if num_atoms is None:
+        return u
+    cdf, u = sizes.double().to(u.device).cumsum(0), u.clone()
+    u[:, 0] = (cdf[num_atoms - 1] + cdf[num_atoms]) / (2 * cdf[-1])
+    return u
+
+
 def draw_counts(
-    latent, prior: SymmetryPrior | None, ids: Tensor, s: Sampling, c: Constraints
+    latent,
+    prior: SymmetryPrior | None,
+    ids: Tensor,
+    s: Sampling,
+    c: Constraints,
+    num_atoms: Tensor | None = None,  # (B,) of each cell; drawn if not given
 ) -> Tensor:  # (B,100)
     "Draw or read the formula of each crystal."
     formulas = latent.formulas
@@ -178,20 +197,24 @@ def draw_counts(
         cells, weight = formula_units(formulas, c, c.space_group)
         if c.space_group and prior is not None:
             weight = weight * group_probability(prior, cells, c.space_group)
+        if num_atoms is not None:
+            weight = weight * (cells.sum(-1) == num_atoms[:, None])
         return cells[choose(weight.expand(len(ids), -1), u[:, 0], s.temperature)]
     rules = formula_rules(c, formulas)
     if not (rules.least or c.allowed or c.forbidden or c.num_atoms or c.space_group):
-        return unconstrained_counts(latent, ids, s)
+        return unconstrained_counts(latent, ids, s, num_atoms)
     if not c.space_group:
-        return draw_formulas(formulas, rules, u, s.temperature)
-    return draw_for_group(formulas, rules, prior, ids, s, c.space_group)
+        return draw_formulas(formulas, rules, fix_sizes(u, rules.sizes, num_atoms), s.temperature)
+    return draw_for_group(formulas, rules, prior, ids, s, c.space_group, num_atoms)
 
 
-def unconstrained_counts(latent, ids: Tensor, s: Sampling) -> Tensor:  # (B,100)
+def unconstrained_counts(
+    latent, ids: Tensor, s: Sampling, num_atoms: Tensor | None = None
+) -> Tensor:  # (B,100)
     "Draw formulas from the noise that the same seed has without constraints."
     noise = latent_noise(ids, latent.noise_dim, s.seed)
     u = torch.special.ndtr(noise[:, -1 - 2 * latent.formulas.max_atoms :].double())
-    return latent.formulas(u, s.temperature)
+    return latent.formulas(fix_sizes(u, latent.formulas.sizes, num_atoms), s.temperature)
 
 
 def wyckoff_counts(c: Constraints) -> Tensor:  # (100,) atoms with Z = 1..100
@@ -219,11 +242,13 @@ def draw_for_group(
     ids: Tensor,
     s: Sampling,
     number: int,
+    num_atoms: Tensor | None = None,  # (B,)
     tries: int = 24,
 ) -> Tensor:  # (B,100)
     "Draw formulas that suit a space group: of several, one in proportion to the group's probability."
     width = 1 + 2 * formulas.max_atoms
     u = [uniform_rows(ids, width, s.seed, -1000 - k) for k in range(tries)]
+    u = [fix_sizes(x, rules.sizes, num_atoms) for x in u]
     drawn = torch.stack([draw_formulas(formulas, rules, u_k, s.temperature) for u_k in u], 1)
     weight = group_probability(prior, drawn.flatten(0, 1), number).view(len(ids), tries)
     if not (weight.sum(1) > 0).all():
@@ -349,15 +374,19 @@ def fix_sites(
     return SiteConstraint(atomic_numbers, num_atoms, None, fixed.to(device), coords.to(device))
 
 
+def stats_of(model: DPCDVAE, z: Tensor, counts: Tensor) -> Stats:  # (B,D), (B,100)
+    "Decode the cells of known formulas."
+    size = counts.sum(-1)
+    return dataclasses.replace(model.decode_stats(z, size), composition=counts / size[:, None])
+
+
 def free_inputs(
     model: DPCDVAE, latent, counts: Tensor, ids: Tensor, s: Sampling, c: Constraints
 ) -> tuple[Tensor, Stats]:  # (B,D)
     "Draw what a crystal without imposed symmetry starts from."
     noise = latent_noise(ids, latent.noise_dim, s.seed)
     z = latent(noise, counts, temperature=s.temperature)
-    stats = dataclasses.replace(
-        model.decode_stats(z, counts.sum(-1)), composition=counts / counts.sum(-1, keepdim=True)
-    )
+    stats = stats_of(model, z, counts)
     if c.cell:
         stats = _with_cell(stats, c.cell)
     if c.fixed_sites:
@@ -365,16 +394,16 @@ def free_inputs(
     return z, stats
 
 
-@torch.no_grad()
-def constrained_inputs(
-    model: DPCDVAE, ids: Tensor, s: Sampling, c: Constraints
-) -> tuple[Tensor, Stats]:  # (B,D)
-    "Draw latent vectors, what is decoded from them, and what the sampler obeys, under constraints."
-    latent, prior = prior_for(model, c.target, c.guidance), symmetry_prior_for(model, c)
-    counts = draw_counts(latent, prior, ids, s, c)
-    if c.symmetry == "free":
-        return free_inputs(model, latent, counts, ids, s, c)
-    return symmetric_inputs(model, latent, prior, counts, ids, s, c)
+def draw_block(model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,D)
+    "Draw latent vectors from the model's prior."
+    if not model.prior.fitted:
+        warnings.warn(
+            "this model's latent prior was never fitted (its training did not end): drawing from "
+            "N(0, 1); resume the training, or call model.fit_prior with the training crystals"
+        )
+    noise = latent_noise(ids, model.prior.noise_dim, s.seed)
+    wanted = () if s.formula is None else (formula_counts(s.formula).to(ids.device).expand(len(ids), -1),)
+    return model.prior(noise, *wanted, temperature=s.temperature)
 
 # %% ../../nbs/generation/02_constrained_draws.ipynb #3fc917b1
 def symmetry_prior_for(model: DPCDVAE, c: Constraints) -> SymmetryPrior | None:

@@ -51,6 +51,7 @@ class Sampling:
     z: str = "mean"  # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force: tuple = ()  # reconstruction: take "num_atoms", "composition", "lattice" from the target
     num_candidates: int = 1  # best of n: candidates of different noise; the one of highest posterior is kept
+    best_of: int = 1  # generation: whole draws of one size; the one of smallest denoising error is kept
     # generation: formulas, groups, positions and latent vectors are drawn from p^(1/temperature); below 1
     # likelier crystals and less variety
     temperature: float = 1.0
@@ -136,13 +137,14 @@ class Sampling:
             )
         if not 0 < self.temperature <= 10:
             raise ValueError(f"temperature is {self.temperature}: it must be above 0 and at most 10")
-        if self.num_candidates < 1:
-            raise ValueError(f"num_candidates is {self.num_candidates}: it must be at least 1")
-        if self.num_candidates > 1 and model.config.encoder.graph != "nearest":
-            raise ValueError(
-                "num_candidates must be 1: what is made has no bonds yet, and this model's encoder "
-                "(crystalnn) reads them"
-            )
+        for name in ("num_candidates", "best_of"):
+            if (tries := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {tries}: it must be at least 1")
+            if tries > 1 and model.config.encoder.graph != "nearest":
+                raise ValueError(
+                    f"{name} must be 1: what is made has no bonds yet, and this model's encoder "
+                    f"(crystalnn) reads them"
+                )
 
     def _check_swaps(self, model: DPCDVAE, asked: bool) -> "Sampling":
         check_num_swaps(self.swap_species)
@@ -216,18 +218,6 @@ def formula_counts(formula: str) -> Tensor:  # (100,) atoms with Z = 1..100
     for symbol, n in found.items():
         counts[SYMBOLS.index(symbol) - 1] = int(n)
     return counts
-
-
-def draw_block(model: DPCDVAE, ids: Tensor, s: Sampling) -> Tensor:  # (B,D)
-    "Draw latent vectors from the model's prior."
-    if not model.prior.fitted:
-        warnings.warn(
-            "this model's latent prior was never fitted (its training did not end): drawing from "
-            "N(0, 1); resume the training, or call model.fit_prior with the training crystals"
-        )
-    noise = latent_noise(ids, model.prior.noise_dim, s.seed)
-    wanted = () if s.formula is None else (formula_counts(s.formula).to(ids.device).expand(len(ids), -1),)
-    return model.prior(noise, *wanted, temperature=s.temperature)
 
 
 def force_stats(stats: Stats, target: CrystalBatch, force: tuple) -> Stats:
@@ -460,6 +450,16 @@ def neg_log_posterior(
     )
 
 
+def take_better(
+    kept: CrystalBatch,  # B crystals
+    made: CrystalBatch,  # B others
+    better: Tensor,  # (B,) True where the other is taken
+) -> CrystalBatch:
+    "Choose between two crystals, place by place."
+    rows = torch.arange(len(made), device=better.device) + better * len(made)
+    return CrystalBatch.cat([kept, made])[rows]
+
+
 @torch.no_grad()
 def decode_block(
     model: DPCDVAE,
@@ -490,11 +490,6 @@ def decode_block(
         made, other = one_candidate((s.seed + k * SEED_STRIDE) % 2**63)
         nlp = neg_log_posterior(model, made, z)
         better = nlp < best
-        kept, best = (
-            CrystalBatch.cat([kept, made])[
-                torch.arange(len(made), device=better.device) + better * len(made)
-            ],
-            torch.minimum(best, nlp),
-        )
+        kept, best = take_better(kept, made, better), torch.minimum(best, nlp)
         recorder.take(other, better)
     return kept, recorder

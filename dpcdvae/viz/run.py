@@ -10,7 +10,6 @@ import math
 import threading
 import time
 from collections import deque
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,11 +18,11 @@ from ..crystal.batch import CrystalBatch
 from ..diffusion.trajectory import Trajectory
 from ..energy.relax import relax
 from ..evaluation.validity import min_distance, structure_validity
+from ..generation.constrained_draws import draw_block, stats_of
 from dpcdvae.generation.decode import (
     Sampling,
     TrajectoryRecorder,
     denoise,
-    draw_block,
     encode_block,
     formula_counts,
 )
@@ -75,11 +74,7 @@ def decode(
 ) -> Trajectory:
     "Turn a latent vector into a crystal, filmed."
     camera, counts = None, None if s.formula is None else formula_counts(s.formula).to(z.device)[None]
-    stats = (
-        model.decode_stats(z)
-        if counts is None
-        else replace(model.decode_stats(z, counts.sum(-1)), composition=counts / counts.sum(-1, keepdim=True))
-    )
+    stats = model.decode_stats(z) if counts is None else stats_of(model, z, counts)
     camera, part = TrajectoryRecorder(torch.tensor([True]), stats), torch.tensor([0])
     shell = CrystalBatch(
         stats.types(), torch.zeros(int(stats.num_atoms), 3), stats.lengths, stats.angles, stats.num_atoms
