@@ -8,6 +8,7 @@ from pathlib import Path
 from dpcdvae.cli.cards import read_card
 from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
+from dpcdvae.data.splits import read_record, save_seen
 from dpcdvae.evaluation.summary import show
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.pretrained import ModelError, model_folder
@@ -398,6 +399,8 @@ def pack(
         data=training["data"],
         trained=f"{training['seconds'] / 60:.0f} minutes, seed {training['seed']}",
     )
+    if record := read_record(run):
+        save_seen(folder, record.used(), record.about)
     weights = folder / "model.safetensors"
     card = dict(
         name=name,

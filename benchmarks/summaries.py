@@ -1,7 +1,7 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
 from benchmarks.builds import builds_table
-from benchmarks.campaign import campaign_table
+from benchmarks.campaign.counts import campaign_table
 from benchmarks.evaluating import evaluating_table
 from benchmarks.first_use import first_use_table
 from benchmarks.guidance import guidance_table

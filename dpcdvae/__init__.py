@@ -11,7 +11,10 @@ _HOME = dict(
     NoiseSchedule="diffusion.schedules",
     Trajectory="diffusion.trajectory",
     DPCDVAE="model.dpcdvae",
+    train="model.training",
     evaluate="evaluation.evaluate",
+    view="viz.view",
+    compare="viz.pair",
 )
 __all__ = [*_HOME, "__version__"]
 

@@ -75,6 +75,12 @@ def test_did_you_mean(words, meant, capsys):
     assert f"did you mean {meant}?" in refused(capsys, *words.split())
 
 
+def test_a_misspelt_flag_is_named_also_where_another_is_missing(capsys):
+    said = refused(capsys, *"generate --model perov-5 --nmu 4 --out x".split())
+    assert "required: --num; --nmu is not known; did you mean --num?" in said
+    assert "is not known" not in refused(capsys, *"generate --model perov-5 --num 4 --out x --sede 3".split())
+
+
 def test_predict_takes_its_formula_as_a_word_or_as_a_flag(capsys):
     "As `generate --formula` does; one of them, and one alone."
     asked = [("TiO2", "--out", "x"), ("--out", "x", "TiO2"), ("--formula", "TiO2", "--out", "x")]

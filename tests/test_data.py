@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from modules import group
+from pymatgen.analysis.structure_matcher import StructureMatcher
 from safetensors.torch import save
 
 data = group("data")
@@ -23,7 +24,7 @@ from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.cache import read_tensors, save_crystals
 from dpcdvae.data.composition import composition_fractions, dataset_summary
 from dpcdvae.data.datasets import load_crystals, load_splits, read_source
-from dpcdvae.data.files import DataError, Rejected, write_rejected
+from dpcdvae.data.files import DataError, Rejected, part_path, write_rejected
 from dpcdvae.data.loader import BucketBatchSampler, CrystalLoader
 from dpcdvae.data.scaler import LatticeScaler, unit_gram
 
@@ -127,9 +128,41 @@ def test_bad_row_is_recorded_and_good_rows_go_on(name, tmp_path):
 
 def test_256_atoms_are_read(tmp_path):
     batch = load_crystals(
-        table(tmp_path / "x.csv", [("a", p1(lengths=(16.0, 16.0, 16.0), sites=BIG[:256]))]), cache=False
+        table(tmp_path / "x.csv", [("a", p1(lengths=(16.0, 16.0, 16.0), sites=BIG[:256]))]),
+        cache=False,
+        primitive=False,
     )
     assert batch.num_atoms.tolist() == [256]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_supercell_is_read_in_the_primitive_cell_and_comes_back(seed):
+    rng = np.random.default_rng(seed)
+    numbers, small = np.array([22, 8, 8, 20]), np.diag([3.1, 4.2, 5.3]) + rng.uniform(-0.3, 0.3, (3, 3))
+    frac = np.array([[0, 0, 0], [0.5, 0.4, 0.1], [0.1, 0.5, 0.6], [0.5, 0, 0.5]]) + rng.random(3)
+    one = data.canonical(data.RawCrystal(numbers, frac, small))
+    while not 1 < np.linalg.det(basis := rng.integers(-2, 4, (3, 3))) < 9:
+        pass
+    many = one.structure().make_supercell(basis, in_place=False)
+    order = rng.permutation(len(many))
+    places = many.frac_coords[order] + rng.random(3) + rng.uniform(-1e-4, 1e-4, (len(many), 3))
+    read = data.RawCrystal(np.array(many.atomic_numbers)[order], places, many.lattice.matrix.copy())
+    got = data.canonical(read, primitive=True)
+    assert sorted(got.numbers) == sorted(numbers)
+    fits = StructureMatcher(primitive_cell=False, scale=False, stol=0.01).fit
+    assert fits(got.structure(), one.structure())
+    batch = CrystalBatch.from_structures([got.structure()])
+    back = batch.replace(input_basis=torch.from_numpy(got.input_basis)[None]).to_input_cells()
+    assert np.allclose(back.lengths[0], many.lattice.abc, atol=1e-3)
+    assert np.allclose(back.angles[0], many.lattice.angles, atol=1e-2)
+    assert fits(back.to_structures()[0], read.structure())
+
+
+def test_a_distorted_supercell_keeps_its_sites():
+    cell = toy("NaCl").to_structures()[0] * (2, 2, 1)
+    cell.translate_sites([0], [0.005, 0, 0])  # 0.04 Å
+    cell = data.RawCrystal(np.array(cell.atomic_numbers), cell.frac_coords, cell.lattice.matrix.copy())
+    assert len(data.canonical(cell, primitive=True).numbers) == 8
 
 
 def test_half_an_angstrom_is_the_limit(tmp_path):
@@ -692,7 +725,7 @@ def test_full_disk_while_writing(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_really_full_disk(tmp_path):
-    link = tmp_path / f".r.csv.{os.getpid()}.part"
+    link = part_path(tmp_path / "r.csv")
     link.symlink_to("/dev/full")
     sentence(
         lambda: write_rejected([Rejected("x", 0, "a", "cif", "b" * 100_000)], tmp_path / "r.csv"),

@@ -7,9 +7,11 @@ import torch
 from test_run import SMALL, cli, toys
 
 from dpcdvae.crystal.batch import CrystalBatch, toy
+from dpcdvae.data.datasets import load_crystals
+from dpcdvae.data.splits import read_record
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.finetuning import finetune
-from dpcdvae.model.pretrained import ModelError, inherit
+from dpcdvae.model.pretrained import ModelError, inherit, list_pretrained
 from dpcdvae.model.training import train
 
 HOW = dict(max_epochs=1, quiet=True, bf16=False, batch_size=4)
@@ -36,8 +38,9 @@ def test_a_child_begins_as_its_parent(parent):
     assert not child.prior.fitted  # it is fitted to the new crystals
 
 
-def test_larger_cells_keep_what_the_parent_reads(parent, tmp_path):
+def test_larger_cells_keep_what_the_parent_reads(parent, tmp_path, monkeypatch):
     model, _ = parent
+    monkeypatch.setattr(model, "folder", list_pretrained()["perov_mini"], raising=False)
     silicon = toy("Si").to_structures()[0].make_supercell([3, 3, 2])
     large = CrystalBatch.from_structures([silicon] * 4)
     assert large.num_atoms[0] > model.config.max_atoms
@@ -45,6 +48,8 @@ def test_larger_cells_keep_what_the_parent_reads(parent, tmp_path):
         finetune(model, dict(train=large, val=large), tmp_path / "small", **HOW)
     child = finetune(model, dict(train=large, val=large), tmp_path / "run", max_atoms=40, parts="all", **HOW)
     assert child.config.max_atoms == 40
+    known = load_crystals("perov_mini", "train", limit=3, progress=False)  # by the parent
+    assert read_record(tmp_path / "run" / "best").of(known) == ["train"] * 3
     fresh = DPCDVAE(child.config)
     grown = inherit(fresh, model)
     assert any("num_atoms" in name for name in grown) and any("cell_skip" in name for name in grown)

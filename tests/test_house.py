@@ -362,6 +362,7 @@ NOUNS = (
 PLURAL = re.compile(rf"^ (?:{'|'.join(f'{w}s|{w}es' for w in NOUNS)})\b(?!/)")
 NEVER_ONE = {  # numbers that are followed by a plural: each is more than one, or no count
     ("cli/cards", "training['num_train']"),
+    ("crystal/batch", "int(read[i])"),
     ("course/checks", "factor"),
     ("data/cell", "num"),
     ("data/cif", "len(found)"),

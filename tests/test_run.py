@@ -20,6 +20,8 @@ from test_data import p1
 
 from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
+from dpcdvae.data.datasets import load_crystals
+from dpcdvae.diffusion.trajectory import Trajectory
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 from dpcdvae.generation.decode import Sampling
 from dpcdvae.generation.generate import generate, reconstruct
@@ -460,6 +462,7 @@ def test_too_large_crystals_are_named(tmp_path, model_folder, capsys):
         for k in range(4)
         for el, s in (("Cs", 0), ("Cl", 0.5))
     ]
+    sites[0] = ("Rb", *sites[0][1:])  # or its primitive cell would do
     big = p1(lengths=(8.0, 8.0, 16.0), sites=sites)
     folder = folder_of(tmp_path, big=big)
     one_sentence(
@@ -485,6 +488,22 @@ def test_too_large_crystals_are_named(tmp_path, model_folder, capsys):
         "32 atoms",
         "raise max_atoms",
     )
+
+
+def test_conventional_cells_are_read_in_primitive_ones_and_said(tmp_path, model, model_folder, capsys):
+    sites = [(z, *x, 1) for z, a in (("Cs", 0), ("Cl", 0.5)) for x in ((a, a, a / 2), (a, a, a / 2 + 0.5))]
+    folder = folder_of(tmp_path, tall=p1(lengths=(4.12, 4.12, 8.24), sites=sites), one=p1())
+    said = "tall: 4 sites in the cell that was read, 2 in the primitive one"
+    assert said in cli(capsys, "data", folder, "--out", tmp_path / "cache")[1]
+    assert "4 sites" in (tmp_path / "cache" / "notes.csv").read_text()
+    rec = ("reconstruct", "--model", model_folder, "--data", folder, "--steps", 2, "--out", tmp_path / "rec")
+    assert said in cli(capsys, *rec, "--film", 2)[2]
+    film = Trajectory.load(tmp_path / "rec" / "films" / "film_00001.safetensors")
+    assert film.num_atoms == 2 and int(film.crystal().input_num_atoms()) == 4
+    assert abs(film.target.to_input_cells().lengths.max() - 8.24) < 1e-3
+    found = model.reconstruct(load_crystals(folder, progress=False), steps=2)
+    assert found.to_pandas()["input_num_atoms"].tolist() == [found.to_pandas()["num_atoms"][0], 4]
+    assert found.crystals.to_input_cells().num_atoms.tolist()[1] == 4
 
 
 def test_one_atom_crystals_go_all_the_way(tmp_path, model_folder, capsys):

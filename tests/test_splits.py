@@ -3,12 +3,18 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from dpcdvae.cli.app import main
+from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.datasets import load_crystals
-from dpcdvae.data.splits import crystal_digests, read_record
+from dpcdvae.data.splits import SEEN_FILE, crystal_digests, read_record
+from dpcdvae.evaluation.evaluate import _mark_seen
+from dpcdvae.model.pretrained import list_pretrained
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 QUICK = ("--steps", 2, "--workers", 1)
 
@@ -102,3 +108,43 @@ def test_digests_stay_when_a_crystal_is_written_and_read(tmp_path):
     again = load_crystals(tmp_path, progress=False, cache=False, workers=1)
     same = [a == b for a, b in zip(crystal_digests(crystals), crystal_digests(again))]
     assert sum(same) >= 39
+
+
+def test_a_digest_does_not_depend_on_the_cell_that_was_read():
+    one = load_crystals("perov_mini", split="test", progress=False)[:3]
+    many = CrystalBatch.from_structures([s * (1, 2, 1) for s in one.to_structures()])
+    assert crystal_digests(many) == crystal_digests(one)
+
+
+@pytest.mark.parametrize("name", list(list_pretrained()))
+def test_pretrained_models_know_what_they_were_trained_on(name):
+    record = read_record(list_pretrained()[name])
+    assert (list_pretrained()[name] / SEEN_FILE).stat().st_size < 250_000
+    train = json.loads((list_pretrained()[name] / "card.json").read_text())["training"]["num_train"]
+    assert len(record.seen) > 0.8 * train  # of crystals that occur twice, one is listed
+    source = name if name in ("perov_mini", "carbon_mini") else SHARED / name.replace("-", "_")
+    if not (name in ("perov_mini", "carbon_mini") or source.exists()):
+        pytest.skip("no ../shared/data")
+    held_out = record.of(load_crystals(source, "test", limit=200, progress=False))
+    assert held_out.count("") > 0.8 * len(held_out)  # simple structures come twice
+    part = "val" if name in ("perov-5", "mp-20", "carbon-24") else "train"
+    seen = record.of(load_crystals(source, part, limit=60, progress=False))
+    assert set(seen) <= {"train", "val", "maybe"} and len(seen) == 60
+
+
+def test_a_pretrained_model_names_the_training_crystals_among_those_given(home, capsys, tmp_path):
+    words = ("--model", "perov_mini", "--out", tmp_path / "rec", *QUICK)
+    assert "trained on 8 of 8 crystals" in call(capsys, "reconstruct", "--data", home / "cifs", *words)
+    assert "the model was trained on 8 of the 8 crystals" in call(
+        capsys, "evaluate", tmp_path / "rec", "--quick"
+    )
+    words = ("--model", "perov_mini", "--split", "train", "--limit", 3, "--out", tmp_path / "own", *QUICK)
+    said = call(capsys, "reconstruct", "--data", "perov_mini", *words)
+    assert "attention: the model was trained on 3 of 3 crystals; those are no test of it" in said
+
+
+def test_what_is_only_perhaps_known_is_said_so():
+    rows = [dict(), dict(), dict()]
+    note = _mark_seen(rows, dict(seen=dict(train=[0], val=[], maybe=[2], about="2 of 3 were")))
+    assert "may have been trained on 1 of the 3 crystals (2 of 3 were), and was on 1 others" in note[0]
+    assert [r.get("seen") for r in rows] == ["train", None, "maybe"]

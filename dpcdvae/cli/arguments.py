@@ -367,6 +367,7 @@ COMMANDS = dict(  # name -> (help, example, arguments)
             opt("--graph", default="none", choices=["none", "crystalnn"], help="of the encoder, made now"),
             WORKERS,
             COLUMN,
+            opt("--primitive", action="store_true", help="leave out repeated sites of sets with splits, too"),
         ],
     ),
     train=("Train a model.", "dpcdvae train --data perov_mini --out runs/first --max-time 00:04:00", TRAIN),

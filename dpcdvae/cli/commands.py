@@ -81,12 +81,14 @@ def describe_set(facts: dict) -> str:  # one line
 
 def cmd_data(a) -> tuple[str, dict]:  # text, record
     "Read, check and cache crystals."
+    from dpcdvae.crystal.batch import cells_note
     from dpcdvae.data.cache import save_crystals
     from dpcdvae.data.composition import dataset_summary
     from dpcdvae.data.datasets import read_source, source_files
     from dpcdvae.data.files import Rejections, write_notes, write_rejected
 
     how = dict(graph=a.graph, workers=a.workers, progress=shows_progress(a), column=a.column)
+    how |= dict(primitive=a.primitive or None)
     read = {k: read_source(a.source, split=k or None, **how) for k in source_files(a.source, None)}
     a.out.mkdir(parents=True, exist_ok=True)
     lines, rejected = [], Rejections()
@@ -95,6 +97,7 @@ def cmd_data(a) -> tuple[str, dict]:  # text, record
         rejected += bad
         rejected.notes += bad.notes
         lines.append(f"{split or 'all'}: {describe_set(dataset_summary(crystals))}")
+        lines += [said] if (said := cells_note(crystals)) else []
     if rejected.notes:
         write_notes(rejected.notes, a.out / "notes.csv")
         remarks = f"{number_of(len(rejected.notes), 'remark')} on what was merged or skipped"
@@ -220,13 +223,23 @@ def part_in(record, crystals, part: str, data):  # crystals of the part or None,
         where = f"the {part} part of the model's training (split.csv)"
         return crystals[rows], f"{which}, {where}; the rest is not used"
     what = f"no crystal of {data} is in the {part} part of the model's training (split.csv): all are used"
-    return None, f"{what}, trained on: {have.count('train')} of {len(crystals)}"
+    what = what if record.rows else f"all of {data} is used"
+    return None, f"{what}; {trained_on(have, record.about)}"
+
+
+def trained_on(have: list[str], about: str) -> str:
+    "Say how many crystals a model was trained on, from the part of each."
+    train, val, maybe = (have.count(k) for k in ("train", "val", "maybe"))
+    what = f"the model was trained on {train} of {number_of(len(have), 'crystal')}"
+    what += f", and chosen by its validation loss on {val}" if val else ""
+    return what + (f", and may have been trained on {maybe} ({about})" if maybe else "")
 
 
 def crystals_to_test(a, model):  # crystals, their source
     "Read what is to be reconstructed: a test split, or what the training of the model kept for tests."
+    from dpcdvae.crystal.batch import cells_note
     from dpcdvae.data.datasets import load_crystals, source_files
-    from dpcdvae.data.splits import read_record
+    from dpcdvae.data.splits import USED, read_record
     from dpcdvae.model.dpcdvae import fitting
 
     files, record = source_files(a.data, None), read_record(model.folder)
@@ -240,9 +253,15 @@ def crystals_to_test(a, model):  # crystals, their source
         print(note, file=sys.stderr)
         split = None if part is None else split or "test"
         crystals = (crystals if part is None else part)[: a.limit]
-    elif split is None and record is None:
+    elif record is not None:
+        have = record.of(crystals)
+        if set(have) & set(USED):
+            print(f"attention: {trained_on(have, record.about)}; those are no test of it", file=sys.stderr)
+    elif split is None:
         note = f"{a.data} has no test split: all of it is reconstructed, and it is not known which crystals"
         print(note, "the model was trained on; those are no test of it", file=sys.stderr)
+    if said := cells_note(crystals):
+        print(said, file=sys.stderr)
     return crystals, f"{a.data}{f' ({split})' if split else ''}"
 
 

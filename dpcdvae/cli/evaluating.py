@@ -22,6 +22,7 @@ def part_of(source, split: str, a, notes: list):  # a source that `evaluate` rea
     """Choose the split of a known name or a folder of splits, or the part that a training made of a source.
 
     Anything else is taken whole."""
+    from dpcdvae.crystal.batch import cells_note
     from dpcdvae.data.datasets import load_crystals, source_files
     from dpcdvae.data.splits import read_record
 
@@ -30,8 +31,10 @@ def part_of(source, split: str, a, notes: list):  # a source that `evaluate` rea
     if record:
         how = dict(workers=a.workers, progress=shows_progress(a))
         part, note = part_in(record, load_crystals(source, **how), split, source)
+        said = cells_note(part) if part is not None else ""
         print(note, file=sys.stderr)
         notes.append(f"As {'reference' if split == 'train' else 'test set'}: {note}.")
+        notes += [f"{said}."] if said else []
         if part is not None:
             return part
     files = found.get(split, [])

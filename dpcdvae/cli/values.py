@@ -160,15 +160,18 @@ class Parser(argparse.ArgumentParser):
             message = f"{message[: wrong.start()]}{wrong[1]!r} is none of {', '.join(names)}"
             hint = suggestion(wrong[1], names)
         else:
-            hint = self.hint()
+            hint = self.hint(message)
         self.exit(2, f"{self.prog}: {message}{hint} (see {self.prog} --help)\n")
 
-    def hint(self) -> str:
-        "Look for a misspelt flag."
+    def hint(self, message: str) -> str:
+        "Look for a misspelt flag, and name it where the message does not."
         flags = [f for f in self._option_string_actions if f.startswith("--")]
         words = [w.split("=")[0] for w in self.seen if w.startswith("--")]
         unknown = [w for w in words if not any(f.startswith(w) for f in flags)]
-        return suggestion(unknown[0], flags) if unknown else ""
+        if not unknown:
+            return ""
+        named = "" if unknown[0] in message else f"; {unknown[0]} is not known"
+        return named + suggestion(unknown[0], flags)
 
 # %% ../../nbs/cli/00_values.ipynb #e38f6400
 class Formatter(argparse.RawDescriptionHelpFormatter):

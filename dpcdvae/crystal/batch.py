@@ -16,7 +16,8 @@ from html import escape
 import torch
 from torch import Tensor
 
-from .lattice import lattice_from_parameters, volume, wrap
+from .lattice import in_large_cell, lattice_from_parameters, volume, wrap
+from .lattice import parameters_from_lattice as parameters
 
 # %% ../../nbs/crystal/01_batch.ipynb #d7e1e348
 SYMBOLS = (
@@ -116,6 +117,9 @@ class CrystalBatch:
     ids: tuple = ()  # B names, or none
     properties: dict = field(default_factory=dict)  # name -> (B,)
     graph: Graph | None = None  # bonds found by a graph builder, if any
+    input_basis: Tensor | None = (
+        None  # (B,3,3) whole numbers: input_basis @ lattice is the cell that was read
+    )
 
     def __len__(self):
         return len(self.num_atoms)
@@ -177,6 +181,7 @@ def __getitem__(
         tuple(self.ids[i] for i in idx.tolist()) if self.ids else (),
         {k: v[idx] for k, v in self.properties.items()},
         self.graph and _pick_graph(self.graph, self.num_atoms, idx),
+        None if self.input_basis is None else self.input_basis[idx],
     )
 
 
@@ -193,6 +198,14 @@ def _shared_properties(batches: list) -> dict:  # name -> (B,)
     return {k: torch.cat([b.properties[k] for b in batches]) for k in names}
 
 
+def _cat_bases(batches: list) -> Tensor | None:  # (B,3,3)
+    "Join what is known of the cells that were read; where nothing is, it is the cell that is there."
+    if all(b.input_basis is None for b in batches):
+        return None
+    same = lambda b: torch.eye(3, dtype=torch.long, device=b.device).repeat(len(b), 1, 1)
+    return torch.cat([same(b) if b.input_basis is None else b.input_basis for b in batches])
+
+
 @patch(cls_method=True)
 def cat(
     cls: CrystalBatch,
@@ -205,7 +218,7 @@ def cat(
     ids = sum((b.ids for b in batches), ()) if all(b.ids for b in batches) else ()
     tensors = [torch.cat([getattr(b, k) for b in batches]) for k in TENSORS]
     graph = _cat_graphs(batches) if all(b.graph for b in batches) else None
-    return cls(*tensors, ids, _shared_properties(batches), graph)
+    return cls(*tensors, ids, _shared_properties(batches), graph, _cat_bases(batches))
 
 # %% ../../nbs/crystal/01_batch.ipynb #856c6728
 @patch
@@ -245,7 +258,8 @@ def to(
     graph = self.graph and Graph(*(move(getattr(self.graph, f.name)) for f in fields(Graph)))
     properties = {k: move(v) for k, v in self.properties.items()}
     tensors = {k: move(getattr(self, k)) for k in TENSORS}
-    return self.replace(**tensors, properties=properties, graph=graph)
+    basis = None if self.input_basis is None else move(self.input_basis)
+    return self.replace(**tensors, properties=properties, graph=graph, input_basis=basis)
 
 # %% ../../nbs/crystal/01_batch.ipynb #aed13c28
 def tensor_digest(
@@ -347,6 +361,28 @@ def to_ase(self: CrystalBatch) -> list:  # B ASE Atoms
 
     return [AseAtomsAdaptor.get_atoms(s, msonable=False) for s in self.to_structures()]
 
+# %% ../../nbs/crystal/01_batch.ipynb #ba29b406
+@patch
+def input_num_atoms(self: CrystalBatch) -> Tensor:  # (B,)
+    "Count the sites in the cells that were read."
+    if self.input_basis is None:
+        return self.num_atoms
+    return self.num_atoms * torch.linalg.det(self.input_basis.double()).round().long()
+
+
+@patch
+def to_input_cells(self: CrystalBatch) -> CrystalBatch:  # on the CPU, without bonds
+    "Put crystals back into the cells they were read in, with the atoms of a primitive cell side by side."
+    if self.input_basis is None:
+        return self
+    here, counts = self.to("cpu"), self.input_num_atoms().cpu()
+    places = [in_large_cell(x, basis) for (_, x), basis in zip(here._atoms(), here.input_basis)]
+    cells = lattice_from_parameters(here.lengths.double(), here.angles.double())
+    lengths, angles = (x.float() for x in parameters(here.input_basis.double() @ cells))
+    numbers = here.atomic_numbers.repeat_interleave((counts // here.num_atoms)[here.batch])
+    new = dict(atomic_numbers=numbers, frac_coords=wrap(torch.cat(places).float()), num_atoms=counts)
+    return here.replace(**new, lengths=lengths, angles=angles, graph=None, input_basis=None)
+
 # %% ../../nbs/crystal/01_batch.ipynb #895d9d03
 def _row(cells: list, tag: str = "td") -> str:  # HTML
     "Write a row of an HTML table."
@@ -377,6 +413,17 @@ def _counts(batch: CrystalBatch) -> list[str]:  # crystals and atoms
     return [f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items()]
 
 
+def cells_note(batch: CrystalBatch) -> str:  # empty where no cell lost a site
+    "Say how many crystals have fewer sites than the cells they were read in."
+    read = batch.input_num_atoms()
+    smaller = (read > batch.num_atoms).nonzero().flatten().tolist()
+    if not smaller:
+        return ""
+    i = smaller[0]
+    sites = f"{int(read[i])} sites in the cell that was read, {int(batch.num_atoms[i])} in the primitive one"
+    return f"{len(smaller)} of {len(batch)} in smaller cells than read ({batch.name(i)}: {sites})"
+
+
 @patch
 def _repr_html_(self: CrystalBatch) -> str:
     "Show the first eight crystals as a table."
@@ -385,7 +432,10 @@ def _repr_html_(self: CrystalBatch) -> str:
     head = _row(titles + [escape(k.replace("_", " ")) for k in few.properties], "th")
     rest = f"<div>… and {len(self) - len(few)} more</div>" if len(self) > len(few) else ""
     crystals, atoms = _counts(self)
-    return f"<div><b>{crystals}</b>, {atoms}</div><table>{head}{''.join(_table_rows(few))}</table>{rest}"
+    cells = f"; {escape(said)}" if (said := cells_note(self)) else ""
+    return (
+        f"<div><b>{crystals}</b>, {atoms}{cells}</div><table>{head}{''.join(_table_rows(few))}</table>{rest}"
+    )
 
 
 @patch

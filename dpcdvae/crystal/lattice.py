@@ -126,3 +126,25 @@ def cell_maps(
     near = ((ratio - 1).abs() < ltol).all(-1) & (turn < math.radians(angle_tol)).all((-2, -1))
     same = (every == torch.eye(3).double()).all((-2, -1))
     return torch.cat([every[same], every[near & ~same]])
+
+# %% ../../nbs/crystal/00_lattice.ipynb #e166c5bb
+def points_inside(
+    basis: Tensor,  # (3,3) whole numbers, axes of a large cell in a small one, det > 0
+) -> Tensor:  # (det,3) fractional in the large cell, float64
+    "List the points of the small lattice in the large cell."
+    num = int(torch.linalg.det(basis.double()).round())
+    steps = (torch.linalg.inv(basis.double()) * num).round().long() % num
+    points = torch.zeros(1, 3, dtype=torch.long)
+    for step in steps:
+        multiples = torch.arange(num)[:, None] * step
+        points = torch.unique(((points[:, None] + multiples) % num).reshape(-1, 3), dim=0)
+    return points.double() / num
+
+
+def in_large_cell(
+    frac_coords: Tensor,  # (N,3) fractional in a small cell
+    basis: Tensor,  # (3,3) whole numbers, axes of a large cell in the small one, det > 0
+) -> Tensor:  # (N*det,3) fractional in the large cell, all images of an atom together, float64
+    "Place the atoms of a small cell, and their images, in a larger one."
+    places = frac_coords.double() @ torch.linalg.inv(basis.double())
+    return (places[:, None] + points_inside(basis)).reshape(-1, 3)

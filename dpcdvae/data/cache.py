@@ -28,7 +28,7 @@ from dpcdvae.data.files import (
 )
 
 # %% ../../nbs/data/09_cache.ipynb #6af22a73
-FORMAT = 2  # raise it when what is stored, or how crystals are read, changes
+FORMAT = 3  # raise it when what is stored, or how crystals are read, changes
 
 
 def pack(
@@ -38,6 +38,8 @@ def pack(
     tensors = {
         k: getattr(batch, k) for k in ("atomic_numbers", "frac_coords", "lengths", "angles", "num_atoms")
     }
+    if batch.input_basis is not None:
+        tensors["input_basis"] = batch.input_basis
     tensors |= {f"property.{k}": v for k, v in batch.properties.items()}
     if batch.graph is not None:
         tensors |= {f"graph.{k}": getattr(batch.graph, k) for k in ("edge_index", "to_jimages", "num_edges")}

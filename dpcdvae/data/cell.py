@@ -6,6 +6,7 @@
 __all__ = ['RawCrystal', 'niggli', 'canonical']
 
 # %% ../../nbs/data/01_cell.ipynb #325f17f5
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,6 +28,7 @@ class RawCrystal:
     name: str = ""  # of the block, or the id that the file gives
     properties: dict = field(default_factory=dict)  # numbers that came with it
     notes: tuple = ()  # what was merged, chosen or left out
+    input_basis: np.ndarray | None = None  # (3,3) whole numbers: input_basis @ lattice is the cell as read
 
     def structure(self):
         "Make the pymatgen `Structure`."
@@ -150,6 +152,71 @@ def niggli(lattice: np.ndarray, eps: float = 1e-5) -> np.ndarray:
             return out if np.linalg.det(out) > 0 else -out
     raise RowError("lattice", "no Niggli cell was found")
 
+# %% ../../nbs/data/01_cell.ipynb #7825dc59
+SAME_SITE = 0.01  # Å; a translation brings atoms this near to others of their kind
+
+
+def periods(crystal: RawCrystal) -> np.ndarray:  # (P,3) fractional, without zero
+    "Find translations, shorter than the cell, that bring every atom onto one of its kind."
+    kinds, counts = np.unique(crystal.numbers, return_counts=True)
+    if math.gcd(*counts.tolist()) == 1:
+        return np.zeros((0, 3))
+    steps = None
+    for kind in kinds[counts.argsort()]:  # the rarest first: few translations are left for the others
+        places = crystal.frac[crystal.numbers == kind]
+        steps = places[1:] - places[0] if steps is None else steps
+        off = places + steps[:, None] - places[:, None, None]  # of kind, step, kind
+        off -= np.round(off)
+        near = ((off @ crystal.lattice) ** 2).sum(-1).min(0) < SAME_SITE**2
+        steps = steps[near.all(-1)]
+    return steps
+
+# %% ../../nbs/data/01_cell.ipynb #e18b087c
+def integer_basis(
+    rows: np.ndarray,  # (R,3) whole numbers that span the space
+) -> np.ndarray:  # (3,3) upper triangle
+    "Find a basis of the lattice that rows of whole numbers span."
+    basis = []
+    for k in range(3):
+        while np.count_nonzero(rows[:, k]) > 1:
+            i = np.where(rows[:, k] == 0, np.iinfo(int).max, abs(rows[:, k])).argmin()
+            times = rows[:, k] // rows[i, k]
+            times[i] = 0
+            rows = rows - times[:, None] * rows[i]
+        first = rows[:, k] != 0
+        basis.append(rows[first][0])
+        rows = rows[~first]
+    return np.array(basis)
+
+# %% ../../nbs/data/01_cell.ipynb #c726acc2
+def merged(
+    crystal: RawCrystal, lattice: np.ndarray, num: int
+) -> RawCrystal | None:  # None: they do not coincide
+    "Describe a crystal in a smaller cell, where `num` atoms at a time become their mean."
+    frac = crystal.frac @ (crystal.lattice @ np.linalg.inv(lattice))
+    off = frac[:, None] - frac
+    near = ((off - np.round(off)) @ lattice) ** 2
+    alike = (near.sum(-1) < (2 * SAME_SITE) ** 2) & (crystal.numbers[:, None] == crystal.numbers)
+    if not (alike.sum(1) == num).all():
+        return None
+    first = np.unique(alike.argmax(1))
+    around = frac[first, None] - (off - np.round(off))[first]
+    mean = (around * alike[first][..., None]).sum(1) / num
+    return replace(crystal, numbers=crystal.numbers[first], frac=mean, lattice=lattice)
+
+
+def without_repeats(crystal: RawCrystal) -> RawCrystal:  # the same one where it is primitive
+    "Describe a crystal in a cell that repeats no site."
+    steps = periods(crystal)
+    num = len(steps) + 1
+    if num == 1:
+        return crystal
+    rows = np.concatenate([num * np.eye(3, dtype=int), np.round(num * steps).astype(int)])
+    basis = integer_basis(rows)
+    if abs(round(np.linalg.det(basis))) * num != num**3:  # no group
+        return crystal
+    return merged(crystal, basis @ crystal.lattice / num, num) or crystal
+
 # %% ../../nbs/data/01_cell.ipynb #ce393a18
 def right_handed(crystal: RawCrystal) -> RawCrystal:
     """Turn a left-handed choice of axes round.
@@ -232,19 +299,25 @@ def check_distances(crystal: RawCrystal) -> None:
         )
 
 # %% ../../nbs/data/01_cell.ipynb #ce94a5ea
-def canonical(crystal: RawCrystal, niggli: bool = True) -> RawCrystal:
-    """Check a crystal and choose its cell.
+def canonical(
+    crystal: RawCrystal,  # as it was read
+    niggli: bool = True,  # reduce the cell
+    primitive: bool = False,  # and to as few sites as it has
+) -> RawCrystal:
+    """Check a crystal and choose its cell, remembering the one that was read.
 
-    The Niggli cell if asked; rebuilt from float32, so that images stay true."""
+    It is rebuilt from float32, so that images stay true."""
     check_atoms(crystal)
-    crystal = right_handed(crystal)
+    crystal = read = right_handed(crystal)
     small = reduced(crystal)
     check_distances(small)
-    crystal = small if niggli else crystal
+    if niggli:
+        crystal = reduced(without_repeats(small)) if primitive else small
+    basis = np.round(read.lattice @ np.linalg.inv(crystal.lattice)).astype(int)
     frac = (crystal.frac % 1).astype(np.float32)
     frac[frac >= 1] = 0
     lattice = lattice_matrix(lattice_parameters(crystal.lattice).astype(np.float32).astype(float))
-    return replace(crystal, lattice=lattice, frac=frac.astype(float))
+    return replace(crystal, lattice=lattice, frac=frac.astype(float), input_basis=basis)
 
 # %% ../../nbs/data/01_cell.ipynb #550b1d99
 def crystalnn_edges(

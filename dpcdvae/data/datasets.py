@@ -252,10 +252,11 @@ def read_files(
     limit: int | None,
     progress: bool,
     column: str | None = None,
+    primitive: bool = False,
 ) -> tuple[CrystalBatch, Rejections]:
     "Read and check the crystals of some files."
     found = limited(list_files(content, column), limit)
-    done = read_rows(found.rows, niggli, graph, workers, progress) if found.rows else []
+    done = read_rows(found.rows, niggli, graph, workers, progress, primitive) if found.rows else []
     keep = [i for i, d in enumerate(done) if not isinstance(d, Rejected)]
     order = {str(r.file): k for k, r in reversed(list(enumerate(found.places())))}
     bad = found.rejected + [d for d in done if isinstance(d, Rejected)]
@@ -292,21 +293,23 @@ def read_split(
     limit: int | None,
     progress: bool,
     column: str | None = None,
+    primitive: bool = False,
 ) -> tuple[CrystalBatch, Rejections]:
     "Read one split, from the cache if it is there."
     if files[0].suffix == ".safetensors":
         return ready_made(files[0], graph, limit)
     content = [(f, read_bytes(f)) for f in files[:limit]]
+    how = dict(niggli=niggli, graph=graph, limit=limit, column=column, primitive=primitive)
     store = (
         None
         if cache is False
         else (cache_dir() if cache in (None, True) else Path(cache))
         / "crystals"
-        / f"{cache_key(content, niggli=niggli, graph=graph, limit=limit, column=column)}.safetensors"
+        / f"{cache_key(content, **how)}.safetensors"
     )
     if store and (hit := read_cached(store)):
         return hit[0], relocate(hit[1], files)
-    batch, rejected = read_files(content, niggli, graph, workers, limit, progress, column)
+    batch, rejected = read_files(content, niggli, graph, workers, limit, progress, column, primitive)
     if store:
         write_cache(store, batch, rejected)
     return batch, rejected
@@ -333,15 +336,18 @@ def read_source(
     niggli: bool = True,  # reduce the cells
     progress: bool = True,  # show a progress bar
     column: str | None = None,  # of a table: where the crystals are; None: cif, cif_string, structure, ...
+    primitive: bool | None = None,  # leave out repeated sites; None: where a source has no splits of its own
 ) -> tuple[CrystalBatch, Rejections]:  # the crystals in order, and the rows that are none
     "Read crystals, and report the rows that cannot be used."
     if graph not in ("none", "crystalnn"):
         raise ValueError(f"graph is {graph!r}; use 'none' or 'crystalnn'")
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; use 1 or more, or None for all rows")
+    found = source_files(src, split, progress)
+    small = {k: niggli and (k == "" if primitive is None else primitive) for k in found}
     parts = [
-        read_split(files, cache, niggli, graph, workers, limit, progress, column)
-        for files in source_files(src, split, progress).values()
+        read_split(files, cache, niggli, graph, workers, limit, progress, column, small[k])
+        for k, files in found.items()
     ]
     rejected = Rejections(
         [r for _, bad in parts for r in bad], [n for _, bad in parts for n in getattr(bad, "notes", ())]
@@ -370,9 +376,11 @@ def load_crystals(
     niggli: bool = True,  # reduce the cells
     progress: bool = True,  # show a progress bar
     column: str | None = None,  # of a table: where the crystals are; None: cif, cif_string, structure, ...
+    primitive: bool | None = None,  # leave out repeated sites; None: where a source has no splits of its own
 ) -> CrystalBatch:  # all crystals in order; ids: material_id; properties: numeric columns
     "Read crystals as one batch, warning about rows that cannot be used."
-    batch, rejected = read_source(src, split, graph, cache, workers, limit, niggli, progress, column)
+    how = (graph, cache, workers, limit, niggli, progress, column, primitive)
+    batch, rejected = read_source(src, split, *how)
     if rejected:
         warnings.warn(
             f"not used: {len(rejected)} of {number_of(len(rejected) + len(batch), 'row')} of {src}; the "

@@ -29,7 +29,8 @@ def _values_of(item) -> dict:
     if isinstance(item, dict):
         return {k: v for k, v in item.items() if k not in ("structure", "cif")}
     if isinstance(item, CrystalBatch):
-        return dict(material_id=item.name(0)) if item.ids else {}
+        read = {} if item.input_basis is None else dict(input_num_atoms=int(item.input_num_atoms()))
+        return read | (dict(material_id=item.name(0)) if item.ids else {})
     meta = getattr(item, "meta", {})
     return dict(material_id=str(meta["id"])) if "id" in meta else {}
 

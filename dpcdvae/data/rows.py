@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,16 +22,16 @@ import torch
 from torch import Tensor
 
 from ..crystal.batch import CrystalBatch, Graph
-from .cell import canonical, crystalnn_edges, lattice_parameters
-from .files import DataError, Rejected, Row, RowError
+from .cell import RawCrystal, canonical, crystalnn_edges, lattice_parameters
+from .files import DataError, Rejected, Row, RowError, number_of
 from .parsers import parse_row, plain_error
 
 # %% ../../nbs/data/08_rows.ipynb #c070474f
-def read_row(row: Row, niggli: bool = True, graph: str = "none") -> dict | Rejected:
+def read_row(row: Row, niggli: bool = True, graph: str = "none", primitive: bool = False) -> dict | Rejected:
     "Parse, check and reduce one crystal."
     try:
         raw = parse_row(row)
-        crystal = canonical(raw, niggli)
+        crystal = canonical(raw, niggli, primitive)
         edges = bonds_of(crystal.structure()) if graph == "crystalnn" else None
     except RowError as e:
         return Rejected(row.file, row.row, row.material_id, e.field, str(e))
@@ -39,9 +41,17 @@ def read_row(row: Row, niggli: bool = True, graph: str = "none") -> dict | Rejec
         frac_coords=crystal.frac.astype(np.float32),
         lattice=lattice_parameters(crystal.lattice).astype(np.float32),
         info=crystal.properties,
+        input_basis=crystal.input_basis,
         edges=edges,
-        notes=[(row.file, row.material_id, n) for n in raw.notes],
+        notes=[(row.file, row.material_id, n) for n in (*raw.notes, *sites_note(raw, crystal))],
     )
+
+
+def sites_note(raw: RawCrystal, crystal: RawCrystal) -> list[str]:  # empty where no site was left out
+    "Say that a crystal has fewer sites than the cell that was read."
+    read, now = len(raw.numbers), len(crystal.numbers)
+    what = f"{number_of(read, 'site')} in the cell that was read, {now} in the primitive one"
+    return [what] if now < read else []
 
 
 def bonds_of(structure) -> np.ndarray:
@@ -59,10 +69,19 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _end_with(parent: int) -> None:
+    "End this process once the one that started it is gone: a killed one cannot end its workers."
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def quiet_worker() -> None:
-    "Prepare a worker process: one thread, no warnings, interrupts left to the parent."
+    "Prepare a worker process: one thread, no warnings, interrupts left to the parent, and no life after it."
     from threadpoolctl import threadpool_limits
 
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     threadpool_limits(1)
@@ -75,6 +94,7 @@ def read_rows(
     graph: str = "none",
     workers: int | None = None,
     progress: bool = True,
+    primitive: bool = False,
 ) -> list[dict | Rejected]:
     "Parse rows on all cores, in order."
     from tqdm.auto import tqdm
@@ -82,7 +102,8 @@ def read_rows(
     if graph == "crystalnn":
         import pymatgen.analysis.local_env  # noqa: F401, before forking: the workers share it
 
-    read, workers = partial(read_row, niggli=niggli, graph=graph), workers or num_cores()
+    read = partial(read_row, niggli=niggli, graph=graph, primitive=primitive)
+    workers = workers or num_cores()
     show = partial(
         tqdm, total=len(rows), desc="reading crystals", unit="crystal", disable=not progress or len(rows) < 64
     )
@@ -118,7 +139,16 @@ def join(good: list[dict], properties: dict[str, list[float]]) -> CrystalBatch:
         ids=tuple(g["material_id"] for g in good),
         graph=join_edges([g["edges"] for g in good], num_atoms),
         properties={k: torch.tensor(v, dtype=torch.float32) for k, v in properties.items()},
+        input_basis=join_bases([g["input_basis"] for g in good]),
     )
+
+
+def join_bases(
+    bases: list,  # (3,3) whole numbers of each crystal
+) -> Tensor | None:  # (B,3,3); None where every crystal is in the cell that was read
+    "Join what is known of the cells that were read."
+    basis = torch.from_numpy(np.stack(bases).astype(np.int64))
+    return None if bool((basis == torch.eye(3, dtype=torch.long)).all()) else basis
 
 
 def join_edges(

@@ -154,6 +154,7 @@ def crystal(
         angles=self.angles[None],
         num_atoms=torch.tensor([self.num_atoms], device=self.t.device),
         ids=() if name is None else (str(name),),
+        input_basis=None if self.target is None else self.target.input_basis,
     )
 
 
@@ -316,7 +317,8 @@ def save(
 
     tensors = dict(self.tensors)
     if self.target is not None:
-        tensors |= {f"target.{k}": getattr(self.target, k) for k in _TARGET}
+        known = {k: getattr(self.target, k) for k in (*_TARGET, "input_basis")}
+        tensors |= {f"target.{k}": v for k, v in known.items() if v is not None}
     own = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     header = json.loads(self._header())
     header["sha256"] = content_digest(own, header)
@@ -366,7 +368,8 @@ def _read_target(tensors: dict[str, Tensor], target: dict | None) -> CrystalBatc
         return None
     properties = {k: torch.tensor([v]) for k, v in target["properties"].items()}
     own = {k: tensors[f"target.{k}"] for k in _TARGET}
-    return CrystalBatch(**own, ids=tuple(target["ids"]), properties=properties)
+    basis = tensors.get("target.input_basis")  # not there where the target is in the cell that was read
+    return CrystalBatch(**own, ids=tuple(target["ids"]), properties=properties, input_basis=basis)
 
 
 def read_trajectory(

@@ -8,10 +8,13 @@ __all__ = ['evaluate']
 # %% ../../nbs/evaluation/18_evaluate.ipynb #5591d8e9
 import json
 import math
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from ..crystal.batch import CrystalBatch
+from ..data.as_crystals import as_crystals
 from ..data.files import atomic_write, lock_folder, number_of, stem
 from .compare import ANGLE_TOL, LTOL, STOL, STOLS
 from .coverage import success_rates
@@ -98,9 +101,32 @@ def claim_folder(out: Path, source: Path) -> Path:
         )
     return out
 
+# %% ../../nbs/evaluation/18_evaluate.ipynb #54630ce3
+def in_folder(crystals) -> Path:  # crystals: whatever `as_crystals` takes
+    "Write crystals into a temporary folder, with their targets where every one has its own."
+    home = Path(tempfile.mkdtemp(prefix="dpcdvae_")) / "crystals"
+    items = list(crystals) if isinstance(crystals, (list, tuple)) else [crystals]
+    batch = as_crystals(crystals if getattr(crystals, "crystals", None) is None else crystals.crystals)
+    names = [batch.name(i) for i in range(len(batch))]
+    home.mkdir()
+    _write_table(home / "crystals.csv", names, batch)
+    targets = [getattr(x, "target", None) for x in items]
+    if len(targets) == len(batch) and all(t is not None for t in targets):
+        _write_table(home / "truth.csv", names, CrystalBatch.cat(targets))
+    return home
+
+
+def _write_table(path: Path, names: list[str], crystals: CrystalBatch) -> None:
+    "Write crystals as a table of CIFs."
+    import pandas as pd
+
+    cifs = [s.to(fmt="cif") for s in crystals.to_structures()]
+    table = pd.DataFrame(dict(index=range(len(cifs)), material_id=names, cif=cifs))
+    atomic_write(path, table.to_csv(index=False))
+
 # %% ../../nbs/evaluation/18_evaluate.ipynb #eff40114
 def evaluate(
-    folder,  # folder with crystals.csv (and truth.csv, run.json) or CIFs; or one CSV file
+    folder,  # folder with crystals.csv (and truth.csv, run.json) or CIFs, a CSV file; or crystals in memory
     reference=None,  # known crystals, for novelty and twins: the training set
     test=None,  # of a generation: crystals whose distribution is wanted; None: the reference
     workers: int | None = None,  # processes; None: every core
@@ -118,7 +144,7 @@ def evaluate(
     levels=None,  # number of generated crystals -> their chance levels, see `levels.levels_for`
 ) -> dict:  # kind, num_crystals, metrics, reasons, settings, versions, run, files
     "Evaluate a folder of crystals and write metrics.json, per_crystal.csv and report.html."
-    folder = Path(folder)
+    folder = Path(folder) if isinstance(folder, (str, Path)) else in_folder(folder)
     home = folder if folder.is_dir() else folder.parent
     truth = next((home / n for n in ("truth.csv", "truth.csv.gz") if (home / n).is_file()), None)
     out = claim_folder(Path(out or evaluation_folder(folder)), folder)
@@ -159,21 +185,25 @@ def _mark_seen(rows: list, run: dict | None) -> list[str]:  # notes
     if seen is None:
         reconstructed = (run or {}).get("kind") == "reconstruct"
         return ["It is not recorded which crystals the model was trained on."] * reconstructed
-    for part in ("train", "val"):
-        for i in seen[part]:
+    for part in ("train", "val", "maybe"):
+        for i in seen.get(part, ()):
             rows[i]["seen"] = part
-    trained, chosen = len(seen["train"]), len(seen["val"])
-    if not trained + chosen:
+    trained, chosen, maybe = (len(seen.get(k, ())) for k in ("train", "val", "maybe"))
+    if not trained + chosen + maybe:
         return ["None of these crystals was used in the training of the model."]
     free = [r for r in rows if "seen" not in r]
     strict = f"fit_{STOLS[-1]:g}"
     rest = (
         f"; of the other {len(free)}, {sum(bool(r.get(strict)) for r in free)} match strictly" if free else ""
     )
-    return [
-        f"Attention: the model was trained on {trained} of the {number_of(n, 'crystal')}, and chosen by "
-        f"its validation loss on {chosen}: they are no test of it{rest}."
-    ]
+    what = f"the model was trained on {trained} of the {number_of(n, 'crystal')}, and chosen by "
+    what += f"its validation loss on {chosen}"
+    if maybe:
+        what = (
+            f"the model may have been trained on {maybe} of the {number_of(n, 'crystal')} ({seen['about']})"
+        )
+        what += f", and was on {trained} others" if trained else ""
+    return [f"Attention: {what}: they are no test of it{rest}."]
 
 
 def _filmed(home: Path) -> set[int]:  # numbers of crystals

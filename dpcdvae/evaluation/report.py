@@ -261,11 +261,10 @@ def _model_facts(run: dict) -> list[tuple]:  # (label, text)
     steps = [f"{k} {card[k]}" for k in ("epoch", "step") if k in card]
     weights = [f"weights {run['weights']}"] if run.get("weights") else []
     data = [str(v) for v in (card.get("data") or training.get("data"),) if v]
-    many = (
-        [f"{number_of(training['num_train'], 'crystal')}, digest {training['data_digest']}"]
-        if training
-        else []
-    )
+    many = []
+    if training:
+        many = [f"{number_of(training['num_train'], 'crystal')}, digest {training['data_digest']}"]
+        many += [training["cells"]] if training.get("cells") else []
     took = [str(v) for v in (card.get("trained") or training.get("trained"),) if v]
     return [
         ("Model", ", ".join([*dict.fromkeys(name), *steps, *weights])),

@@ -99,7 +99,8 @@ def seen_in_training(model: DPCDVAE, crystals: CrystalBatch) -> dict:  # seen: n
     if known is None:
         return {}
     parts = known.of(crystals)
-    return dict(seen={k: [i for i, p in enumerate(parts) if p == k] for k in ("train", "val")})
+    seen = {k: [i for i, p in enumerate(parts) if p == k] for k in ("train", "val", "maybe")}
+    return dict(seen=seen | (dict(about=known.about) if seen["maybe"] else {}))
 
 
 @torch.no_grad()
@@ -135,7 +136,7 @@ def reconstruct(
         if not (Path(out) / "truth.csv").exists():
             rows = rows_of(crystals, 0, [crystals.name(i) for i in range(len(crystals))])
             atomic_write(Path(out) / "truth.csv", csv_text([HEADER[:3], *(r[:3] for r in rows)]))
-    return run_job(
+    made = run_job(
         model,
         len(crystals),
         s,
@@ -147,6 +148,9 @@ def reconstruct(
         record,
         share,
     )
+    if made is not None and len(made.crystals) == len(crystals):  # all are in this process
+        made.crystals = made.crystals.replace(input_basis=crystals.input_basis)
+    return made
 
 # %% ../../nbs/generation/05_generate.ipynb #9bec4c10
 @torch.no_grad()

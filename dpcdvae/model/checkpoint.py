@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ..data.cache import content_digest, read_tensors
 from ..data.files import atomic_write, number_of
-from ..data.splits import copy_record
+from ..data.splits import SEEN_FILE, SPLIT_FILE, copy_record
 
 # %% ../../nbs/model/05_checkpoint.ipynb #5c2f10eb
 def flatten(tree, tensors: dict, path: str = "t"):
@@ -375,7 +375,7 @@ class CheckpointCallback(Callback):
     def save(self, trainer, module, name: str, **card):
         card = dict(epoch=trainer.current_epoch, step=trainer.global_step) | card
         module.averaged.module.save(self.out / name, **card)
-        copy_record(self.out, self.out / name)
+        copy_record(self.out, self.out / name, (SPLIT_FILE, SEEN_FILE))
 
     @rank_zero_only
     def print_progress(self, trainer, module, every: float = 15.0):

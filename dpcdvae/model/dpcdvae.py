@@ -373,7 +373,7 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
         first = int(too_big[0])
         raise ValueError(
             f"{crystals.name(first)} has {number_of(int(crystals.num_atoms[first]), 'atom')}, the model "
-            f"holds {model.config.max_atoms}: raise max_atoms"
+            f"holds {model.config.max_atoms}: leave it out, or train a model with a larger max_atoms"
         )
 
 

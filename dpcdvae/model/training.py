@@ -26,13 +26,13 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
-from ..crystal.batch import CrystalBatch
+from ..crystal.batch import CrystalBatch, cells_note
 from ..data.as_crystals import reduced_crystals
 from ..data.cache import content_digest
 from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
 from ..data.files import atomic_write, lock_folder, number_of, processor_name
 from ..data.loader import CrystalLoader
-from ..data.splits import SPLIT_FILE, SplitRecord, repeated_sentence
+from ..data.splits import SPLIT_FILE, SplitRecord, read_record, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
 from .config import get_config
 from .dpcdvae import DPCDVAE, bf16_unit, fitting, has_bf16, num_trained, tune_malloc
@@ -356,14 +356,15 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
         flush=True,
     )
     print(f"{SPLIT_FILE} lists which crystal is used for what", flush=True)
-    if sentence := repeated_sentence(facts):
-        print(sentence, flush=True)
+    for sentence in (facts["cells"], repeated_sentence(facts)):
+        if sentence:
+            print(sentence, flush=True)
 
 
 def _note_training(out: Path, record: dict) -> None:
     "Write into the cards of the kept models what they were trained on, and for how long."
     facts = {k: record[k] for k in ("divided", "num_train", "data_digest", "started")}
-    facts |= dict(data=Path(record["data"]).name)
+    facts |= dict(data=Path(record["data"]).name, cells=record.get("cells", ""))
     steps = number_of(record["steps"], "step")
     facts |= dict(trained=f"{record['seconds']:g} s, {steps}, seed {record['seed']}")
     for kept in ("best", "last"):
@@ -436,6 +437,7 @@ def train(
     show = not quiet and sys.stderr.isatty()
     sets, record, divided = _read(data, config, seed, workers, progress=show)
     train_set, val_set = _note_parts(record, sets, limit)
+    record.inherit(read_record(getattr(parent, "folder", None)))
     begun["data_digest"] = train_set.digest(places=False)
     if (out / "checkpoint.safetensors").exists():
         _same_run(out / "run.json", begun)
@@ -443,7 +445,7 @@ def train(
     how = dict(max_time=max_time, max_epochs=max_epochs, devices=devices, num_nodes=num_nodes)
     facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
     facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))
-    facts |= dict(data=_source(data), **record.repeated())
+    facts |= dict(data=_source(data), cells=cells_note(train_set), **record.repeated())
     with _alone(out):
         return _train(out, model, (train_set, val_set, record), begun, how, facts, quiet)
 
@@ -490,7 +492,8 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
         _fit_priors(trainer, module, train_set, keeper, seconds)
         if trainer.is_global_zero:
             _finish(trainer, module, keeper, out)  # last: a run with its steps in run.json is complete
-    trainer.strategy.barrier()
+    with named_loss(trainer, out / "checkpoint.safetensors", PATIENCE):
+        trainer.strategy.barrier()  # the first process writes the end of the run before it comes
     best = DPCDVAE.from_pretrained(out if (out / "best").exists() else out / "last")
     best.bf16 = model.bf16
     return best.to(trainer.strategy.root_device)
