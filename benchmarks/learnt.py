@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.labs import compared, fisher, lab_rates, pooled
+from dpcdvae.data.files import number_of
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def answer(q: Question, folder: Path) -> dict:  # said, points, sure, runs
     said = q.more if test["difference"] > 0 else q.less
     if test["p"] >= 0.05 / len(QUESTIONS):
         said = f"Undecided: a difference of {100 * test['visible']:.0f} points would have been seen."
-    runs = f"{len(both[0])} seed(s), {both[0][0]['total']} crystals each"
+    runs = f"{number_of(len(both[0]), 'seed')}, {both[0][0]['total']} crystals each"
     return dict(said=said, points=points, sure=sure, runs=runs)
 
 
@@ -231,5 +232,6 @@ def learnt_table(folder="results") -> str:  # markdown
     for q in QUESTIONS:
         a = answer(q, Path(folder))
         rate = PREFIX.get(q.metric, "") * (a != NOT_MEASURED) + a["points"]
-        rows.append(f"| {q.ask} | {a['said']} | {rate} | {a['sure']} | {a['runs']} | `{q.lab}` |")
+        lab = f"[{Path(q.lab).name[0].upper()}](../{q.lab}.ipynb)" if q.lab else ""
+        rows.append(f"| {q.ask} | {a['said']} | {rate} | {a['sure']} | {a['runs']} | {lab} |")
     return "\n".join(rows)

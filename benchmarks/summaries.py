@@ -1,7 +1,7 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
 from benchmarks.builds import builds_table
-from benchmarks.campaign import campaign_table
+from benchmarks.campaign.counts import campaign_table
 from benchmarks.evaluating import evaluating_table
 from benchmarks.first_use import first_use_table
 from benchmarks.guidance import guidance_table
@@ -253,6 +253,33 @@ TABLES["optimizers"] = optimizers_table
 COMMANDS["optimizers"] = "python -m benchmarks.optimizers --data DIR/perov_5"
 TABLES["overlaps-mp-20"] = overlaps_table
 COMMANDS["overlaps-mp-20"] = "python -m benchmarks.overlaps runs/symmetry/free runs/symmetry/draw"
+
+
+def matterviz_table(r: dict) -> str:  # markdown
+    "Show how fast three matchers are, and how often two of them decide as pymatgen does."
+    wasm = f"matterviz-wasm {r['version']}"
+    head = [
+        "pairs",
+        "number",
+        "ours, pairs/s",
+        "pymatgen",
+        wasm,
+        "as pymatgen: ours",
+        wasm,
+        "`fit`: ours",
+        wasm,
+    ]
+    rows = []
+    for name, b in r["blocks"].items():
+        speed, same, fit = b["pairs_per_second"], b["as_pymatgen"], b["fit_as_pymatgen"]
+        rate = [speed[k] for k in ("ours", "pymatgen", "matterviz-wasm")]
+        rows.append([name, b["pairs"], *rate, *same.values(), *fit.values()])
+    said = "By processor time, one core, reading left out; tolerances of the field (ltol 0.3, stol 0.5, 10°)."
+    return f"{table(head, rows)}\n\n{said}"
+
+
+TABLES["matterviz"] = matterviz_table
+COMMANDS["matterviz"] = "python -m benchmarks.matterviz --package DIR"
 
 
 def finetuning_table(r: dict) -> str:  # markdown

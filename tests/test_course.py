@@ -10,13 +10,22 @@ import sys
 import time
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.house import ROOT, exports
 from benchmarks.pictures import PLOTLY, PNG, figure_outputs, is_fresh
 from dpcdvae.course.checks import EXERCISES, check, mark, mine_or
-from dpcdvae.course.grading import exercise_name, grade_page, main, run_cells, solutions, with_solutions
+from dpcdvae.course.grading import (
+    exercise_name,
+    grade_page,
+    main,
+    marks_of,
+    run_cells,
+    solutions,
+    with_solutions,
+)
 
 COURSE = ROOT / "nbs/course"
 LESSONS = sorted(p for p in COURSE.glob("0*.ipynb") if not exports(p))
@@ -151,7 +160,11 @@ def test_the_course_is_whole():
         (lambda x: x * float("nan"), "nan"),
         (lambda x: x - x.floor() if x.numel() > 3 else None, "return"),
         (lambda x: x - math.floor(x), "torch.exp"),
-        (lambda x: list(x - x.floor()), "torch.stack"),
+        (lambda x: list(x - x.floor())[:-1], "shape"),
+        (lambda x: (x - x.floor()).T.contiguous() if x.shape == (3, 3) else x - x.floor(), "transposed"),
+        (lambda x: torch.rand_like(x), "changes from call to call"),
+        (lambda x: x - x.floor() + x.new_ones(4, 1), "n[:, None]"),
+        (lambda x: torch.autograd.grad(x.sum(), x)[0], "requires_grad_()"),
         (3, "itself"),
     ],
 )
@@ -204,6 +217,108 @@ def test_likely_mistakes_are_named(name, function, part):
     assert found.state == "wrong" and part in found.text, found
 
 
+def loop_over_atoms(frac, lattice):
+    return [[sum(float(f[k]) * float(lattice[k, x]) for k in range(3)) for x in range(3)] for f in frac]
+
+
+def distance_with_numpy(a, b, lattice):
+    a, b, lattice = (np.asarray(v, dtype=float) for v in (a, b, lattice))
+    shifts = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+    return np.linalg.norm((b - a - np.round(b - a) + shifts) @ lattice, axis=1).min()
+
+
+def seats_one_by_one(p, n):
+    counts = [int(x) for x in p * n]
+    while sum(counts) < n:
+        counts[max(range(len(p)), key=lambda i: float(p[i]) * n - counts[i])] += 1
+    return counts
+
+
+def wilson_by_numpy(count, total, z):
+    p, q = count / total, z * z / total
+    return np.sort(np.roots([1 + q, -(2 * p + q), p * p]).real)
+
+
+def hull_by_pairs(x, energy, phases):
+    pairs = [(p, q) for p in phases for q in phases if p[0] < q[0] and p[0] <= x <= q[0]]
+    return energy - min(e + (f - e) * (x - a) / (b - a) for (a, e), (b, f) in pairs)
+
+
+@pytest.mark.parametrize(
+    "name, function",
+    [
+        ("to_cartesian", loop_over_atoms),
+        ("wrap", lambda x: np.mod(x.numpy(), 1)),
+        ("wrap", lambda x: list(x - x.floor())),
+        (
+            "minimum_image",
+            lambda d: torch.atan2((2 * math.pi * d).sin(), (2 * math.pi * d).cos()) / 2 / math.pi,
+        ),
+        ("distance", distance_with_numpy),
+        ("alpha_bar", lambda beta: [float((1 - beta[: t + 1]).prod()) for t in range(len(beta))]),
+        ("log_snr", lambda a: 2 * torch.atanh(2 * a - 1)),
+        ("order", lambda sigma: [math.exp(-2 * math.pi**2 * float(s) ** 2) for s in sigma]),
+        ("time_grid", lambda T, n: [T - round(i * (T - 1) / (n - 1)) for i in range(n)] + [0]),
+        ("time_grid", lambda T, n: np.append(np.linspace(T, 1, n).round(), 0)),
+        ("time_grid", lambda T, n: [int(t + 0.5) for t in torch.linspace(T, 1, n)] + [0]),
+        ("rotate_lattice", lambda lattice, rotation: [rotation @ row for row in lattice]),
+        ("aggregate", lambda h, index, weight: torch.bmm(weight[:, None], h[index])[:, 0]),
+        ("largest_remainder", seats_one_by_one),
+        ("site_projection", lambda v, rotations: np.mean([r.numpy() @ v.numpy() for r in rotations], 0)),
+        ("match_rate", lambda rms, stol: np.mean(np.array(rms, dtype=float) < stol)),
+        ("wilson_interval", wilson_by_numpy),
+        ("above_hull", hull_by_pairs),
+    ],
+)
+def test_right_answers_in_another_style_are_accepted(name, function):
+    assert mark(name, function).state == "right", mark(name, function)
+
+
+SHIFTS = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 3)
+
+
+def arctangent_of_a_ratio(x):
+    angle = 2 * math.pi * x
+    return (torch.atan(angle.sin().mean(0) / angle.cos().mean(0)) / (2 * math.pi)) % 1
+
+
+def highest_quotient(p, n):
+    counts = torch.zeros(len(p))
+    for _ in range(n):
+        counts[(p / (counts + 1)).argmax()] += 1
+    return counts
+
+
+@pytest.mark.parametrize(
+    "name, function, part",
+    [
+        ("distance", lambda a, b, lattice: ((b - a + SHIFTS) @ lattice).norm(dim=1).min(), "minimum image"),
+        ("circular_mean", arctangent_of_a_ratio, "atan2"),
+        ("active_units", lambda mu, threshold: int((mu.var(0) > threshold).sum()), "correction=0"),
+        ("largest_remainder", highest_quotient, "D'Hondt"),
+        (
+            "site_projection",
+            lambda v, rotations: torch.einsum("j,gji->i", v, rotations) / len(rotations),
+            "R v",
+        ),
+        ("is_neutral", lambda s, n: sum(np.dot(q, n) == 0 for q in itertools.product(*s)), "True or False"),
+        ("heun_step", lambda x, f, a, b: x + (b - a) * f(x + (b - a) / 2 * f(x, a), (a + b) / 2), "midpoint"),
+        ("log_snr", lambda a: torch.log2(a / (1 - a)), "base 2"),
+        ("coverage", lambda d, c: ((d <= c).any(0), (d <= c).any(1)), "2 numbers"),
+        ("match_rate", lambda rms, stol: sum(r < stol for r in rms) / len(rms), "is None"),
+    ],
+)
+def test_wrong_answers_that_passed_or_were_not_named_once(name, function, part):
+    found = mark(name, function)
+    assert found.state == "wrong" and part in found.text, found
+
+
+def test_two_values_that_differ_late_are_shown_with_more_digits():
+    found = mark("log_snr", lambda a: torch.log(a / (1 - a)) + 0.0006 * (a < 0.1)).text
+    mine, wanted = re.search(r"yours is (\S+), wanted is (\S+)", found).groups()
+    assert mine != wanted, found
+
+
 def test_an_unknown_mistake_names_the_first_wrong_component_with_four_digits():
     found = mark("simple_loss", lambda predict, *a: 0.123456789).text
     assert "the function guess" in found and "yours is 0.1235" in found and "0x" not in found, found
@@ -247,6 +362,18 @@ def test_solutions_and_marks(small, tmp_path):
     broken.write_text("{}")
     page = grade_page([small, broken])
     assert "0 of 2 points" in page and "truncated" in page and "not yet" in page and "not graded" in page
+
+
+def test_a_helper_before_the_answer_or_a_lambda_is_marked_as_the_answer(small):
+    book = json.loads(small.read_text())
+    book["cells"][1]["source"] = (
+        "#| exercise: wrap\ndef h(x):\n    return x.floor()\ndef f(x):\n    return x - h(x)"
+    )
+    book["cells"][4]["source"] = (
+        "#| exercise: order\nimport torch\ng = lambda s: torch.exp(-2 * torch.pi**2 * s**2)"
+    )
+    small.write_text(json.dumps(book))
+    assert [m["state"] for m in marks_of(small)] == ["right", "right"]
 
 
 def test_a_stub_without_a_solution_is_an_error(small):

@@ -24,7 +24,7 @@ from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.cache import read_tensors, save_crystals
 from dpcdvae.data.composition import composition_fractions, dataset_summary
 from dpcdvae.data.datasets import load_crystals, load_splits, read_source
-from dpcdvae.data.files import DataError, Rejected, write_rejected
+from dpcdvae.data.files import DataError, Rejected, part_path, write_rejected
 from dpcdvae.data.loader import BucketBatchSampler, CrystalLoader
 from dpcdvae.data.scaler import LatticeScaler, unit_gram
 
@@ -725,7 +725,7 @@ def test_full_disk_while_writing(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_really_full_disk(tmp_path):
-    link = tmp_path / f".r.csv.{os.getpid()}.part"
+    link = part_path(tmp_path / "r.csv")
     link.symlink_to("/dev/full")
     sentence(
         lambda: write_rejected([Rejected("x", 0, "a", "cif", "b" * 100_000)], tmp_path / "r.csv"),

@@ -210,6 +210,20 @@ def test_a_process_that_never_comes_is_named(tmp_path):
     assert done.returncode == 1 and "did not come within 2 s" in done.stderr, done.stderr[-1500:]
 
 
+def test_a_process_that_is_gone_at_the_end_of_a_run_is_named(tmp_path, monkeypatch):
+    "The others wait there for the first one, which writes the models and then run.json."
+    ended = lambda: training.is_finished(tmp_path)
+
+    def barrier(self, *args, **options):
+        if ended():
+            raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    monkeypatch.setattr("lightning.pytorch.strategies.SingleDeviceStrategy.barrier", barrier)
+    monkeypatch.setattr("lightning.Trainer.world_size", property(lambda self: 1 + ended()))
+    with pytest.raises(ConnectionError, match="another process of this run is gone.*resume to go on"):
+        run(tmp_path, monkeypatch, max_epochs=1)
+
+
 def rank_of(process: psutil.Process) -> str | None:
     "The rank of a process in its training; none for the short-lived helpers of libraries."
     try:

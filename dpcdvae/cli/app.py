@@ -79,8 +79,8 @@ def check_names(a) -> None:
 # %% ../../nbs/cli/06_app.ipynb #25f28b51
 def out_of_memory(error: Exception) -> bool:
     "Tell whether a library could not get memory; of torch's errors only the text says so."
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "failed to map segment")
+    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)
 
 
 def stopped(a) -> str:
@@ -110,7 +110,7 @@ def main(argv=None) -> int:  # exit code
             raise
         print(f"dpcdvae {a.command}: {e}", file=sys.stderr)
         return 2
-    except (MemoryError, RuntimeError) as e:
+    except (MemoryError, RuntimeError, ImportError) as e:  # a library that finds no room fails to load
         if os.environ.get("DPCDVAE_DEBUG") or not out_of_memory(e):
             raise
         print(

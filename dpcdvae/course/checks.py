@@ -6,6 +6,7 @@
 __all__ = ['EXERCISES', 'Exercise', 'exercise', 'Mark', 'mark', 'converted', 'check', 'mine_or']
 
 # %% ../../nbs/course/00_checks.ipynb #3c3b711a
+import math
 from dataclasses import dataclass
 from functools import wraps
 from typing import Callable
@@ -73,6 +74,23 @@ def equal(a, b, tolerance: float) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
+def stacked(answer) -> torch.Tensor:  # (N,...)
+    "Turn numbers, arrays and lists of tensors into one tensor."
+    if isinstance(answer, (list, tuple)):
+        return torch.stack([stacked(part) for part in answer])
+    return torch.as_tensor(answer)
+
+
+def as_one(answer, wanted):  # the answer
+    "Make one tensor of a list of rows where one tensor is wanted; leave alone what cannot be one."
+    if not isinstance(wanted, torch.Tensor) or not isinstance(answer, (list, tuple)):
+        return answer
+    try:
+        return stacked(answer)
+    except (TypeError, ValueError, RuntimeError):
+        return answer
+
+
 def same(answer, wanted, tolerance: float = 1e-4) -> bool:
     "Tell whether two answers agree."
     try:
@@ -109,11 +127,23 @@ def tried(function: Callable, case: tuple):  # the answer, and whether an input 
 def agrees(function: Callable, answers: list, cases: list[tuple], tolerance: float) -> bool:
     "Tell whether a function gives these answers on all inputs."
     try:
-        return all(same(a, tried(function, case)[0], tolerance) for a, case in zip(answers, cases))
+        again = (as_one(tried(function, case)[0], a) for a, case in zip(answers, cases))
+        return all(same(a, b, tolerance) for a, b in zip(answers, again))
     except Exception:
         return False
 
 # %% ../../nbs/course/00_checks.ipynb #02cc4c38
+FACTORS = {
+    1 / math.log(2): "this is a logarithm to the base 2, take the natural one",
+    1 / math.log(10): "this is a logarithm to the base 10, take the natural one",
+    180 / math.pi: "these are degrees, radians are wanted",
+    math.pi / 180: "these are radians, degrees are wanted",
+    100: "these are per cent, the share itself is wanted",
+    2 * math.pi: "a factor of 2 pi too much",
+    1 / (2 * math.pi): "a factor of 2 pi is missing",
+}  # constant factor of a wrong answer -> what it means
+
+
 def joined(
     answers: list,  # of a student, or right ones
 ) -> torch.Tensor:  # (N,) all their numbers, float64
@@ -144,10 +174,11 @@ def relation(answers: list, wanted: list, tolerance: float) -> str | None:  # a 
     if equal(a, -b, tolerance):
         return "the sign is the opposite of what it should be"
     factor = float((a * b).sum() / b.square().sum().clamp_min(1e-12))
-    if equal(a, factor * b, tolerance) and abs(factor) > 1e-6:
-        return f"every value is {factor:.4g} times what it should be: a constant factor"
+    if equal(a, factor * b, tolerance) and abs(factor) > 1e-6 and abs(factor - 1) > 1e-3:
+        cause = next((why for f, why in FACTORS.items() if abs(factor / f - 1) < 1e-3), "a constant factor")
+        return f"every value is {factor:.4g} times what it should be: {cause}"
     offset = float((a - b).mean())
-    if equal(a, b + offset, tolerance):
+    if equal(a, b + offset, tolerance) and abs(offset) > 2 * tolerance:
         return f"every value is off by the same {offset:+.4g}: a constant was added or left out"
     return None
 
@@ -158,15 +189,18 @@ def form(answer, wanted) -> str | None:  # a hint
         a, b = leaves(answer), leaves(wanted)
     except (TypeError, ValueError, RuntimeError):
         return f"the answer is a {type(answer).__name__}, which is not a number, a tensor or text"
+    if isinstance(wanted, tuple) and isinstance(answer, (tuple, list)) and len(a) == len(wanted) > len(b):
+        shape = tuple(a[0].shape)
+        return f"the function should return {number_of(len(wanted), 'number')}; the first is of shape {shape}"
     if len(a) != len(b):
-        rows = len(b) == 1 and isinstance(answer, (list, tuple))
-        advice = ": make one tensor of them, with torch.stack" if rows else ""
-        return f"the function returns {number_of(len(a), 'value')}, not {len(b)}{advice}"
+        return f"the function returns {number_of(len(a), 'value')}, not {len(b)}"
     for x, y in zip(a, b):
         if isinstance(x, str) != isinstance(y, str):
             return "text was returned where a number is wanted, or the other way round"
+        if not isinstance(x, str) and x.ndim == 2 and equal(x.T, y, 1e-4) and not equal(x, y, 1e-4):
+            return "the answer is transposed: rows and columns are exchanged"
         if not isinstance(x, str) and x.shape != y.shape:
-            return f"the shape is {tuple(x.shape)}, wanted is {tuple(y.shape)}"
+            return f"the shape is {tuple(x.shape)}, wanted is {tuple(y.shape) if y.ndim else 'one number'}"
         if not isinstance(x, str) and bool(x.isnan().any()) and not bool(y.isnan().any()):
             return "the answer holds nan: zero over zero, root of a negative number, or arccos above 1"
     return None
@@ -185,6 +219,13 @@ def shown(value) -> str:
     return str(value)
 
 
+def apart(left, right) -> str:  # a part of a sentence
+    "Write two values with as many digits as it takes to see the difference."
+    if isinstance(left, str) or shown(left) != shown(right):
+        return f"{shown(left)}, wanted is {shown(right)}"
+    return f"{left:.7g}, wanted is {right:.7g}"
+
+
 def difference(answer, wanted, tolerance: float) -> str:  # a part of a sentence
     "Describe the first component that is wrong in an answer of the right form."
     pairs = list(zip(leaves(answer), leaves(wanted)))
@@ -192,10 +233,10 @@ def difference(answer, wanted, tolerance: float) -> str:  # a part of a sentence
     whose = "yours" if len(pairs) == 1 else f"value {number + 1} of yours"
     if isinstance(a, str) or a.ndim == 0:
         a, b = (v if isinstance(v, str) else float(v) for v in (a, b))
-        return f"{whose} is {shown(a)}, wanted is {shown(b)}"
+        return f"{whose} is {apart(a, b)}"
     place = (~torch.isclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)).nonzero()[0].tolist()
     left, right = float(a[tuple(place)]), float(b[tuple(place)])
-    return f"component {place} of {whose} is {shown(left)}, wanted is {shown(right)}"
+    return f"component {place} of {whose} is {apart(left, right)}"
 
 # %% ../../nbs/course/00_checks.ipynb #07dc8c7b
 @dataclass(frozen=True)
@@ -221,9 +262,11 @@ def find_hint(one: Exercise, answers: list, wanted: list) -> str:
     if hint := form(answers[first], wanted[first]) or relation(answers, wanted, one.tolerance):
         return hint
     right = len(answers) - len(wrong)
-    start = f"Right in {right} of {number_of(len(answers), 'trial')}. " if right else ""
+    start = (
+        f"right in {right} of {number_of(len(answers), 'trial')}; in the first wrong one " if right else ""
+    )
     inputs = ", ".join(map(shown, one.cases[first]))
-    return f"{start}For the input {inputs}: {difference(answers[first], wanted[first], one.tolerance)}"
+    return f"{start}{difference(answers[first], wanted[first], one.tolerance)} (the input was {inputs})"
 
 
 def untouched(answer) -> bool:
@@ -231,12 +274,19 @@ def untouched(answer) -> bool:
     return answer is None or answer is Ellipsis
 
 
+ADVICE = {
+    "one element tensor": " (math.exp, math.log and math.sqrt take one number: use torch.exp and so on for a"
+    " tensor)",
+    "does not require grad": " (nothing was recorded: begin with z = z.clone().requires_grad_())",
+    "size of tensor a": " (the shapes do not fit: n[:, None] makes a column of a row)",
+    "'NoneType'": " (one of the values is None: ask `is None` before you compare or compute)",
+}  # part of a message -> what most often causes it
+
+
 def stopped(error: Exception) -> str:  # a hint
     "Say with which error a function stops, and what most often causes it."
     text = f"it stops with {type(error).__name__}: {str(error)[:160]}"
-    if "one element tensor" in text:
-        text += " (math.exp, math.log and math.sqrt take one number: use torch.exp and so on for a tensor)"
-    return text
+    return text + next((advice for part, advice in ADVICE.items() if part in text), "")
 
 # %% ../../nbs/course/00_checks.ipynb #9f259293
 def mark(
@@ -254,7 +304,7 @@ def mark(
         found = [tried(function, case) for case in one.cases]
     except Exception as e:
         return Mark(name, "wrong", stopped(e))
-    answers = [answer for answer, _ in found]
+    answers = [as_one(answer, right) for (answer, _), right in zip(found, wanted)]
     if all(map(untouched, answers)):
         return Mark(name, "not yet", "write the function, then run this cell again")
     if any(map(untouched, answers)):
@@ -263,16 +313,12 @@ def mark(
         return Mark(name, "wrong", "the function changes its input in place: compute a new tensor instead")
     if all(same(a, b, one.tolerance) for a, b in zip(answers, wanted)):
         return Mark(name, "right", one.praise)
+    steady = [a for a in answers if same(a, a)]
+    if len(steady) == len(answers) and not agrees(function, steady, one.cases, one.tolerance):
+        return Mark(name, "wrong", "the answer changes from call to call: draw nothing, use what is given")
     return Mark(name, "wrong", find_hint(one, answers, wanted))
 
 # %% ../../nbs/course/00_checks.ipynb #c1e0a7d2
-def stacked(answer) -> torch.Tensor:  # (N,...)
-    "Turn numbers, arrays and lists of tensors into one tensor."
-    if isinstance(answer, (list, tuple)):
-        return torch.stack([stacked(part) for part in answer])
-    return torch.as_tensor(answer)
-
-
 def fitted(answer, like):  # the answer, as a tensor, a number or a list
     "Give an answer the kind of another one."
     if isinstance(like, torch.Tensor):

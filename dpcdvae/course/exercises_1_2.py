@@ -77,6 +77,10 @@ exercise(
 SHIFTS = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 3)
 
 
+HALF = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0])] * 3)
+OBLIQUE = torch.tensor([[4.0, 0, 0], [3.5, 1.0, 0], [0, 0, 6.0]])
+
+
 def _nearest(d, lattice):
     images = minimum_image(d) + SHIFTS
     return (images @ lattice).norm(dim=1).min()
@@ -96,9 +100,11 @@ exercise(
         (
             torch.tensor([0.0, 0.0, 0.0]),
             torch.tensor([0.49, 0.49, 0.0]),
-            torch.tensor([[4.0, 0, 0], [3.5, 1.0, 0], [0, 0, 6.0]]),
+            OBLIQUE,
         ),
         (torch.tensor([0.3, 0.8, 0.5]), torch.tensor([1.4, -0.3, 0.1]), CELL),
+        (torch.tensor([0.2, 0.05, 0.9]), torch.tensor([0.8, 0.0, 0.1]), OBLIQUE),
+        (torch.tensor([0.1, 0.9, 0.2]), torch.tensor([2.3, -0.8, 0.1]), CELL),
     ],
     mistakes={
         "the periodic images are missing: atoms at both ends of the cell are neighbours": (
@@ -109,6 +115,15 @@ exercise(
         ),
         "in an oblique cell the minimum image is not always the nearest: try the 27 cells around": (
             lambda a, b, lattice: (minimum_image(b - a) @ lattice).norm()
+        ),
+        "right only while both atoms are in the cell: take the minimum image before you add the shifts": (
+            lambda a, b, lattice: ((b - a + SHIFTS) @ lattice).norm(dim=1).min()
+        ),
+        "a wrapped difference and shifts to one side are 8 images: each shift is -1, 0 or 1, in all 27": (
+            lambda a, b, lattice: ((wrap(b - a) + HALF) @ lattice).norm(dim=1).min()
+        ),
+        "rows and columns of the lattice are exchanged: the step d is d @ lattice": (
+            lambda a, b, lattice: _nearest(b - a, lattice.T)
         ),
         "this is the squared distance: the root is missing": lambda a, b, lattice: (
             _nearest(b - a, lattice) ** 2
@@ -123,6 +138,10 @@ def _circular_mean(x):
     return (turn.angle() / (2 * math.pi)).remainder(1)
 
 
+def _ratio(angle):
+    return angle.sin().mean(0) / angle.cos().mean(0)
+
+
 def _circular_mean_by_parts(x):
     a = 2 * math.pi * x
     return (torch.atan2(a.sin().mean(0), a.cos().mean(0)) / (2 * math.pi)) % 1
@@ -132,7 +151,11 @@ exercise(
     "circular_mean",
     reference=_circular_mean,
     other=_circular_mean_by_parts,
-    cases=[(torch.tensor([0.9, 0.15, 0.1, 0.95]),), (torch.tensor([[0.6, 0.2], [0.8, 0.9], [0.9, 0.1]]),)],
+    cases=[
+        (torch.tensor([0.9, 0.15, 0.1, 0.95]),),
+        (torch.tensor([[0.6, 0.2], [0.8, 0.9], [0.9, 0.1]]),),
+        (torch.tensor([[0.35], [0.4], [0.62]]),),
+    ],
     mistakes={
         "this is the arithmetic mean: 0.95 and 0.05 are neighbours, their mean is not 0.5": lambda x: x.mean(
             0
@@ -142,6 +165,12 @@ exercise(
         ),
         "the factor 2 pi is missing in the exponent: one cell is one full turn": (
             lambda x: (torch.exp(1j * x).mean(0).angle() / (2 * math.pi)) % 1
+        ),
+        "the arctangent of a ratio gives half of the circle only: use atan2, or the angle of the number": (
+            lambda x: (_ratio(2 * math.pi * x).atan() / (2 * math.pi)) % 1
+        ),
+        "the angles were averaged: average the complex numbers first, then take one angle": (
+            lambda x: (torch.exp(2j * math.pi * x).angle().mean(0) / (2 * math.pi)) % 1
         ),
         "the mean is not wrapped: an angle may be negative, a coordinate in the cell is between 0 and 1": (
             lambda x: torch.exp(2j * math.pi * x).mean(0).angle() / (2 * math.pi)
@@ -171,6 +200,9 @@ exercise(
             lambda beta: 1 - torch.cumsum(beta, 0)
         ),
         "the product of the betas themselves: multiply 1 - beta": lambda beta: torch.cumprod(beta, 0),
+        "this is the root, the amplitude: alpha_bar is the share of the variance": (
+            lambda beta: torch.cumprod((1 - beta) ** 0.5, 0)
+        ),
         "exp of minus the summed betas holds only for small steps: multiply the factors 1 - beta": (
             lambda beta: torch.exp(-torch.cumsum(beta, 0))
         ),
@@ -194,6 +226,12 @@ exercise(
     mistakes={
         "the roots are missing: both factors are variances, coordinates need standard deviations": (
             lambda x0, alpha_bar, t, eps: alpha_bar[t] * x0 + (1 - alpha_bar[t]) * eps
+        ),
+        "the root of the noise's factor is missing: both factors need one": (
+            lambda x0, alpha_bar, t, eps: alpha_bar[t] ** 0.5 * x0 + (1 - alpha_bar[t]) * eps
+        ),
+        "the root of alpha_bar was subtracted from 1: take the root of 1 - alpha_bar": (
+            lambda x0, alpha_bar, t, eps: alpha_bar[t] ** 0.5 * x0 + (1 - alpha_bar[t] ** 0.5) * eps
         ),
         "signal and noise are exchanged: alpha_bar belongs to x0": (
             lambda x0, alpha_bar, t, eps: _add_noise(eps, alpha_bar, t, x0)
@@ -259,6 +297,12 @@ exercise(
         "the exponent lacks the factor 1/2": lambda x, sigma: (
             _wrapped_density(x, sigma / math.sqrt(2)) / math.sqrt(2)
         ),
+        "the whole product is in the denominator: / (sigma * root), with brackets": (
+            lambda x, sigma: _wrapped_density(x, sigma) * 2 * math.pi
+        ),
+        "sigma must be squared in the exponent": lambda x, sigma: (
+            _wrapped_density(x, sigma**0.5) / sigma**0.5
+        ),
         "it is not normalised: divide by sigma times the root of 2 pi": (
             lambda x, sigma: _wrapped_density(x, sigma) * sigma * math.sqrt(2 * math.pi)
         ),
@@ -281,6 +325,10 @@ exercise(
             lambda sigma: torch.exp(-4 * (math.pi * sigma) ** 2)
         ),
         "sigma must be squared": lambda sigma: torch.exp(-2 * math.pi**2 * sigma),
+        "the exponent is negative: noise can only take order away": (
+            lambda sigma: torch.exp(2 * (math.pi * sigma) ** 2)
+        ),
+        "the factor 2 in the exponent is missing": lambda sigma: torch.exp(-((math.pi * sigma) ** 2)),
         "the factor 2 pi that turns cells into angles is missing": lambda sigma: torch.exp(-(sigma**2) / 2),
         "pi must be squared with sigma": lambda sigma: torch.exp(-2 * math.pi * sigma**2),
     },

@@ -47,6 +47,18 @@ exercise(
         "the logarithm has the wrong sign: it is log(s2 / s1)": (
             lambda m1, s1, m2, s2: _kl(m1, s1, m2, s2) - 2 * math.log(s2 / s1)
         ),
+        "the 2 below the fraction is missing": (
+            lambda m1, s1, m2, s2: math.log(s2 / s1) + (s1**2 + (m1 - m2) ** 2) / s2**2 - 0.5
+        ),
+        "the whole sum is divided by 2 s2 squared: brackets around s1**2 + (m1 - m2)**2 are missing": (
+            lambda m1, s1, m2, s2: math.log(s2 / s1) + s1**2 + (m1 - m2) ** 2 / (2 * s2**2) - 0.5
+        ),
+        "/ 2 * s2**2 multiplies by s2**2: write / (2 * s2**2)": (
+            lambda m1, s1, m2, s2: math.log(s2 / s1) + (s1**2 + (m1 - m2) ** 2) / 2 * s2**2 - 0.5
+        ),
+        "the logarithm is that of variances: half of it, or log(s2 / s1)": (
+            lambda m1, s1, m2, s2: _kl(m1, s1, m2, s2) + math.log(s2 / s1)
+        ),
         "standard deviations must be squared in the fraction": (
             lambda m1, s1, m2, s2: math.log(s2 / s1) + (s1 + (m1 - m2) ** 2) / (2 * s2) - 0.5
         ),
@@ -133,6 +145,12 @@ exercise(
         "the division by the root of alpha_bar is missing: x_t holds a shrunken x0": (
             lambda xt, eps, alpha_bar, t: xt - (1 - alpha_bar[t]) ** 0.5 * eps
         ),
+        "signal and noise are exchanged: the root of alpha_bar stands below, that of 1 - alpha_bar at eps": (
+            lambda xt, eps, alpha_bar, t: _x0(xt, eps, 1 - alpha_bar, t)
+        ),
+        "the root of alpha_bar is multiplied: divide, x_t holds a shrunken x0": (
+            lambda xt, eps, alpha_bar, t: _x0(xt, eps, alpha_bar, t) * alpha_bar[t]
+        ),
         "the roots are missing": (
             lambda xt, eps, alpha_bar, t: (xt - (1 - alpha_bar[t]) * eps) / alpha_bar[t]
         ),
@@ -178,6 +196,17 @@ exercise(
         "the network was given the clean crystal: it must see x_t": (
             lambda predict, x0, t, eps, alpha_bar: (eps - predict(x0, t)).square().mean()
         ),
+        "the errors are summed over x, y and z (Ho's norm): here the mean over all components is asked for": (
+            lambda predict, x0, t, eps, alpha_bar: 3 * _loss(predict, x0, t, eps, alpha_bar)
+        ),
+        "the root of the mean square: leave the root away": (
+            lambda predict, x0, t, eps, alpha_bar: _loss(predict, x0, t, eps, alpha_bar) ** 0.5
+        ),
+        "x_t was wrapped before the network saw it: this loss is without a boundary": (
+            lambda predict, x0, t, eps, alpha_bar: (
+                (eps - predict(_noisy(x0, t, eps, alpha_bar) % 1, t)).square().mean()
+            )
+        ),
         "the errors are summed: take the mean, or the loss grows with the batch": (
             lambda predict, x0, t, eps, alpha_bar: (
                 (eps - predict(_noisy(x0, t, eps, alpha_bar), t)).square().sum()
@@ -222,6 +251,26 @@ exercise(
             *a, power=1.0
         ),
         "the predicted noise is added: it must be subtracted": (lambda xt, eps, *a: _ancestral(xt, -eps, *a)),
+        "the fresh noise is missing: a posterior has a width": (
+            lambda xt, eps, z, *a: _ancestral(xt, eps, 0 * z, *a)
+        ),
+        "the whole bracket is divided by the root of alpha_bar[t]: it is that of alpha[t] = 1 - beta[t]": (
+            lambda xt, eps, z, alpha_bar, beta, t: (
+                (xt - beta[t] / (1 - alpha_bar[t]) ** 0.5 * eps) / alpha_bar[t] ** 0.5
+                + (t > 1) * beta[t] ** 0.5 * z
+            )
+        ),
+        "the root of 1 - alpha_bar[t] is missing below beta[t]": (
+            lambda xt, eps, z, alpha_bar, beta, t: (
+                (xt - beta[t] / (1 - alpha_bar[t]) * eps) / (1 - beta[t]) ** 0.5
+                + (t > 1) * beta[t] ** 0.5 * z
+            )
+        ),
+        "the noise has the posterior's variance, Ho's beta tilde: a good choice too, but v is beta here": (
+            lambda xt, eps, z, alpha_bar, beta, t: _ancestral(
+                xt, eps, z * ((1 - alpha_bar[t - 1]) / (1 - alpha_bar[t])) ** 0.5, alpha_bar, beta, t
+            )
+        ),
         "the division by the root of alpha is missing: undoing a shrinking step means growing": (
             lambda xt, eps, z, alpha_bar, beta, t: (
                 xt - beta[t] / (1 - alpha_bar[t]) ** 0.5 * eps + (t > 1) * beta[t] ** 0.5 * z
@@ -254,6 +303,14 @@ exercise(
         ),
         "the clean estimate is not shrunk by the root of alpha_bar[s]": (
             lambda xt, eps, alpha_bar, t, s: _x0(xt, eps, alpha_bar, t) + (1 - alpha_bar[s]) ** 0.5 * eps
+        ),
+        "the noise is removed and not put back: at s, noise of that level is left": (
+            lambda xt, eps, alpha_bar, t, s: alpha_bar[s] ** 0.5 * _x0(xt, eps, alpha_bar, t)
+        ),
+        "the roots are missing: alpha_bar and 1 - alpha_bar are variances": (
+            lambda xt, eps, alpha_bar, t, s: (
+                alpha_bar[s] * (xt - (1 - alpha_bar[t]) * eps) / alpha_bar[t] + (1 - alpha_bar[s]) * eps
+            )
         ),
         "the sign of the noise is changed: remove it at level t, put it back at level s": (
             lambda xt, eps, alpha_bar, t, s: _ddim(xt, -eps, alpha_bar, t, s)
@@ -299,6 +356,14 @@ exercise(
         "the slopes are added: take their mean": lambda x, predict, now, then: (
             2 * _heun(x, predict, now, then) - x
         ),
+        "this is the midpoint rule, of second order too: Heun's takes the slopes at both ends": (
+            lambda x, predict, now, then: (
+                x + (then - now) * predict(x + (then - now) / 2 * predict(x, now), now + (then - now) / 2)
+            )
+        ),
+        "only the slope at the end is used: take the mean of both": (
+            lambda x, predict, now, then: x + (then - now) * predict(x + (then - now) * predict(x, now), then)
+        ),
         "the step goes up in noise: it is (then - now), a negative number": (
             lambda x, predict, now, then: _heun(x, predict, then, now)
         ),
@@ -309,7 +374,7 @@ exercise(
     "time_grid",
     reference=lambda T, n: [*torch.linspace(T, 1, n).round().long().tolist(), 0],
     other=lambda T, n: [round(T - (T - 1) * i / (n - 1)) for i in range(n)] + [0],
-    cases=[(999, 5), (100, 12), (10, 10)],
+    cases=[(999, 6), (100, 12), (10, 10)],  # no time falls half way between two whole numbers
     mistakes={
         "the end is missing: after time 1 comes time 0, the clean crystal": (
             lambda T, n: torch.linspace(T, 1, n).round().long().tolist()
@@ -320,6 +385,13 @@ exercise(
         "one evaluation too many: n times, and then 0": (
             lambda T, n: [*torch.linspace(T, 1, n + 1).round().long().tolist(), 0]
         ),
+        "the times were cut off (int, long): round them": (
+            lambda T, n: [*torch.linspace(T, 1, n).long().tolist(), 0]
+        ),
+        "the times are spread down to 0: the last evaluation is at time 1, and 0 comes after it": (
+            lambda T, n: torch.linspace(T, 0, n + 1).round().long().tolist()
+        ),
+        "the times are not whole numbers: round them": lambda T, n: [*torch.linspace(T, 1, n).tolist(), 0],
         "it begins at T - 1: pure noise belongs to time T": (
             lambda T, n: [*torch.linspace(T - 1, 1, n).round().long().tolist(), 0]
         ),

@@ -99,6 +99,15 @@ def _dihedral(a, b, c):
     return torch.rad2deg((n @ m / (n.norm() * m.norm())).clamp(-1, 1).arccos())
 
 
+_A, _B = (torch.tensor(v, dtype=torch.float64) for v in ([-0.6, -0.2, -1.8], [0.8, 0.2, -0.1]))
+FLAT = _A, _B, -0.2 * _A - 0.6 * _B  # a flat chain, whose cosine comes out above 1 by rounding
+
+
+def _plain_dihedral(a, b, c):
+    n, m = torch.linalg.cross(a, b), torch.linalg.cross(b, c)
+    return n @ m / (n.norm() * m.norm())
+
+
 def _dihedral_by_projection(a, b, c):
     unit = b / b.norm()
     first, last = -(a - (a @ unit) * unit), c - (c @ unit) * unit
@@ -199,6 +208,10 @@ _exercise(
         (
             lambda h, index, weight: weight.sum(1, keepdim=True) * h,
             "An atom listens to itself here: take the features of its neighbours, h[index].",
+        ),
+        (
+            lambda h, index, weight: (weight[..., None] * h[index]).sum(1) / weight.sum(1, keepdim=True),
+            "This is a weighted mean: do not divide by the sum of the weights.",
         ),
         (
             lambda h, index, weight: h + (weight[..., None] * h[index]).sum(1),
@@ -309,6 +322,14 @@ _exercise(
             "back has the sum zero.",
         ),
         (
+            lambda index, jimage: int((jimage[:, :, None] + jimage[index]).any(-1).sum()),
+            "Images alone are compared: the way back must also end at the atom where it started.",
+        ),
+        (
+            lambda index, jimage: index.numel() * (index.shape[1] - 1),
+            "One way back is taken off for every edge, but i need not be among the nearest K of j: look.",
+        ),
+        (
             lambda index, jimage: _count_triplets(index, jimage) // 2,
             "Each triplet is counted half: edges have directions here, so k → j → i and i → j → k are two.",
         ),
@@ -318,7 +339,7 @@ _exercise(
 _exercise(
     "dihedral",
     _dihedral,
-    [tuple(_normal(3, seed=3 * s + n) for n in range(3)) for s in range(4)],
+    [*(tuple(_normal(3, seed=3 * s + n) for n in range(3)) for s in range(4)), FLAT],
     right=[
         _dihedral_by_projection,
         lambda a, b, c: torch.rad2deg(
@@ -339,6 +360,15 @@ _exercise(
             "One of the two normals points the other way: take a × b and b × c, in this order.",
         ),
         (lambda a, b, c: torch.deg2rad(_dihedral(a, b, c)), "These are radians; degrees are asked for."),
+        (
+            lambda a, b, c: torch.rad2deg(_plain_dihedral(a, b, c).arccos()),
+            "Right, apart from flat chains: there rounding may put the cosine above 1, and arccos gives nan. "
+            "Clamp it to -1 ... 1.",
+        ),
+        (
+            lambda a, b, c: torch.rad2deg(_plain_dihedral(a, b, c).abs().clamp(max=1).arccos()),
+            "Angles above 90 degrees are folded back (abs, or arcsin): the planes have a front and a back.",
+        ),
         (
             lambda a, b, c: torch.linalg.cross(a, b) @ torch.linalg.cross(b, c),
             "The normals have lengths: divide by both, take arccos, and turn it into degrees.",

@@ -63,6 +63,18 @@ _exercise(
             "log_var is taken as log σ; it is the logarithm of the variance, log σ².",
         ),
         (
+            lambda mu, log_var: 0.5 * (mu.square() + log_var.square() - 1 - log_var.square().log()).sum(-1),
+            "log_var is used as σ itself: it is log σ², so the variance is exp(log_var).",
+        ),
+        (
+            lambda mu, log_var: 0.5 * ((mu.square() + 1) / log_var.exp() - 1 + log_var).sum(-1),
+            "This is the divergence of the prior from the cloud: q and p are exchanged.",
+        ),
+        (
+            lambda mu, log_var: 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(0),
+            "The sum runs over the crystals (dimension 0); it must run over the dimensions of z.",
+        ),
+        (
             lambda mu, log_var: 0.5 * (mu.square() + log_var.exp().square() - 1 - log_var).sum(-1),
             "exp(log_var) is the variance σ² already: do not square it.",
         ),
@@ -109,6 +121,10 @@ _exercise(
             "This is the cost of one atom on average; the rate is of the whole crystal, so count every atom.",
         ),
         (
+            lambda logits, counts: -(counts * torch.sigmoid(logits).log()).sum(-1),
+            "A sigmoid treats each element by itself: log_softmax makes the probabilities add up to 1.",
+        ),
+        (
             lambda logits, counts: -(counts * logits).sum(-1),
             "Logits are not log-probabilities: log_softmax makes the probabilities add up to 1.",
         ),
@@ -128,8 +144,11 @@ _exercise(
     "active_units",
     _active,
     [
-        (_normal(50, 6, seed=s) * torch.tensor([1, 0.3, 0.05, 0.01, 2, 0.12]) + 3, t)
-        for s, t in ((0, 0.01), (1, 0.05), (2, 0.5))
+        *(
+            (_normal(50, 6, seed=s) * torch.tensor([1, 0.3, 0.05, 0.01, 2, 0.12]) + 3, t)
+            for s, t in ((0, 0.01), (1, 0.05), (2, 0.5))
+        ),
+        *((torch.tensor([[0.0, 1.0, 0.0], [2.0, 1.5, 4.0]]), t) for t in (1.0, 1.5)),  # 1, 0.0625 and 4
     ],
     right=[
         lambda mu, threshold: sum(float(((m - m.mean()) ** 2).mean()) > threshold for m in mu.T),
@@ -144,6 +163,14 @@ _exercise(
         (
             lambda mu, threshold: int((mu.abs().mean(0) > threshold).sum()),
             "A constant mean carries nothing, however large: measure how much it varies between crystals.",
+        ),
+        (
+            lambda mu, threshold: int((mu.var(0) > threshold).sum()),
+            "torch.var divides by B - 1 by default: correction=0 divides by B.",
+        ),
+        (
+            lambda mu, threshold: int((mu.var(0, correction=0) >= threshold).sum()),
+            "A variance that equals the threshold does not exceed it: > in place of >=.",
         ),
         (
             lambda mu, threshold: int((mu.std(0, correction=0) > threshold).sum()),
@@ -177,6 +204,14 @@ _exercise(
             "Solve the least-squares problem.",
         ),
         (
+            lambda z, y: torch.linalg.lstsq(z, (y - y.mean())[:, None]).solution[:, 0],
+            "Only y is centred: take the mean away from z, too, or fit an offset.",
+        ),
+        (
+            lambda z, y: _property_direction(z, y) / _property_direction(z, y).norm(),
+            "The direction is right and its length is 1: leave the slope as it is.",
+        ),
+        (
             lambda z, y: -_property_direction(z, y),
             "The sign is wrong: y must rise along the direction.",
         ),
@@ -208,6 +243,14 @@ _exercise(
             "crystal has its own.",
         ),
         (
+            lambda z, predict, step: z - step * torch.nn.functional.normalize(z - _descend(z, predict, step)),
+            "The gradient was scaled to length 1: here its length decides how far the step goes.",
+        ),
+        (
+            lambda z, predict, step: z + (_descend(z, predict, step) - z) / step,
+            "The size of the step is not used: z - step * gradient.",
+        ),
+        (
             lambda z, predict, step: z - step * predict(z)[:, None],
             "The value of the property is subtracted, not its gradient: torch.autograd.grad gives that.",
         ),
@@ -233,10 +276,28 @@ def _largest_remainder_in_a_loop(p, n):
     return torch.tensor(counts)
 
 
+def _by_divisors(p, n, odd=False):
+    "Give the seats one by one, to the highest quotient (D'Hondt; with odd divisors Sainte-Laguë)."
+    whole = torch.zeros(len(p), dtype=torch.long)
+    for _ in range(n):
+        whole[(p / (2 * whole + 1 if odd else whole + 1)).argmax()] += 1
+    return whole
+
+
+def _round_and_mend(p, n):
+    whole = (p * n).round()
+    whole[p.argmax()] += n - whole.sum()
+    return whole
+
+
 def _most_probable_first(p, n):
     whole = (p * n).floor()
     whole[p.argsort(descending=True)[: n - int(whole.sum())]] += 1
     return whole
+
+
+def _release(x, e, a, s, w):  # x_t, predicted noise, alpha bar, sigma, fresh noise
+    return (x - math.sqrt(1 - a) * e) / math.sqrt(a) + s * w
 
 
 def _site_projection(v, rotations):
@@ -246,6 +307,9 @@ def _site_projection(v, rotations):
 def _diagonal_signs(*signs) -> Tensor:  # (G,3,3)
     "Make operations that only change signs."
     return torch.stack([torch.diag(torch.tensor(s, dtype=torch.float64)) for s in signs])
+
+
+HEXAGONAL_MIRROR = torch.tensor([[-1.0, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
 
 
 def _fourfold() -> Tensor:  # (4,3,3) about z
@@ -261,6 +325,8 @@ _exercise(
         (torch.tensor([0.38, 0.36, 0.16, 0.10], dtype=torch.float64), 5),
         (torch.tensor([0.55, 0.27, 0.18], dtype=torch.float64), 5),
         (torch.tensor([0.31, 0.29, 0.25, 0.15], dtype=torch.float64), 8),
+        (torch.tensor([0.88, 0.05, 0.07], dtype=torch.float64), 11),
+        (torch.tensor([0.62, 0.134, 0.128, 0.118], dtype=torch.float64), 5),
     ],
     right=[
         _largest_remainder_in_a_loop,
@@ -274,6 +340,19 @@ _exercise(
             "Rounding each element by itself may give more or fewer atoms than n.",
         ),
         (lambda p, n: (p * n).floor(), "Atoms are lost: give those that are left to the largest remainders."),
+        (
+            _by_divisors,
+            "The seats were given one by one to the highest quotient (D'Hondt): another rule, which favours "
+            "large shares. Give whole parts first.",
+        ),
+        (
+            lambda p, n: _by_divisors(p, n, odd=True),
+            "The seats were given by odd divisors (Sainte-Laguë): another rule. Give whole parts first.",
+        ),
+        (
+            _round_and_mend,
+            "Rounded, and the sum mended at the most frequent element: the largest remainders decide.",
+        ),
         (
             lambda p, n: (lambda w: w + (n - w.sum()) * (torch.arange(len(p)) == p.argmax()))(
                 (p * n).floor()
@@ -339,59 +418,50 @@ _exercise(
 )
 _exercise(
     "release_step",
-    lambda xt, eps, alpha_bar, sigma, noise: (
-        (xt - math.sqrt(1 - alpha_bar) * eps) / math.sqrt(alpha_bar) + sigma * noise
-    ),
+    _release,
     [
         (_normal(5, 3, seed=s), _normal(5, 3, seed=s + 1), a, 0.1, _normal(5, 3, seed=s + 2))
         for s, a in ((0, 0.9), (1, 0.3))
     ],
     right=[
-        lambda xt, eps, alpha_bar, sigma, noise: (
-            xt / alpha_bar**0.5 - (1 / alpha_bar - 1) ** 0.5 * eps + sigma * noise
-        ),
-        lambda xt, eps, alpha_bar, sigma, noise: torch.stack(
-            [
-                (x - (1 - alpha_bar) ** 0.5 * e) * alpha_bar**-0.5 + sigma * w
-                for x, e, w in zip(xt, eps, noise)
-            ]
-        ),
+        lambda x, e, a, s, w: x / a**0.5 - (1 / a - 1) ** 0.5 * e + s * w,
+        lambda x, e, a, s, w: torch.stack([_release(*row, a, 0, 0) + s * n for *row, n in zip(x, e, w)]),
     ],
     wrong=[
         (
-            lambda xt, eps, alpha_bar, sigma, noise: (
-                (xt + math.sqrt(1 - alpha_bar) * eps) / math.sqrt(alpha_bar) + sigma * noise
-            ),
+            lambda x, e, *rest: _release(x, -e, *rest),
             "The sign of ε is wrong: noise was added on the way out, so it is subtracted on the way back.",
         ),
         (
-            lambda xt, eps, alpha_bar, sigma, noise: xt - math.sqrt(1 - alpha_bar) * eps + sigma * noise,
+            lambda x, e, a, s, w: x - math.sqrt(1 - a) * e + s * w,
             "The division by √ᾱ is missing: the signal was shrunk by √ᾱ.",
         ),
         (
-            lambda xt, eps, alpha_bar, sigma, noise: (xt - (1 - alpha_bar) * eps) / alpha_bar + sigma * noise,
+            lambda x, e, a, s, w: (x - (1 - a) * e) / a + s * w,
             "The square roots are missing: ᾱ and 1 − ᾱ are variances.",
         ),
         (
-            lambda xt, eps, alpha_bar, sigma, noise: (
-                (xt - (1 - alpha_bar) * eps) / math.sqrt(alpha_bar) + sigma * noise
-            ),
+            lambda x, e, a, s, w: (x - (1 - a) * e) / math.sqrt(a) + s * w,
             "The square root of 1 − ᾱ is missing: it is the variance of the noise.",
         ),
         (
-            lambda xt, eps, alpha_bar, sigma, noise: (
-                (xt - math.sqrt(1 - alpha_bar) * eps) / math.sqrt(alpha_bar) + sigma**2 * noise
-            ),
+            lambda x, e, a, s, w: (x - math.sqrt(1 - a) * e) / a + s * w,
+            "Divided by ᾱ: the root below the fraction is missing.",
+        ),
+        (
+            lambda x, e, a, s, w: x - math.sqrt(1 - a) * e / math.sqrt(a) + s * w,
+            "Only ε is divided by √ᾱ: brackets around the difference are missing.",
+        ),
+        (
+            lambda x, e, a, s, w: _release(x, e, a, s**2, w),
             "σ is a standard deviation already: do not square it.",
         ),
         (
-            lambda xt, eps, alpha_bar, sigma, noise: (xt - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5,
+            lambda x, e, a, s, w: _release(x, e, a, 0, w),
             "This is the clean estimate alone: the fresh noise σ·w is missing.",
         ),
         (
-            lambda xt, eps, alpha_bar, sigma, noise: (
-                (xt - (1 - alpha_bar) ** 0.5 * eps + sigma * noise) / alpha_bar**0.5
-            ),
+            lambda x, e, a, s, w: _release(x, e, a, s / a**0.5, w),
             "The fresh noise stands inside the bracket: add it after the division by √ᾱ.",
         ),
     ],
@@ -404,6 +474,7 @@ _exercise(
         (_normal(3, seed=1), _fourfold()),
         (_normal(3, seed=2), _diagonal_signs((1, 1, 1), (-1, 1, 1))),
         (_normal(3, seed=3), _diagonal_signs((1, 1, 1), (-1, -1, -1))),
+        (_normal(3, seed=4), torch.stack([torch.eye(3, dtype=torch.float64), HEXAGONAL_MIRROR])),
     ],
     right=[
         lambda v, rotations: rotations.mean(0) @ v,
@@ -415,6 +486,10 @@ _exercise(
             "This is the sum: divide by the number of operations, or the vector grows.",
         ),
         (lambda v, rotations: v, "The vector is unchanged: average its images under all operations."),
+        (
+            lambda v, rotations: (v @ rotations).mean(0),
+            "This is v R; equation (4) has R v, as the tables of space groups do. Hexagonal axes tell.",
+        ),
         (
             lambda v, rotations: rotations[-1] @ v,
             "One operation is applied; the average over all of them is asked for.",

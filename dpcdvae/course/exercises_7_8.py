@@ -124,6 +124,18 @@ _exercise(
             "Divide the volume by the number of atoms first: V/n is the room of one atom.",
         ),
         (
+            lambda distances, volume: distances.square().mean() / (volume / len(distances)) ** (1 / 3),
+            "The root of the mean square is missing.",
+        ),
+        (
+            lambda distances, volume: distances.norm() / (volume / len(distances)) ** (1 / 3),
+            "The squares are summed: take their mean before the root.",
+        ),
+        (
+            lambda distances, volume: distances.square().mean().sqrt() / (volume / len(distances)) ** 1 / 3,
+            "x ** 1 / 3 is (x ** 1) / 3: the exponent needs brackets, x ** (1 / 3).",
+        ),
+        (
             lambda distances, volume: distances.max() / (volume / len(distances)) ** (1 / 3),
             "This is the largest displacement: what the strict rule bounds, not the field's.",
         ),
@@ -193,6 +205,10 @@ _exercise(
             "The gain is divided by the chance level; divide by what was left to gain, 1 − chance.",
         ),
         (
+            lambda rate, chance: rate - chance / (1 - chance),
+            "Only chance is divided: brackets around rate - chance are missing.",
+        ),
+        (
             lambda rate, chance: max(0.0, (rate - chance) / (1 - chance)),
             "Negative values are cut off at 0: a model that is worse than chance must be seen as such.",
         ),
@@ -252,6 +268,7 @@ _exercise(
         ([[2], [4, 3, 2], [-2]], [1, 1, 3]),
         ([[2], [3, 4], [-2]], [1, 1, 3]),
         ([[2, 3], [-2]], [3, 4]),
+        ([[1, 2], [-1, -2]], [1, 1]),
     ],
     right=[
         _is_neutral_by_sums,
@@ -273,6 +290,12 @@ _exercise(
                 sum(q * n for q, n in zip(some, counts)) == 0 for some in itertools.product(*states)
             ),
             "One neutral combination is enough: any, not all.",
+        ),
+        (
+            lambda states, counts: sum(
+                sum(q * n for q, n in zip(some, counts)) == 0 for some in itertools.product(*states)
+            ),
+            "This is the number of neutral combinations: tell whether there is one, True or False.",
         ),
         (
             _neutral_by_atoms,
@@ -355,6 +378,10 @@ _exercise(
             _above_neighbours,
             "Only the two phases next to x in composition are mixed; two that lie farther away may have a "
             "lower mixture. Try all pairs around x.",
+        ),
+        (
+            lambda x, energy, phases: max(0.0, _above_hull(x, energy, phases)),
+            "Values below 0 are cut off: a phase below the hull is a new stable one, and must be seen.",
         ),
         (
             lambda x, energy, phases: energy - min(e for _, e in phases),

@@ -22,6 +22,7 @@ from ..data.files import atomic_write, number_of
 
 # %% ../../nbs/course/22_grading.ipynb #5f193a27
 STUB = re.compile(r"#\|\s*exercise:\s*(\w+)")
+CHECK = re.compile(r"""^check\(\s*["'](\w+)["']\s*,\s*(\w+)""", re.M)
 SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.S)
 
 
@@ -104,14 +105,21 @@ def answer_name(cell: dict) -> str | None:  # of the function
     return next((n.name for n in body if isinstance(n, ast.FunctionDef)), None)
 
 
+def checked_names(book: dict) -> dict[str, str]:  # exercise -> function
+    "Find which function each `check` of a notebook is given."
+    code = (source(cell) for cell in book["cells"] if cell["cell_type"] == "code")
+    return dict(found for text in code for found in CHECK.findall(text))
+
+
 def marks_of(path) -> list[dict]:  # name, state, text, points
     "Run a notebook and mark its exercises, in this process."
     book = read_lesson(path)
     space, _ = run_cells(book, stop=False)
-    found = []
+    found, checked = [], checked_names(book)
     for cell in book["cells"]:
         if name := exercise_name(cell):
-            one = mark(name, space.get(answer_name(cell), lambda *x: None))
+            answer = space.get(checked.get(name)) or space.get(answer_name(cell))
+            one = mark(name, answer or (lambda *x: None))
             points = EXERCISES[name].points if name in EXERCISES else 1
             found.append(dict(name=name, state=one.state, text=one.text, points=points))
     return found

@@ -15,7 +15,7 @@ import platform
 import re
 import warnings
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -70,6 +70,14 @@ def number_of(
     number = f"{n:g}" if isinstance(n, float) else n
     return f"{number} {one if n == 1 else many or one + 's'}"
 
+# %% ../../nbs/data/00_files.ipynb #095af295
+MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # in names that other machines may see
+
+
+def part_path(path: Path, process: int | None = None) -> Path:
+    "Name the temporary file of a process of this machine, next to the file that it becomes."
+    return path.with_name(f".{path.name}.{MACHINE}.{process or os.getpid()}.part")
+
 # %% ../../nbs/data/00_files.ipynb #3b0e65b2
 def atomic_write(
     path: str | Path,  # file to write
@@ -77,7 +85,7 @@ def atomic_write(
 ) -> Path:  # the same path
     "Write a file completely or not at all."
     path = Path(path)
-    temp = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temp = part_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temp.write_bytes(data.encode() if isinstance(data, str) else data)
@@ -159,6 +167,28 @@ def _take_lock(path: Path, which: int | None):
             f"{path.parent} cannot be written to ({e.strerror or e}); choose another folder"
         ) from e
 
+# %% ../../nbs/data/00_files.ipynb #bdbeb8be
+def _is_alive(process: int) -> bool:
+    "Tell whether a process of this machine is there."
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True
+
+
+def remove_parts(folder: Path) -> list[Path]:  # that were removed
+    "Remove the temporary files of processes that are gone, in a folder and the folders in it."
+    found = [p for pattern in (".*.part", "*/.*.part") for p in Path(folder).glob(pattern)]
+    ours = [(p, re.search(rf"\.{MACHINE}\.(\d+)\.part$", p.name)) for p in found]
+    left = [p for p, m in ours if m and not _is_alive(int(m[1]))]
+    for path in left:
+        with suppress(OSError):  # another process of the job was faster
+            path.unlink()
+    return left
+
 # %% ../../nbs/data/00_files.ipynb #e7a82c84
 @contextmanager
 def lock_folder(
@@ -174,6 +204,7 @@ def lock_folder(
     file = _take_lock(path, None if alone else share[0])
     _held.add(key)
     try:
+        remove_parts(path.parent)
         yield
     finally:
         _held.discard(key)

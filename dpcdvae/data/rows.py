@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -67,10 +69,19 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _end_with(parent: int) -> None:
+    "End this process once the one that started it is gone: a killed one cannot end its workers."
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def quiet_worker() -> None:
-    "Prepare a worker process: one thread, no warnings, interrupts left to the parent."
+    "Prepare a worker process: one thread, no warnings, interrupts left to the parent, and no life after it."
     from threadpoolctl import threadpool_limits
 
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent.pid,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     threadpool_limits(1)

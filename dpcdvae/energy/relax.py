@@ -399,6 +399,7 @@ def _energies(out, key: str, tasks: list, how: tuple, workers, progress, schedul
     done = what_is_done(out, key, table) if out else None
     if done:
         rows, seconds = done
+        (out / ".relaxing.jsonl").unlink(missing_ok=True)  # of a process killed after its last table
     else:
         log = Journal(out / ".relaxing.jsonl", key) if out else None
         found = parallel_map(

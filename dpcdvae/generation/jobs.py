@@ -194,6 +194,7 @@ class Job:
             open_job(self.out, record)
             rows = resume_at(self.table, num * rows_per_item, block * rows_per_item, header)
             self.start = rows // rows_per_item
+            self.drop_joined()
         self.shared = bool(self.out) and (self.many > 1 or (self.out / "parts").exists())
 
     @property
@@ -203,6 +204,15 @@ class Job:
     def part(self, first: int) -> Path:
         "Name the file of a block that waits for those of other processes."
         return self.out / "parts" / f"{first:09d}.csv"
+
+    def drop_joined(self) -> None:
+        "Remove blocks that are in the table already: of a process that was killed when it had joined them."
+        joined = [p for p in (self.out / "parts").glob("*.csv") if int(p.stem) < self.start]
+        for path in joined:
+            path.unlink(missing_ok=True)
+        if joined:
+            with contextlib.suppress(OSError):  # not empty: other processes are at work
+                (self.out / "parts").rmdir()
 
     def remaining(self) -> list[int]:
         "List the first items of the blocks that this process has still to do."

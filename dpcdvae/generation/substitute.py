@@ -88,7 +88,7 @@ def substitute(
     progress: bool = False,
     block: int = 64,  # crystals made and written at a time
     share: tuple[int, int] = (0, 1),  # (which, of how many) processes that share the folder
-) -> CrystalBatch | None:  # at most num; None: they are in the folder
+) -> CrystalBatch | None:  # (B,) crystals, at most num; None: they are in the folder
     "Exchange one ion of known crystals; of several exchanges keep the one that the network denoises best."
     if num < 1 or best_of < 1:
         raise ValueError(f"num is {num} and best_of is {best_of}: both must be at least 1")

@@ -492,7 +492,8 @@ def _train(out: Path, model: DPCDVAE, sets: tuple, begun: dict, how: dict, facts
         _fit_priors(trainer, module, train_set, keeper, seconds)
         if trainer.is_global_zero:
             _finish(trainer, module, keeper, out)  # last: a run with its steps in run.json is complete
-    trainer.strategy.barrier()
+    with named_loss(trainer, out / "checkpoint.safetensors", PATIENCE):
+        trainer.strategy.barrier()  # the first process writes the end of the run before it comes
     best = DPCDVAE.from_pretrained(out if (out / "best").exists() else out / "last")
     best.bf16 = model.bf16
     return best.to(trainer.strategy.root_device)
