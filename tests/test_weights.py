@@ -153,6 +153,7 @@ def test_the_box_is_installed(tmp_path):
             "config.json",
             "card.json",
             "README.md",
+            "seen.safetensors",
         }
     assert (tmp_path / "dpcdvae/weights/mp-20/symmetry.safetensors").exists()
     assert (tmp_path / "dpcdvae/weights/perov-5/property.safetensors").exists()

@@ -106,7 +106,7 @@ class SplitRecord:
 
     parts: dict = field(default_factory=dict)  # digest -> train, val or test
     rows: list = field(default_factory=list)  # (digest, part, id, reason), as in split.csv
-    seen: dict = field(default_factory=dict)  # digest -> train, val or maybe: by a parent, or as shipped
+    seen: dict = field(default_factory=dict)  # digest -> train, val or maybe: by a parent, or as published
     about: str = ""  # what maybe means
 
     def add(self, part: str, crystals: CrystalBatch) -> None:
