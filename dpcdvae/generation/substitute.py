@@ -23,7 +23,7 @@ from .jobs import Job, rows_of
 from ..model.dpcdvae import DPCDVAE, fitting
 
 # %% ../../nbs/generation/07_substitute.ipynb #7b226f1b
-def exchangeable(crystals: CrystalBatch, num: int, seed: int) -> Tensor:  # (M,) numbers of crystals, at most num
+def exchangeable(crystals: CrystalBatch, num: int, seed: int) -> Tensor:  # (M,) their numbers, at most num
     "Go through crystals in a drawn order, and take those that have an ion with a known exchange."
     from pymatgen.core import Composition
 
