@@ -9,6 +9,7 @@ from test_run import SMALL, cli, toys
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.splits import read_record
+from dpcdvae.evaluation.report import _model_facts
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.finetuning import finetune
 from dpcdvae.model.pretrained import ModelError, inherit, list_pretrained
@@ -41,6 +42,7 @@ def test_a_child_begins_as_its_parent(parent):
 def test_larger_cells_keep_what_the_parent_reads(parent, tmp_path, monkeypatch):
     model, _ = parent
     monkeypatch.setattr(model, "folder", list_pretrained()["perov_mini"], raising=False)
+    monkeypatch.setattr(model, "card", dict(name="perov_mini"), raising=False)
     silicon = toy("Si").to_structures()[0].make_supercell([3, 3, 2])
     large = CrystalBatch.from_structures([silicon] * 4)
     assert large.num_atoms[0] > model.config.max_atoms
@@ -48,6 +50,8 @@ def test_larger_cells_keep_what_the_parent_reads(parent, tmp_path, monkeypatch):
         finetune(model, dict(train=large, val=large), tmp_path / "small", **HOW)
     child = finetune(model, dict(train=large, val=large), tmp_path / "run", max_atoms=40, parts="all", **HOW)
     assert child.config.max_atoms == 40
+    run = dict(card=json.loads((tmp_path / "run" / "best" / "config.json").read_text())["card"])
+    assert "further from perov_mini" in dict(_model_facts(run))["Trained on"]
     known = load_crystals("perov_mini", "train", limit=3, progress=False)  # by the parent
     assert read_record(tmp_path / "run" / "best").of(known) == ["train"] * 3
     fresh = DPCDVAE(child.config)
