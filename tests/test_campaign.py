@@ -90,10 +90,11 @@ def test_conditions_are_named(work, tmp_path, name):
     assert all(code == 2 and conditions.CONDITIONS[name] in line for code, line in found.values()), found
 
 
-def test_a_library_that_finds_no_memory_to_load_is_named():
+def test_a_library_that_finds_no_memory_is_named():
     from dpcdvae.cli.app import out_of_memory
 
     assert out_of_memory(ImportError("libopenblas.so: failed to map segment from shared object"))
+    assert out_of_memory(RuntimeError("could not create a primitive"))
     assert not out_of_memory(ImportError("No module named 'ase'"))
 
 

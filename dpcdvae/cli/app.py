@@ -79,7 +79,8 @@ def check_names(a) -> None:
 # %% ../../nbs/cli/06_app.ipynb #25f28b51
 def out_of_memory(error: Exception) -> bool:
     "Tell whether a library could not get memory; of torch's errors only the text says so."
-    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "failed to map segment")
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory")
+    words += ("failed to map segment", "could not create a primitive")  # of the loader, of oneDNN
     return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)
 
 
