@@ -8,6 +8,8 @@ from pathlib import Path
 from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.baselines import BASELINES
+from dpcdvae.evaluation.coverage import cutoffs_for
+from dpcdvae.evaluation.entries import read_crystals
 from dpcdvae.evaluation.levels import chance_levels
 from dpcdvae.evaluation.metrics import METRICS
 from dpcdvae.evaluation.summary import show
@@ -38,6 +40,22 @@ def levels_study(
     )
 
 
+def also(found: dict, name: str, folder: Path, data: Path) -> dict:
+    "Evaluate a folder of crystals next to the sets that were measured before."
+    from dpcdvae.evaluation.generation import evaluate_generation
+
+    how = dict(fingerprints=found["fingerprints"], workers=1, progress=False)
+    known, test = data / "train.csv.gz", data / "test.csv.gz"
+    entries = read_crystals(folder / "crystals.csv")
+    _, summary = evaluate_generation(entries, known, test, cutoffs=cutoffs_for(data.name), **how)
+    kept = next(iter(found["levels"].values()))["metrics"]
+    metrics = {k: m for k, m in summary["metrics"].items() if k in kept}
+    run = json.loads((folder / "run.json").read_text())
+    settings = {k: run[k] for k in ("steps", "seed", "temperature", "best_of") if k in run}
+    new = dict(num=len(entries), metrics=metrics, settings=settings, made_on=circumstances())
+    return found | dict(levels=found["levels"] | {name: new})
+
+
 def levels_table(r: dict) -> str:  # markdown
     "Put the sets next to each other."
     sets = r["levels"]
@@ -57,6 +75,7 @@ def levels_table(r: dict) -> str:  # markdown
             f"{' and '.join(k for k in BASELINES if k in sets).capitalize()} of the training crystals of "
             f"{r['data']}, and a sample of its test set: {', '.join(str(s['num']) for s in sets.values())} "
             f"crystals, seed {r['seed']}. The test set covers itself by definition.{missing}",
+            *(f"{k}: new crystals, {v['settings']}." for k, v in sets.items() if "settings" in v),
         ]
     )
 
@@ -79,8 +98,13 @@ def main(argv=None):
     p.add_argument("--quick", action="store_true", help="no coverage")
     p.add_argument("--workers", type=int)
     p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--also", metavar="NAME=DIR", help="add the crystals of a job to what --out holds")
     a = p.parse_args(argv)
-    result = levels_study(a.data, a.num, a.seed, not a.quick, a.workers)
+    if a.also:
+        name, folder = a.also.split("=", 1)
+        result = also(json.loads(a.out.read_text()), name, Path(folder), Path(a.data))
+    else:
+        result = levels_study(a.data, a.num, a.seed, not a.quick, a.workers)
     atomic_write(a.out, json.dumps(result, indent=1) + "\n")
     print(levels_table(result))
 

@@ -9,7 +9,7 @@ import torch
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.composition import element_counts, formula_keys
 from dpcdvae.data.datasets import load_crystals
-from dpcdvae.generation.best_of import DRAW_STRIDE, constrained_inputs, denoising_error, draw_unknown
+from dpcdvae.generation.best_of import DRAW_STRIDE, LEVELS, constrained_inputs, denoising_error, draw_unknown
 from dpcdvae.generation.constraints import Constraints, satisfied
 from dpcdvae.generation.decode import Sampling, by_size, make_sampling
 from dpcdvae.generation.generate import generate
@@ -142,6 +142,15 @@ def test_the_error_counts_every_evaluation_and_belongs_to_the_crystal(model):
     turned = denoising_error(model, test[[5, 4, 3, 2, 1, 0]], torch.tensor([5, 4, 3, 2, 1, 0]), batch_size=4)
     assert torch.allclose(turned.flip(0), eight, rtol=2e-2)
     assert not torch.allclose(denoising_error(model, test, seed=1), eight, rtol=1e-3)
+
+
+def test_noise_is_put_on_at_every_level(model, monkeypatch):
+    test, seen, T = load_crystals("perov_mini", split="test", progress=False)[:2], [], 999
+    add_noise = type(model.process).add_noise
+    record = lambda self, x, t, *rest, **how: seen.append(int(t[0])) or add_noise(self, x, t, *rest, **how)
+    monkeypatch.setattr(type(model.process), "add_noise", record)
+    denoising_error(model, test, evaluations=8)
+    assert seen == [round(share * T) for share in LEVELS] * 2
 
 
 def test_draws_are_refused_where_they_would_do_nothing(model):
