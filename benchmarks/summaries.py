@@ -136,7 +136,9 @@ COMMANDS = dict(
 COMMANDS["symmetry-mp-20"] = (
     "python -m benchmarks.symmetry --num 200 --seed 0 --out results/symmetry-mp-20.json"
 )
-COMMANDS["campaign"] = "make campaign"
+COMMANDS["campaign"] = (
+    "make campaign, counted anew by python -m benchmarks.campaign --count results/campaign-journal.jsonl"
+)
 COMMANDS["pythons"] = "make pythons"
 COMMANDS["long-generate"] = (
     "python -m benchmarks.longrun generate --num 100000 --steps 5 --stops 4 --out results/long-generate.json"

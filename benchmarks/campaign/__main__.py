@@ -10,9 +10,20 @@ from benchmarks.campaign.broken import broken
 from benchmarks.campaign.conditions import conditions, flipped_model
 from benchmarks.campaign.counts import campaign_table, is_clean
 from benchmarks.campaign.jobs import JOBS
-from benchmarks.campaign.running import campaign, prepare
+from benchmarks.campaign.running import campaign, counts, prepare
 from benchmarks.speed import circumstances
 from dpcdvae.data.files import atomic_write
+
+
+def counted(lines: list[str], asked: int, seed: int, old: dict) -> dict:  # job -> counts
+    "Count the rows of a journal, whichever build wrote them; the seconds of a run are those known before."
+    rows, found = [r for r in map(json.loads, lines) if r["seed"] == seed], {}
+    for name in dict.fromkeys(f"{j.name}, {j.processes}" for j in JOBS):
+        if mine := [r for r in rows if r["job"] == name]:
+            seconds = {k: v for k, v in old.get(name, {}).items() if k == "seconds_of_a_run"}
+            codes = sorted({r["code"] for r in mine})
+            found[name] = dict(processes=int(name[-1]), **seconds, asked=asked, code=codes) | counts(mine)
+    return found
 
 
 def main(argv=None) -> int:  # 1 where anything was lost
@@ -24,7 +35,13 @@ def main(argv=None) -> int:  # 1 where anything was lost
     p.add_argument("--kills-two", type=int, help="of two trainings in step; else as --kills")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--only", nargs="+", help="jobs, conditions, or broken")
+    p.add_argument("--count", type=Path, metavar="JOURNAL", help="count an earlier journal; nothing is run")
     a = p.parse_args(argv)
+    if a.count:
+        old = json.loads(a.out.read_text())
+        jobs = counted(a.count.read_text().splitlines(), a.kills, a.seed, old["jobs"])
+        atomic_write(a.out, json.dumps(old | dict(jobs=jobs), indent=1) + "\n")
+        return int(not is_clean(old | dict(jobs=jobs)))
     work = a.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     given, journal = prepare(work), work / "journal.jsonl"
