@@ -159,7 +159,9 @@ def test_draws_are_refused_where_they_would_do_nothing(model):
     with pytest.raises(ValueError, match="best_of is for generation, not for reconstruction"):
         model.reconstruct(toy("SrTiO3"), best_of=2)
     with pytest.raises(ValueError, match="crystalnn"):
-        Sampling(best_of=2).fill(DPCDVAE(get_config("tiny", encoder=dict(graph="crystalnn"))))
+        Sampling(best_of=2).fill(bonded := DPCDVAE(get_config("tiny", encoder=dict(graph="crystalnn"))))
+    with pytest.raises(ValueError, match="reads bonds, which these crystals do not have"):
+        denoising_error(bonded, toy("SrTiO3"))
 
 
 def test_formula_keys_are_those_of_reduced_formulas():

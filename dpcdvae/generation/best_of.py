@@ -51,6 +51,8 @@ def denoising_error(
     batch_size: int = 64,
 ) -> Tensor:  # (B,) in the loss's unit; infinite where a crystal has no places
     "Measure how badly the network predicts noise that is put on crystals: small where they look right."
+    if model.config.encoder.graph != "nearest" and crystals.graph is None:
+        raise ValueError("this model's encoder reads bonds, which these crystals do not have (crystalnn)")
     ids = torch.arange(len(crystals), device=crystals.frac_coords.device) if ids is None else ids
     parts = range(0, len(crystals), batch_size)
     errors = [
@@ -94,7 +96,7 @@ def draw_unknown(
     num_atoms = None if like is None else like.num_atoms
     counts, old = draw(ids, s, num_atoms).clone(), torch.arange(len(ids), device=ids.device)
     for k in range(1, REDRAWS + 1):
-        old = old[torch.isin(formula_keys(counts[old]), known)]
+        old = old[torch.isin(formula_keys(counts[old]), known.to(counts.device))]
         if not len(old) or k == REDRAWS:
             break
         again = dataclasses.replace(s, seed=(s.seed + k * REDRAW_STRIDE) % 2**63)

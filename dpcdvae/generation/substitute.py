@@ -67,9 +67,8 @@ def best_exchanges(
     numbers = torch.tensor(ids)[place].to(model.device)
     error = denoising_error(model, batch.to(model.device), numbers, seed=seed).cpu()
     order = error.argsort(stable=True)
-    first = dict(
-        zip(place[order].flip(0).tolist(), order.flip(0).tolist())
-    )  # the last one entered is the best
+    # later entries replace earlier ones, so that the best of each place stays
+    first = dict(zip(place[order].flip(0).tolist(), order.flip(0).tolist()))
     places = sorted(first)
     return places, batch[torch.tensor([first[k] for k in places])]
 
