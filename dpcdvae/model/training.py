@@ -364,7 +364,9 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
 def _note_training(out: Path, record: dict) -> None:
     "Write into the cards of the kept models what they were trained on, and for how long."
     facts = {k: record[k] for k in ("divided", "num_train", "data_digest", "started")}
-    facts |= dict(data=Path(record["data"]).name) | {k: record.get(k, "") for k in ("cells", "parent")}
+    facts |= dict(data=Path(record["data"]).name) | dict(
+        cells=record.get("cells", ""), parent=record.get("parent_name", "")
+    )
     steps = number_of(record["steps"], "step")
     facts |= dict(trained=f"{record['seconds']:g} s, {steps}, seed {record['seed']}")
     for kept in ("best", "last"):
@@ -446,7 +448,7 @@ def train(
     facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
     facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))
     facts |= dict(data=_source(data), cells=cells_note(train_set), **record.repeated())
-    facts |= dict(parent=getattr(parent, "card", {}).get("name", ""))
+    facts |= dict(parent_name=getattr(parent, "card", {}).get("name", ""))
     with _alone(out):
         return _train(out, model, (train_set, val_set, record), begun, how, facts, quiet)
 
