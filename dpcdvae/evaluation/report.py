@@ -265,7 +265,7 @@ def _model_facts(run: dict) -> list[tuple]:  # (label, text)
     if training:
         many = [f"{number_of(training['num_train'], 'crystal')}, digest {training['data_digest']}"]
         many += [training["cells"]] if training.get("cells") else []
-        many += [f"further from {training['parent']}"] if training.get("parent") else []
+        many += [f"further from {training['parent_name']}"] if training.get("parent_name") else []
     took = [str(v) for v in (card.get("trained") or training.get("trained"),) if v]
     return [
         ("Model", ", ".join([*dict.fromkeys(name), *steps, *weights])),

@@ -364,9 +364,7 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
 def _note_training(out: Path, record: dict) -> None:
     "Write into the cards of the kept models what they were trained on, and for how long."
     facts = {k: record[k] for k in ("divided", "num_train", "data_digest", "started")}
-    facts |= dict(data=Path(record["data"]).name) | dict(
-        cells=record.get("cells", ""), parent=record.get("parent_name", "")
-    )
+    facts |= dict(data=Path(record["data"]).name) | {k: record.get(k, "") for k in ("cells", "parent_name")}
     steps = number_of(record["steps"], "step")
     facts |= dict(trained=f"{record['seconds']:g} s, {steps}, seed {record['seed']}")
     for kept in ("best", "last"):
