@@ -197,7 +197,7 @@ NEW = {  # arms of benchmarks.stability -> what they are
     "mp-20-draw-t0.5": "drawn once",
     "mp-20-draw-t0.5-of8-new": "drawn eight times, formulas of the training set left out",
     "exchange": "one ion exchanged at random",
-    "mp-20-substitute-of8": "one ion exchanged, the best of eight",
+    "mp-20-substitute-of8": "one ion exchanged, known formulas left out, the best of eight",
 }
 
 
