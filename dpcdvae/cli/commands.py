@@ -284,18 +284,23 @@ def constraints_of(a):  # Constraints
     return Constraints(*wanted, *places, target=a.target, guidance=a.guidance)
 
 
+def training_crystals(a, model):  # CrystalBatch
+    "Read the training set of a source, or all of it where it has no splits."
+    from dpcdvae.data.datasets import load_crystals, source_files
+
+    split = "train" if "train" in source_files(a.data, None) else None
+    how = dict(workers=a.workers, graph=graph_of(model), progress=shows_progress(a))
+    return load_crystals(a.data, split=split, **how)
+
+
 def cmd_substitute(a) -> tuple[str, dict]:  # text, record
     "Exchange an ion of known crystals, and keep what the model denoises best."
-    from dpcdvae.data.datasets import load_crystals, source_files
     from dpcdvae.generation.substitute import substitute
 
     model = load_model(a.model)
-    split = "train" if "train" in source_files(a.data, None) else None
-    progress = shows_progress(a)
-    how = dict(split=split, workers=a.workers, graph=graph_of(model), progress=progress)
-    known = load_crystals(a.data, **how)
+    known = training_crystals(a, model)
     start_anew(a)
-    how = dict(reference=a.reference, progress=progress, share=a.share or launched())
+    how = dict(reference=a.reference, progress=shows_progress(a), share=a.share or launched())
     substitute(model, known, a.num, a.out, a.best_of, a.seed, **how)
     return job_done(a, a.num, "substituted")
 
@@ -412,16 +417,13 @@ def rank_candidates(folders: list, a) -> tuple[list[dict], int]:  # one a struct
 # %% ../../nbs/cli/03_commands.ipynb #4547f8ce
 def cmd_steer(a) -> tuple[str, dict]:  # text, record
     "Teach a model which crystals have which property."
-    from dpcdvae.data.datasets import load_crystals, source_files
     from dpcdvae.data.files import atomic_write
     from dpcdvae.model.property_prior import fit_property_prior, save_property_prior
 
     model = load_model(a.model)
     if (a.out / "config.json").exists():
         raise ValueError(f"{a.out} holds a model already: choose another folder")
-    split = "train" if "train" in source_files(a.data, None) else None
-    how = dict(workers=a.workers, graph=graph_of(model), progress=shows_progress(a))
-    crystals = load_crystals(a.data, split=split, **how)
+    crystals = training_crystals(a, model)
     how = dict(steps=a.steps, seed=a.seed, progress=shows_progress(a))
     found = fit_property_prior(model, crystals, a.property, **how)
     a.out.mkdir(parents=True, exist_ok=True)

@@ -117,9 +117,7 @@ class CrystalBatch:
     ids: tuple = ()  # B names, or none
     properties: dict = field(default_factory=dict)  # name -> (B,)
     graph: Graph | None = None  # bonds found by a graph builder, if any
-    input_basis: Tensor | None = (
-        None  # (B,3,3) whole numbers: input_basis @ lattice is the cell that was read
-    )
+    input_basis: Tensor | None = None  # (B,3,3) whole numbers; times the lattice: the cell that was read
 
     def __len__(self):
         return len(self.num_atoms)

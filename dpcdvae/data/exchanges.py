@@ -43,7 +43,8 @@ def conditional_exchanges(
 
 @lru_cache(maxsize=1 << 12)
 def one_ion_exchanges(
-    formula: str, least: float = 0.02
+    formula: str,
+    least: float = 0.02,  # of the weight of the ion's likeliest exchange
 ) -> tuple[list, list]:  # old symbol -> new one, weights
     "List the exchanges of one ion of a formula; the least likely, relative to the likeliest, are left out."
     from pymatgen.core import Composition

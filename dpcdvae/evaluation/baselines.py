@@ -15,8 +15,8 @@ import numpy as np
 
 from ..data.as_crystals import as_structures
 from ..data.exchanges import Exchanges, covalent_ratio, exchanged, one_ion, substitution_table
-from ..data.files import atomic_write, number_of
-from .entries import read_crystals, structure_of
+from ..data.files import number_of
+from .entries import read_crystals, structure_of, write_table
 from .matching import random_placement
 from .validity import MetricsError, allowed_states, neutral_states, reduced_counts
 
@@ -138,16 +138,12 @@ def write_baseline(
     seed: int = 0,
 ) -> Path:  # the table
     "Write a baseline's crystals where `dpcdvae evaluate` finds them."
-    import pandas as pd
-
     rng = np.random.default_rng((seed, 1))
     entries = read_crystals(src)
     some = [entries[k] for k in rng.permutation(len(entries))[: 4 * num]]
     made = make_baseline(kind, [structure_of(e) for e in some if e.source], num, seed)
     name = kind.replace(" ", "-")
-    rows = [dict(index=i, material_id=f"{name}-{i}", cif=s.to(fmt="cif")) for i, s in enumerate(made)]
-    Path(out).mkdir(parents=True, exist_ok=True)
-    return atomic_write(Path(out) / "crystals.csv", pd.DataFrame(rows).to_csv(index=False))
+    return write_table(Path(out) / "crystals.csv", [f"{name}-{i}" for i in range(len(made))], made)
 
 # %% ../../nbs/evaluation/19_baselines.ipynb #50a48dab
 def assignment(old, new) -> tuple[float, dict]:  # compositions of one anonymous formula
@@ -184,10 +180,5 @@ def prototypes(
     fit = [s for s in groups.get(wanted.anonymized_formula, []) if num_atoms[0] <= len(s) <= num_atoms[1]]
     formula_of = lambda s: s.composition.element_composition.reduced_composition
     near = [(*assignment(formula_of(s), wanted), s) for s in fit]
-    made = []
-    for _, new, old in sorted(near, key=lambda x: (x[0], len(x[2])))[:num]:
-        other = old.copy()
-        other.remove_oxidation_states()
-        other.replace_species(new)
-        made.append(other.scale_lattice(old.volume * covalent_ratio(other, old)))
-    return made
+    nearest = sorted(near, key=lambda x: (x[0], len(x[2])))[:num]
+    return [exchanged(old, new, covalent_ratio) for _, new, old in nearest]

@@ -15,7 +15,7 @@ from ..data.cache import open_crystals
 from ..data.cif import read_cif
 from ..data.cif_blocks import formula_text
 from ..data.datasets import folder_files, read_bytes
-from ..data.files import Rejected, Row, file_kind, refuse_code
+from ..data.files import Rejected, Row, atomic_write, file_kind, refuse_code
 from ..data.listing import list_files
 from ..data.parsers import parse_cif, parse_row
 from .validity import MetricsError
@@ -139,6 +139,15 @@ def structure_of(entry: Entry) -> "Structure":
         structure = structure.copy()
         structure.remove_oxidation_states()
     return structure
+
+
+def write_table(path: Path, names: list[str], structures: list) -> Path:  # pymatgen Structures
+    "Write crystals as a table of CIFs, which `read_crystals` reads."
+    import pandas as pd
+
+    cifs = [s.to(fmt="cif") for s in structures]
+    table = pd.DataFrame(dict(index=range(len(cifs)), material_id=names, cif=cifs))
+    return atomic_write(path, table.to_csv(index=False))
 
 
 def formula_of(entry: Entry) -> str | None:  # reduced formula, None if unreadable

@@ -18,7 +18,7 @@ from ..data.as_crystals import as_crystals
 from ..data.files import atomic_write, lock_folder, number_of, stem
 from .compare import ANGLE_TOL, LTOL, STOL, STOLS
 from .coverage import success_rates
-from .entries import read_crystals
+from .entries import read_crystals, write_table
 from .generation import evaluate_generation
 from .metrics import METRICS
 from .provenance import provenance, set_values
@@ -108,21 +108,11 @@ def in_folder(crystals) -> Path:  # crystals: whatever `as_crystals` takes
     items = list(crystals) if isinstance(crystals, (list, tuple)) else [crystals]
     batch = as_crystals(crystals if getattr(crystals, "crystals", None) is None else crystals.crystals)
     names = [batch.name(i) for i in range(len(batch))]
-    home.mkdir()
-    _write_table(home / "crystals.csv", names, batch)
+    write_table(home / "crystals.csv", names, batch.to_structures())
     targets = [getattr(x, "target", None) for x in items]
     if len(targets) == len(batch) and all(t is not None for t in targets):
-        _write_table(home / "truth.csv", names, CrystalBatch.cat(targets))
+        write_table(home / "truth.csv", names, CrystalBatch.cat(targets).to_structures())
     return home
-
-
-def _write_table(path: Path, names: list[str], crystals: CrystalBatch) -> None:
-    "Write crystals as a table of CIFs."
-    import pandas as pd
-
-    cifs = [s.to(fmt="cif") for s in crystals.to_structures()]
-    table = pd.DataFrame(dict(index=range(len(cifs)), material_id=names, cif=cifs))
-    atomic_write(path, table.to_csv(index=False))
 
 # %% ../../nbs/evaluation/18_evaluate.ipynb #eff40114
 def evaluate(

@@ -6,8 +6,6 @@
 __all__ = ['LEVELS', 'denoising_error']
 
 # %% ../../nbs/generation/03_best_of.ipynb #7555bde3
-import dataclasses
-
 import torch
 from torch import Tensor
 
@@ -99,8 +97,7 @@ def draw_unknown(
         old = old[torch.isin(formula_keys(counts[old]), known.to(counts.device))]
         if not len(old) or k == REDRAWS:
             break
-        again = dataclasses.replace(s, seed=(s.seed + k * REDRAW_STRIDE) % 2**63)
-        counts[old] = draw(ids[old], again, None if like is None else num_atoms[old])
+        counts[old] = draw(ids[old], s.shifted(k * REDRAW_STRIDE), None if like is None else num_atoms[old])
     if len(old) and like is None:
         raise ValueError(
             f"reference: {number_of(REDRAWS, 'draw')} gave known formulas only, for "
@@ -163,7 +160,7 @@ def best_draw(
     kept, recorder = decode_block(model, z, stats, ids, s, filmed, targets)
     least = denoising_error(model, kept, ids, seed=s.seed) if s.best_of > 1 else None
     for k in range(1, s.best_of):
-        again = dataclasses.replace(s, seed=(s.seed + k * DRAW_STRIDE) % 2**63)
+        again = s.shifted(k * DRAW_STRIDE)
         z, stats, *_ = block_inputs(ids, again, kept)
         made, other = decode_block(model, z, stats, ids, again, filmed)
         error = denoising_error(model, made, ids, seed=s.seed)

@@ -61,6 +61,10 @@ class Sampling:
     # noise levels and denoise from there, in its own cell; None: start from noise alone
     start: float | None = None
 
+    def shifted(self, by: int) -> "Sampling":
+        "The same with another seed."
+        return dataclasses.replace(self, seed=(self.seed + by) % 2**63)
+
     def time(self, num_steps: int) -> int:  # 1..T
         "The time at which sampling starts."
         return num_steps if self.start is None else max(1, round(self.start * num_steps))
@@ -472,22 +476,22 @@ def decode_block(
 ) -> tuple[CrystalBatch, TrajectoryRecorder]:
     "Denoise a block; of several candidates keep, for each crystal, the one of highest posterior of z."
 
-    def one_candidate(seed: int):
-        recorder = TrajectoryRecorder(filmed, stats, seed)
+    def one_candidate(s: Sampling):
+        recorder = TrajectoryRecorder(filmed, stats, s.seed)
         return by_size(
             model,
             z,
             stats,
             ids,
-            dataclasses.replace(s, seed=seed),
+            s,
             recorder if filmed.any() else None,
             given=given if s.start else None,
         ), recorder
 
-    kept, recorder = one_candidate(s.seed)
+    kept, recorder = one_candidate(s)
     best = neg_log_posterior(model, kept, z) if s.num_candidates > 1 else None
     for k in range(1, s.num_candidates):
-        made, other = one_candidate((s.seed + k * SEED_STRIDE) % 2**63)
+        made, other = one_candidate(s.shifted(k * SEED_STRIDE))
         nlp = neg_log_posterior(model, made, z)
         better = nlp < best
         kept, best = take_better(kept, made, better), torch.minimum(best, nlp)

@@ -109,9 +109,8 @@ def resume_at(path: Path, num: int, block: int, header: list = HEADER) -> int:
 OLD_RECORDS = dict(arrange="swap_species", tries="num_candidates")  # names in run.json until version 0.1
 NOT_COMPARED = ("versions", "evaluations")  # of two records of one job
 MAY_LACK = ("constraints", "reference")  # of a record: there only where they were given
-OLD_DEFAULTS = dict(
-    num_candidates=1, temperature=1.0, best_of=1
-)  # of jobs that were begun before the setting existed
+# of jobs that were begun before the setting existed
+OLD_DEFAULTS = dict(num_candidates=1, temperature=1.0, best_of=1)
 
 
 def open_job(out: Path, record: dict) -> None:
@@ -260,15 +259,15 @@ def _film_path(out, i) -> Path:
     return out / "films" / f"film_{i:05d}.safetensors"
 
 
-def _record(kind: str, model: DPCDVAE, s: Sampling, num: int, **more) -> dict:
-    "Describe a job for run.json."
+def _record(kind: str, model: DPCDVAE, s: Sampling | None, num: int, **more) -> dict:
+    "Describe a job for run.json; one that samples nothing has no sampling."
     import dpcdvae
 
     return dict(
         kind=kind,
         num=num,
-        **json.loads(json.dumps(dataclasses.asdict(s))),
-        evaluations=s.evaluations(model),
+        **({} if s is None else json.loads(json.dumps(dataclasses.asdict(s)))),
+        **({} if s is None else dict(evaluations=s.evaluations(model))),
         preset=model.config.preset,
         card=getattr(model, "card", {}),
         weights=tensor_digest(*model.state_dict().values()),
