@@ -1,7 +1,7 @@
 """Five open questions in small: three seeds, the same held-out crystals, both rules of matching
 
-`python -m benchmarks.small_labs` trains small models that differ in one choice and writes a file in results/labs
-for labs A, B, D, E and G after each model; what is there is not done again. `--only torus paths` takes some.
+`python -m benchmarks.small_labs` trains small models that differ in one choice and writes a file of results
+of labs A, B, D, E and G after each model; what is there is not done again. `--only torus paths` takes some.
 
 Plan, committed before the first result. Every model is small (the preset tiny, or a preset of the papers with
 its networks cut to that size), trained on perov_mini with one thread for a number of epochs that is the same
