@@ -20,8 +20,10 @@ _STAND_IN = (
 DATA = dict(
     perov_5=f"Perov-5 (Castelli 2012, Computational Materials Repository), "
     f"{_STAND_IN.format('11,356 crystals')}",
-    carbon_24=f"Carbon-24 (Pickard 2020, Materials Cloud 2020.0026, CC BY 4.0), "
-    f"{_STAND_IN.format('6,091 crystals')}",
+    carbon_24="Carbon-24 (Pickard 2020, Materials Cloud 2020.0026, CC BY 4.0), "
+    "the **stand-in split**: 2,445 of the official training file's 6,091 crystals and nine tenths of the "
+    "official validation file for training, the rest of the latter for validation, and half of the official "
+    "test file",
     mp_20="MP-20 (Materials Project, CC BY 4.0), the **stand-in split**: a part of the official training "
     "and validation files and half of the official test file",
     perov_mini="`perov_mini`, the computed perovskites that come with the package (`data/perov_mini`)",
@@ -39,6 +41,7 @@ DATA_LIMITS = dict(
     "learn with.",
 )
 EMBEDDED = ("perov_mini", "carbon_mini")
+GIVEN_BY_FINETUNE = ("max_atoms", "latent.environment_dim")  # settings that it takes from the parent
 # on the official splits: match rates from tables of CDVAE and DP-CDVAE, new crystals from table 2 of CDVAE
 # (arXiv 2110.06197)
 PUBLISHED = dict(
@@ -90,7 +93,7 @@ def train_command(
     run: dict,  # run.json of a training
     out: str,
 ) -> str:
-    "Write the command that repeats a training."
+    "Write the command that repeats a training, or what followed one."
     data = Path(run["data"]).name
     source = data if data in EMBEDDED or data not in DATA else f"DIR/{data}"
     limit = (
@@ -98,25 +101,17 @@ def train_command(
         if run["max_time"] != "None"
         else ["--max-epochs", str(run["max_epochs"])]
     )
-    more = (["--preset", run["preset"]] if run["preset"] != "default" else []) + [
-        x for k, v in run["changes"].items() for x in ("--set", f"{k}={v}")
-    ]
-    return shlex.join(
-        [
-            "dpcdvae",
-            "train",
-            "--data",
-            source,
-            "--out",
-            out,
-            *limit,
-            "--seed",
-            str(run["seed"]),
-            "--threads",
-            str(run["machine"]["threads"]),
-            *more,
-        ]
-    )
+    first, more = ["train"], []
+    if "parent" in run:
+        first, more = ["finetune", "--model", run["parent_name"]], ["--parts", run["parts"]]
+    if run["preset"] != "default" and "parent" not in run:
+        more = ["--preset", run["preset"]]
+    for k, v in run["changes"].items():
+        if k not in GIVEN_BY_FINETUNE or "parent" not in run:
+            more += ["--set", f"{k}={v}"]
+    where = ["--data", source, "--out", out, *limit]
+    how = ["--seed", str(run["seed"]), "--threads", str(run["machine"]["threads"])]
+    return shlex.join(["dpcdvae", *first, *where, *how, *more])
 
 
 def _table(head, rows) -> str:
@@ -176,7 +171,23 @@ def training_facts(card: dict) -> str:  # markdown
         ("file", f"{card['bytes'] / 1e6:.1f} MB, weights in float16, loaded as float32"),
         ("made with", f"`{card['command']}`"),
     ]
+    rows += [("before that", before_text(before)) for before in ancestors(card)]
     return _table(("", ""), rows)
+
+
+def ancestors(card: dict) -> list[dict]:
+    "Gather the trainings before this one, the last first."
+    before = card.get("parent")
+    return [before, *ancestors(before)] if before else []
+
+
+def before_text(parent: dict) -> str:
+    "Say how the weights were made from which a training began."
+    t = parent["training"]
+    return (
+        f"{t['num_train']:,} crystals, {t['seconds'] / 60:.0f} minutes, {t['crystals_seen']:,} crystals "
+        f"seen, with `{parent['command']}`"
+    )
 
 
 def reconstruction_facts(card: dict) -> str:  # markdown
@@ -268,12 +279,13 @@ def new_facts(card: dict) -> str:  # markdown
 def limits(card: dict) -> list[str]:
     "Say what the model cannot do."
     t = card["training"]
+    seconds = sum(c["training"]["seconds"] for c in [card, *ancestors(card)])
     said = [
-        f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes on "
+        f"It saw {t['num_train']:,} crystals for {seconds / 60:.0f} minutes on "
         f"{'a GPU' if t['machine']['gpu'] else 'processor cores'}. Published models saw the official "
         f"splits for days; their figures are not to be compared with these without that remark."
         if t["data"] not in EMBEDDED
-        else f"It saw {t['num_train']:,} crystals for {t['seconds'] / 60:.0f} minutes."
+        else f"It saw {t['num_train']:,} crystals for {seconds / 60:.0f} minutes."
     ]
     if t["data"] in DATA_LIMITS:
         said.append(DATA_LIMITS[t["data"]])
@@ -390,6 +402,9 @@ def pack(
         )
     training |= dict(data=Path(training["data"]).name)
     found = read_results(name, results)
+    if "parent" in training:  # its card may be written over below
+        card = read_card(training["parent_name"])
+        found["parent"] = {k: card[k] for k in ("command", "training", "sha256", "parent") if k in card}
     model = DPCDVAE.from_pretrained(run)
     model.save(
         folder,

@@ -17,7 +17,16 @@ import torch
 from pymatgen.core import Lattice, Structure
 from safetensors.torch import load_file, save_file
 
-from benchmarks.cards import limits, pack, page, read_card, read_results, train_command
+from benchmarks.cards import (
+    ancestors,
+    before_text,
+    limits,
+    pack,
+    page,
+    read_card,
+    read_results,
+    train_command,
+)
 from dpcdvae.cli.app import main
 from dpcdvae.cli.arguments import parser
 from dpcdvae.cli.cards import pretrained_table
@@ -282,6 +291,26 @@ def test_commands_repeat_what_was_changed():
         [("latent_dim", 64)],
         2,
     )
+
+
+def test_commands_repeat_a_fine_tuning():
+    run = dict(data="mine.csv", max_time="00:10:00", preset="default", parent="0a", parent_name="mp-20")
+    changes = {"max_atoms": 24, "latent.environment_dim": 125, "training.batch_size": 64}
+    run |= dict(parts="denoiser", changes=changes, seed=1, machine=dict(threads=1))
+    a = parser().parse_args(train_command(run, "runs/x").split()[1:])
+    assert (a.command, a.model, a.parts, a.max_time) == ("finetune", "mp-20", "denoiser", "00:10:00")
+    assert a.set == [("training.batch_size", 64)]  # the others come with the parent
+
+
+def test_a_card_counts_the_trainings_before():
+    of = lambda minutes: dict(
+        command=f"train for {minutes}",
+        training=dict(num_train=1000 * minutes, seconds=60 * minutes, crystals_seen=9, data="perov_mini"),
+    )
+    card = of(40) | dict(max_atoms=24, parent=of(20) | dict(parent=of(7)))
+    assert "for 67 minutes" in limits(card)[0] and "for 40" in limits(of(40) | dict(max_atoms=24))[0]
+    assert [c["command"] for c in ancestors(card)] == ["train for 20", "train for 7"]
+    assert before_text(card["parent"]).startswith("20,000 crystals, 20 minutes, 9 crystals seen")
 
 
 # ---- what is wrong is said in one sentence ----
