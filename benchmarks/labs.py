@@ -55,7 +55,13 @@ def lab(
         sources = os.environ.get("DPCDVAE_LAB_DATA", data).split(",")
         compare(sources, variants, Path(home) / "runs" / "labs" / name, path, **full)
     result = stored(path)
-    return result, describe(result)
+    return result | dict(missing=missing(result, variants, full.get("seeds", (0,)))), describe(result)
+
+
+def missing(result: dict, variants: dict, seeds) -> list[str]:  # labels
+    "Name the variants of which some model is not stored."
+    found = [m["label"] for m in result["models"].values()]
+    return [label for label in variants if found.count(label) < len(seeds)]
 
 
 def describe(result: dict) -> str:  # one sentence
@@ -192,8 +198,11 @@ def differences(
 
 
 def lab_answer(
-    result: dict, notebook: str, comparisons: dict
-) -> str:  # title -> (rates, label to compare with); markdown
+    result: dict,
+    notebook: str,
+    comparisons: dict,  # title -> (rates, label to compare with)
+    verdicts: str = "",  # markdown, before the figures
+) -> str:  # markdown
     "Answer a lab's question with its figures, or say how to get them."
     command = f"`DPCDVAE_LAB=full jupyter execute nbs/labs/{notebook}.ipynb`"
     if result.get("trial"):
@@ -203,12 +212,15 @@ def lab_answer(
         for title, (rates, base) in comparisons.items()
         if rates
     ]
+    left = result.get("missing")
     return "\n".join(
         [
             "## Answer",
+            *[verdicts + "\n"] * bool(verdicts),
             "McNemar's exact test on the same crystals, over all seeds, level 5 % shared among a list's "
             "comparisons; Fisher's where a stored run has kept no outcome of each crystal.\n",
             *lines,
-            f"Models that are missing here are not measured yet; {command} goes on where it stopped.",
+            *[f"Not measured with all seeds: {', '.join(left or [])}; {command} goes on where it stopped."]
+            * bool(left),
         ]
     )

@@ -35,6 +35,25 @@ QUESTIONS = (
         lab="labs/d_gine",
     ),
     Question(
+        "And in small models, with three seeds?",
+        "labs/baseline.json",
+        ("paper-gine", FORCED),
+        ("paper", FORCED),
+        more="No, it raises it.",
+        less="Yes.",
+        lab="labs/d_gine",
+    ),
+    Question(
+        "Does GINE matter where the environment has a path of its own?",
+        "labs/gine.json",
+        ("GINE as released", FREE),
+        ("without GINE", FREE),
+        metric="strict_rate",
+        more="Yes, it helps.",
+        less="Yes, it costs.",
+        lab="labs/d_gine",
+    ),
+    Question(
         "Does the paper's sigmoid schedule serve better than the linear one?",
         "labs/schedules.json",
         ("sigmoid", FREE),
@@ -121,6 +140,15 @@ QUESTIONS = (
     Question(
         "Does DP-CDVAE match more than CDVAE after equal time (Perov-5, composition given)?",
         "presets.json",
+        ("paper", FORCED),
+        ("cdvae", FORCED),
+        more="Yes.",
+        less="No, fewer.",
+        lab="labs/a_baseline",
+    ),
+    Question(
+        "And in small models, after as many epochs, with three seeds?",
+        "labs/baseline.json",
         ("paper", FORCED),
         ("cdvae", FORCED),
         more="Yes.",
@@ -218,6 +246,15 @@ def creation(folder="results") -> str:  # sentences
     )
     what += "where the model keeps the one that it denoises best"
     return f"{what}: {tried}. No energy was computed to choose."
+
+
+def verdicts(notebook: str, folder="results") -> str:  # markdown
+    "Answer the questions of a lab, a sentence each, from stored runs."
+    each = ((q, answer(q, Path(folder))) for q in QUESTIONS if q.lab == f"labs/{notebook}")
+    return "\n".join(
+        f"- {q.ask} **{a['said']}** ({PREFIX.get(q.metric, '')}{a['points']}; {a['sure']}; {a['runs']})"
+        for q, a in each
+    )
 
 
 PREFIX = dict(strict_rate="strict: ", valid="valid: ")  # what a rate is, where not the field's match

@@ -7,6 +7,7 @@ from benchmarks.first_use import first_use_table
 from benchmarks.guidance import guidance_table
 from benchmarks.longrun import long_table
 from benchmarks.mutants import mutants_table
+from benchmarks.neighbours import neighbours_table
 from benchmarks.prediction import prediction_table
 from benchmarks.pythons import pythons_table
 from benchmarks.tables import table, with_interval
@@ -157,6 +158,8 @@ TABLES |= {"prediction-mp-20": prediction_table, "prediction-prototypes": predic
 COMMANDS["guidance-perov_5"] = "python -m benchmarks.guidance --data DIR/perov_5 --wheel WHEEL"
 COMMANDS["prediction-mp-20"] = "python -m benchmarks.prediction --data DIR/mp_20"
 COMMANDS["prediction-prototypes"] = "python -m benchmarks.prediction --data DIR/mp_20 --source prototypes"
+COMMANDS["neighbours"] = "python -m benchmarks.neighbours --out results/neighbours.json"
+TABLES["neighbours"] = neighbours_table
 COMMANDS["first-use"] = "python -m benchmarks.first_use --out results/first-use.json"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from . import commands, demo, evaluating
 from .arguments import parser
+from .cores import TRAINING, choose_threads, look
 from .values import suggestion
 
 # %% ../../nbs/cli/06_app.ipynb #de855f47
@@ -36,15 +37,23 @@ def run_command(a) -> None:
         print(json.dumps(result[1], default=str) if a.json else result[0], flush=True)
 
 
-def prepare(a) -> None:
-    "Silence warnings of libraries that users cannot act on; limit threads."
+def prepare(a, first=None) -> None:  # a look at the processor when the program began
+    "Silence warnings of libraries that users cannot act on; choose threads."
     warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
     warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # a crystal without symmetry is no news
-    if getattr(a, "threads", None):
-        import torch
+    asked = getattr(a, "threads", None)
+    if not asked and a.command not in TRAINING:
+        return
+    import torch
 
-        torch.set_num_threads(a.threads)
+    from dpcdvae.data.files import number_of
+
+    threads, own = choose_threads(a, first), torch.get_num_threads()
+    if threads and threads != own:
+        torch.set_num_threads(threads)
+        if not asked and threads < own:
+            warnings.warn(f"other work holds cores of this machine: {number_of(threads, 'thread')} of {own}")
 
 
 def complete(p) -> None:
@@ -92,13 +101,14 @@ def stopped(a) -> str:
 # %% ../../nbs/cli/06_app.ipynb #8acbb20f
 def main(argv=None) -> int:  # exit code
     "Run a command; an error is one sentence and exit code 2, a stop by hand 130."
+    first = look()
     p = parser()
     complete(p)
     a = p.parse_args(argv)
     try:
         if a.command:
             check_names(a)
-            prepare(a)
+            prepare(a, first)
             run_command(a)
         else:
             print(p.format_help())
