@@ -5,7 +5,7 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
-from dpcdvae.cli.cards import read_card
+from dpcdvae.cli.cards import beside_chance, lineage, read_card
 from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
 from dpcdvae.data.splits import read_record, save_seen
@@ -67,6 +67,7 @@ PUBLISHED = dict(
 )
 
 
+RULES = {"by the field's rule": "match", "strictly (`fit`, stol 0.1)": "strict"}
 PARTS = dict(
     m="match",
     n="number of atoms differs",
@@ -171,14 +172,8 @@ def training_facts(card: dict) -> str:  # markdown
         ("file", f"{card['bytes'] / 1e6:.1f} MB, weights in float16, loaded as float32"),
         ("made with", f"`{card['command']}`"),
     ]
-    rows += [("before that", before_text(before)) for before in ancestors(card)]
+    rows += [("before that", before_text(before)) for before in lineage(card)[1:]]
     return _table(("", ""), rows)
-
-
-def ancestors(card: dict) -> list[dict]:
-    "Gather the trainings before this one, the last first."
-    before = card.get("parent")
-    return [before, *ancestors(before)] if before else []
 
 
 def before_text(parent: dict) -> str:
@@ -224,6 +219,9 @@ def reconstruction_facts(card: dict) -> str:  # markdown
         text += [f"Nothing changes with {' or '.join(same)}: that was exact in all of them.", ""]
     if said := PUBLISHED.get(card["training"]["data"]):
         text += [f"Published, on the official split: {said['match']}.", ""]
+    if strict := card.get("strict"):
+        both = (f"{title} {beside_chance(strict['metrics'], k)}" for title, k in RULES.items())
+        text += [f"Beside chance (random coordinates in the true cell): {'; '.join(both)}.", ""]
     m = about["made_on"]
     return "\n".join(
         [
@@ -279,7 +277,7 @@ def new_facts(card: dict) -> str:  # markdown
 def limits(card: dict) -> list[str]:
     "Say what the model cannot do."
     t = card["training"]
-    seconds = sum(c["training"]["seconds"] for c in [card, *ancestors(card)])
+    seconds = sum(c["training"]["seconds"] for c in lineage(card))
     said = [
         f"It saw {t['num_train']:,} crystals for {seconds / 60:.0f} minutes on "
         f"{'a GPU' if t['machine']['gpu'] else 'processor cores'}. Published models saw the official "
@@ -351,6 +349,10 @@ def read_results(
     for path in map(Path, paths):
         r = json.loads(path.read_text())
         of = r["training"]["data"] if "training" in r else r.get("run", "")
+        if r.get("name") == "strict":
+            if plain_name(name) in (models := {plain_name(k): m for k, m in r["models"].items()}):
+                found["strict"] = models[plain_name(name)]
+            continue
         if plain_name(of) != plain_name(name):
             raise ModelError(
                 f"{path} tells of {of or 'no model'}, not of {name}: its figures do not belong on this card"

@@ -15,6 +15,7 @@ from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 
 SETS = {"perov-5": ("perov_5", 512), "mp-20": ("mp_20", 256), "carbon-24": ("carbon_24", 128)}
+EMBEDDED = {"perov_mini": ("perov_mini", 150), "carbon_mini": ("carbon_mini", 53)}
 KEPT = ("strict_", "match_", "fit_", "rms", "METRe", "crmse", "composition_exact", "num_atoms_exact")
 STRICT = Path("results/strict.json")
 
@@ -40,7 +41,7 @@ def stored_rates(
     "Take a model's rates from the file of results, or add them to it."
     done = json.loads(out.read_text()) if out.exists() else dict(name="strict", seed=seed, models={})
     if name not in done["models"]:
-        num = SETS.get(name, (None, 256))[1]
+        num = (SETS | EMBEDDED).get(name, (None, 256))[1]
         found = rates(name, data, num, seed)
         done["models"][name] = dict(data=data.name, num=num, metrics=found, made_on=circumstances())
         atomic_write(out, json.dumps(done, indent=1) + "\n")
@@ -53,8 +54,8 @@ def main() -> None:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=STRICT)
     a = p.parse_args()
-    for name, (folder, _) in SETS.items():
-        stored_rates(name, a.data / folder, a.seed, a.out)
+    for name, (folder, _) in (SETS | EMBEDDED).items():
+        stored_rates(name, Path(folder) if name in EMBEDDED else a.data / folder, a.seed, a.out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from pymatgen.core import Lattice, Structure
 from safetensors.torch import load_file, save_file
 
 from benchmarks.cards import (
-    ancestors,
     before_text,
     limits,
     pack,
@@ -29,7 +28,7 @@ from benchmarks.cards import (
 )
 from dpcdvae.cli.app import main
 from dpcdvae.cli.arguments import parser
-from dpcdvae.cli.cards import pretrained_table
+from dpcdvae.cli.cards import lineage, pretrained_row, pretrained_table
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.as_crystals import as_crystals
 from dpcdvae.data.datasets import load_crystals
@@ -309,8 +308,24 @@ def test_a_card_counts_the_trainings_before():
     )
     card = of(40) | dict(max_atoms=24, parent=of(20) | dict(parent=of(7)))
     assert "for 67 minutes" in limits(card)[0] and "for 40" in limits(of(40) | dict(max_atoms=24))[0]
-    assert [c["command"] for c in ancestors(card)] == ["train for 20", "train for 7"]
+    assert [c["command"] for c in lineage(card)[1:]] == ["train for 20", "train for 7"]
     assert before_text(card["parent"]).startswith("20,000 crystals, 20 minutes, 9 crystals seen")
+
+
+def test_the_list_shows_both_rules_beside_chance(tmp_path):
+    rate = lambda v: dict(value=v, low=v - 0.1, high=v + 0.1, count=int(200 * v), total=200)
+    metrics = dict(
+        strict_rate=rate(0.4), strict_chance=rate(0.2), match_rate=rate(0.8), match_chance=rate(0.6)
+    )
+    about = dict(num=200, metrics=metrics, made_on={})
+    (tmp_path / "strict.json").write_text(json.dumps(dict(name="strict", models={"mp-20": about})))
+    found = read_results("mp-20", [tmp_path / "strict.json"])
+    assert found == dict(strict=about) and read_results("perov-5", [tmp_path / "strict.json"]) == {}
+    training = dict(data="mp_20", num_train=9, seconds=120)
+    row = pretrained_row("mp-20", dict(training=training, bytes=1, parent=dict(training=training)) | found)
+    assert row[2] == "4 min" and row[4] == "40.0 [30.0, 50.0] % of 200, chance 20.0 %"
+    assert row[5] == "80.0 [70.0, 90.0] % of 200, chance 60.0 %"
+    assert pretrained_row("mp-20", dict(training=training, bytes=1))[4:6] == ("not measured",) * 2
 
 
 # ---- what is wrong is said in one sentence ----

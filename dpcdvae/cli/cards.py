@@ -22,6 +22,11 @@ def read_card(
     return json.loads(path.read_text(encoding="utf-8"))
 
 # %% ../../nbs/cli/02_cards.ipynb #72c6cc4f
+def lineage(card: dict) -> list[dict]:  # card, and those of the trainings before it
+    "Gather a training and those whose weights it went on with."
+    return [card, *(lineage(card["parent"]) if "parent" in card else [])]
+
+
 def read_page(
     name,  # a pretrained model, or a packed folder
 ) -> str:  # markdown
@@ -30,23 +35,31 @@ def read_page(
     return (model_folder(name) / "README.md").read_text(encoding="utf-8")
 
 # %% ../../nbs/cli/02_cards.ipynb #43fe6978
-HEAD = ("model", "trained on", "for", "file", "held-out crystals matched", "RMS of matches", "new ones valid")
+HEAD = ("model", "trained on", "for", "file", "strictly matched", "by the field's rule", "new ones valid")
+
+
+def beside_chance(metrics: dict, rate: str) -> str:
+    "Write a rate of matches with its interval, the crystals, and what random coordinates reach."
+    if f"{rate}_rate" not in metrics:
+        return "not measured"
+    m, chance = metrics[f"{rate}_rate"], metrics[f"{rate}_chance"]["value"]
+    return f"{show('match_rate', m)} of {m['total']}, chance {100 * chance:.1f} %"
 
 
 def pretrained_row(name: str, card: dict) -> tuple:  # the columns of HEAD
     "Put a card into one row."
     training = card["training"]
-    free = card.get("reconstruction", {}).get("free", [{}])[0].get("metrics", {})
+    back = card.get("strict", {}).get("metrics", {})
     new = card.get("generation", {}).get("metrics", {})
     split = "" if training["data"].endswith("_mini") else " (stand-in split)"
-    matched = f"{show('match_rate', free['match_rate'])} of {free['match_rate']['total']}" if free else None
+    minutes = sum(t["training"]["seconds"] for t in lineage(card)) / 60
     return (
         name,
         f"{training['data']}{split}, {training['num_train']:,} crystals",
-        f"{training['seconds'] / 60:.0f} min",
+        f"{minutes:.0f} min",
         f"{card['bytes'] / 1e6:.1f} MB",
-        matched or "not measured",
-        show("rms", free["rms"], False) if free else "not measured",
+        beside_chance(back, "strict"),
+        beside_chance(back, "match"),
         show("valid", new["valid"]) if new else "not measured",
     )
 
