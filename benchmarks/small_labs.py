@@ -21,8 +21,8 @@ with seed 9 (not part of the results) measured the time: about a minute of proce
 - paths (G): skip connections taken away, 16 epochs. Prediction: without that of the environment the
   arrangement of A and B falls to chance.
 
-Changed before a model of baseline, schedules, gine or paths was trained, because the machine turned out to be
-shared and slow: half the epochs (16 of baseline, 8 of the others) and fewer function evaluations (200 and 20).
+Changed before a model of baseline, schedules, gine or paths was trained, because the machine was shared and
+slow: half the epochs (16 of baseline, 8 of the others) and fewer function evaluations (200 and 20).
 
 Our mind would change where a list's test decides the other way. Times on a machine that does other things are
 no measure; processor time is."""
