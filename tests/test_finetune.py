@@ -7,9 +7,11 @@ import torch
 from test_run import SMALL, cli, toys
 
 from dpcdvae.crystal.batch import CrystalBatch, toy
+from dpcdvae.data.composition import element_counts
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.splits import read_record
 from dpcdvae.evaluation.report import _model_facts
+from dpcdvae.generation.generate import outside_training
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.finetuning import finetune
 from dpcdvae.model.pretrained import ModelError, inherit, list_pretrained
@@ -101,6 +103,23 @@ def test_new_elements_are_learnt(parent, tmp_path):
     how = HOW | dict(max_epochs=12, ema=0.5, learning_rate=2e-3, parts="all")
     child = finetune(model, dict(train=gold, val=gold[:4]), tmp_path / "run", **how)
     assert fraction(child) > max(before, 0.9)
+
+
+def test_a_child_knows_what_its_parent_saw(parent, tmp_path):
+    model, folder = parent
+    silicon = CrystalBatch.cat([toy("Si")] * 8)
+    how = HOW | dict(parts="all")
+    child = finetune(folder, dict(train=silicon, val=silicon[:2]), tmp_path / "one", **how)
+    foreign = silicon.replace(atomic_numbers=torch.full_like(silicon.atomic_numbers, 79))
+    asked = CrystalBatch.cat([toy("NaCl"), toy("SrTiO3"), foreign[:1]])
+    assert not child.prior.seen()[0][10]  # its own crystals hold no Na
+    assert outside_training(child, element_counts(asked)) == ["", "", "it has not seen Au"]
+    gold = dict(train=foreign, val=foreign[:2])
+    again = finetune(tmp_path / "one", gold, tmp_path / "two", **how)  # and so on, from child to child
+    assert outside_training(again, element_counts(asked)) == [""] * 3
+    del child.card["training"]["parent_seen"]  # one that was made before this was kept
+    child.card["training"]["parent_name"] = "mp-20"
+    assert outside_training(child, element_counts(asked)) == [""] * 3
 
 
 def test_command(parent, tmp_path, capsys):
