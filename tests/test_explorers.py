@@ -610,6 +610,17 @@ def test_live_sampler_survives_a_failing_run(model, toys, monkeypatch):
     assert s.wait(60) and len(s.film) == 4
 
 
+def test_live_sampler_says_what_a_model_has_not_seen():
+    known = DPCDVAE.from_pretrained("perov_mini")
+    sampler = W.LiveSampler(known, task="new crystal", formula="CsSiO3", steps=2, pace=1e3)
+    for formula, outside in (("CsSiO3", True), ("CsCaF3", False)):
+        sampler.formula = formula
+        sampler.start()
+        assert sampler.wait(60)
+        assert ("it has not seen Si" in sampler.says.value) == outside
+        assert ("outside what the model" in sampler.says.value) == outside
+
+
 def test_new_crystal_of_a_formula(model, toys):
     s = W.LiveSampler(model, steps=3, formula="CaTiO3", pace=1e4)
     with pytest.warns(UserWarning, match="never fitted"):
