@@ -100,6 +100,12 @@ def collapsed() -> CrystalBatch:
     return CrystalBatch.cat([small, flat]).replace(ids=("small", "flat"))
 
 
+def test_few_crystals_get_a_hint(tmp_path, capsys):
+    how = HOW | dict(quiet=False, max_epochs=1)
+    train(dict(train=toys(1), val=toys(1)), tmp_path, "tiny", **how)
+    assert "dpcdvae finetune starts from a pretrained one" in capsys.readouterr().out
+
+
 def test_a_collapsed_cell_is_named_and_not_trained_on(tmp_path):
     both = CrystalBatch.cat([NAMED, collapsed()])
     kept, reasons = fitting(both, 20)

@@ -334,6 +334,9 @@ def _fit_priors(trainer, module: Training, train_set: CrystalBatch, keeper, limi
             model.save(keeper.out / kept, **model.card)
 
 
+FEW = "so few crystals teach a new model little; dpcdvae finetune starts from a pretrained one"
+
+
 def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
     "Print what will be trained, before the first step."
     device = "GPU " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -351,7 +354,8 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
         flush=True,
     )
     print(f"{SPLIT_FILE} lists which crystal is used for what", flush=True)
-    for sentence in (facts["cells"], repeated_sentence(facts)):
+    few = FEW if facts["num_train"] < 100 and facts["parent_seen"] == {} else ""
+    for sentence in (facts["cells"], repeated_sentence(facts), few):
         if sentence:
             print(sentence, flush=True)
 
