@@ -59,7 +59,7 @@ lab: $(STAMP)
 	@JUPYTER_CONFIG_PATH=$(CURDIR)/share/jupyter/config $(BIN)/jupyter lab runs/lab/tour.ipynb
 
 voila: $(STAMP)
-	@JUPYTER_PATH=share/jupyter $(BIN)/voila --template=offline --progressive_rendering=True nbs/tutorials/00_tour.ipynb
+	@JUPYTER_PATH=share/jupyter JUPYTER_CONFIG_PATH=$(CURDIR)/share/jupyter/config $(BIN)/voila --template=offline --progressive_rendering=True nbs/tutorials/00_tour.ipynb
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks --out results/bench.json

@@ -270,7 +270,7 @@ def lab_page(browser, lab):
 class Voila:
     "A Voila server that shows one notebook, with the template that asks nobody for icons."
 
-    def __init__(self, folder, book):
+    def __init__(self, folder, book, *more):
         port, self.folder = free_port(), Path(folder)
         self.url = f"http://127.0.0.1:{port}/"
         (folder / "work").mkdir()
@@ -283,12 +283,17 @@ class Voila:
             "--template=offline",
             "--progressive_rendering=True",
             "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext",
+            *more,
         ]
         self.log = open(folder / "voila.log", "w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "voila", "book.ipynb", *options],
             cwd=folder / "work",
-            env=server_env(folder) | dict(JUPYTER_PATH=str(ROOT / "share/jupyter")),
+            env=server_env(folder)
+            | dict(
+                JUPYTER_PATH=str(ROOT / "share/jupyter"),
+                JUPYTER_CONFIG_PATH=str(ROOT / "share/jupyter/config"),  # as `make voila` has it
+            ),
             stdout=self.log,
             stderr=self.log,
         )
@@ -317,8 +322,8 @@ def voila(browser, tmp_path):
     pytest.importorskip("voila", reason="voila is not installed: pip install voila")
     open_now = []
 
-    def serve(book, width=1000):
-        server = Voila(tmp_path, book)
+    def serve(book, width=1000, more=()):  # more: options of Voila
+        server = Voila(tmp_path, book, *more)
         context = browser.new_context(viewport=dict(width=width, height=800))
         open_now.append((context, server))
         page = watch(context.new_page(), [server.url, server.url.replace("http", "ws")])

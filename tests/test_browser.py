@@ -1,12 +1,13 @@
 "The film player under a real hand: in a page without a kernel, in JupyterLab and in Voila."
 
+import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import LATE, notebook, until
+from conftest import LATE, ROOT, notebook, until
 from hand import agrees, atoms, colours, crowded, drag, kernel, painted, pixels, player, settled, state
 from pymatgen.core import Structure
 
@@ -651,6 +652,16 @@ def test_a_player_that_began_late_still_hears_the_kernel(lab, lab_page):
 
 
 # ---- Voila
+
+
+def test_a_page_that_takes_long_is_shown_to_its_end(voila):
+    """While cells run, Voila hears no answer to its pings; by default it hangs up after three of them, or
+    after 30 s where they come more often than every 10 s."""
+    settings = json.loads((ROOT / "share/jupyter/config/voila.json").read_text())["Voila"]["tornado_settings"]
+    often = f"--Voila.tornado_settings={settings | dict(ws_ping_interval=1000)}"
+    cells = ["import time\n\ntime.sleep(45)\nprint('slept')", "print('the end of the page')"]
+    page, _ = voila(notebook(cells), more=[often])
+    until(page, "document.body.innerText.includes('the end of the page')", 150000)
 
 
 def test_player_in_voila(voila):

@@ -354,7 +354,7 @@ def test_typical_distance_is_measured():
             * float(law.schedule.sigma[t])
         ) @ c.lattice[0]
         words = W.forward_words(c, law.schedule, t, W.spread(process, law.schedule, c, t), process)
-        assert float(words.split("typically ")[1].split(" Å")[0]) == pytest.approx(
+        assert float(words.split("typically gone ")[1].split(" Å")[0]) == pytest.approx(
             float(cart.square().sum(-1).mean().sqrt()),
             abs=0.02 * float(cart.square().sum(-1).mean().sqrt()) + 0.006,
         )
@@ -608,6 +608,17 @@ def test_live_sampler_survives_a_failing_run(model, toys, monkeypatch):
     monkeypatch.undo()
     s.start()
     assert s.wait(60) and len(s.film) == 4
+
+
+def test_live_sampler_says_what_a_model_has_not_seen():
+    known = DPCDVAE.from_pretrained("perov_mini")
+    sampler = W.LiveSampler(known, task="new crystal", formula="CsSiO3", steps=2, pace=1e3)
+    for formula, outside in (("CsSiO3", True), ("CsCaF3", False)):
+        sampler.formula = formula
+        sampler.start()
+        assert sampler.wait(60)
+        assert ("it has not seen Si" in sampler.says.value) == outside
+        assert ("outside what the model" in sampler.says.value) == outside
 
 
 def test_new_crystal_of_a_formula(model, toys):

@@ -7,9 +7,11 @@ import torch
 from test_run import SMALL, cli, toys
 
 from dpcdvae.crystal.batch import CrystalBatch, toy
+from dpcdvae.data.composition import element_counts
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.splits import read_record
 from dpcdvae.evaluation.report import _model_facts
+from dpcdvae.generation.generate import outside_training
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.finetuning import finetune
 from dpcdvae.model.pretrained import ModelError, inherit, list_pretrained
@@ -103,6 +105,23 @@ def test_new_elements_are_learnt(parent, tmp_path):
     assert fraction(child) > max(before, 0.9)
 
 
+def test_a_child_knows_what_its_parent_saw(parent, tmp_path):
+    model, folder = parent
+    silicon = CrystalBatch.cat([toy("Si")] * 8)
+    how = HOW | dict(parts="all")
+    child = finetune(folder, dict(train=silicon, val=silicon[:2]), tmp_path / "one", **how)
+    foreign = silicon.replace(atomic_numbers=torch.full_like(silicon.atomic_numbers, 79))
+    asked = CrystalBatch.cat([toy("NaCl"), toy("SrTiO3"), foreign[:1]])
+    assert not child.prior.seen()[0][10]  # its own crystals hold no Na
+    assert outside_training(child, element_counts(asked)) == ["", "", "it has not seen Au"]
+    gold = dict(train=foreign, val=foreign[:2])
+    again = finetune(tmp_path / "one", gold, tmp_path / "two", **how)  # and so on, from child to child
+    assert outside_training(again, element_counts(asked)) == [""] * 3
+    del child.card["training"]["parent_seen"]  # one that was made before this was kept
+    child.card["training"]["parent_name"] = "mp-20"
+    assert outside_training(child, element_counts(asked)) == [""] * 3
+
+
 def test_command(parent, tmp_path, capsys):
     _, folder = parent
     (tmp_path / "mine").mkdir()
@@ -110,7 +129,7 @@ def test_command(parent, tmp_path, capsys):
         s.to(str(tmp_path / "mine" / f"{k}.cif"))
     where = ("--model", folder, "--data", tmp_path / "mine", "--out", tmp_path / "run", "--workers", 1)
     code, out, err = cli(capsys, "finetune", *where, "--max-epochs", 1, "--set", "training.batch_size=4")
-    assert code == 0 and "model in" in out, err
+    assert code == 0 and "model in" in out and "so few crystals" not in out + err, err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["num_train"] >= 6 and "steps" in record
     code, out, err = cli(capsys, "finetune", *where, "--max-epochs", 1)

@@ -11,11 +11,14 @@ import pytest
 import torch
 from test_run import SMALL, own_cache, toys  # noqa: F401  fixture
 
+from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.generation.jobs import rows_of
 from dpcdvae.model import checkpoint as C
 from dpcdvae.model import module as M
+from dpcdvae.model import training as T
+from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE, fitting
 from dpcdvae.model.training import train
 
@@ -97,6 +100,12 @@ def collapsed() -> CrystalBatch:
     return CrystalBatch.cat([small, flat]).replace(ids=("small", "flat"))
 
 
+def test_few_crystals_get_a_hint(tmp_path, capsys):
+    how = HOW | dict(quiet=False, max_epochs=1)
+    train(dict(train=toys(1), val=toys(1)), tmp_path, "tiny", **how)
+    assert "dpcdvae finetune starts from a pretrained one" in capsys.readouterr().out
+
+
 def test_a_collapsed_cell_is_named_and_not_trained_on(tmp_path):
     both = CrystalBatch.cat([NAMED, collapsed()])
     kept, reasons = fitting(both, 20)
@@ -106,6 +115,24 @@ def test_a_collapsed_cell_is_named_and_not_trained_on(tmp_path):
         train(dict(train=both, val=toys(1)), tmp_path, "tiny", max_epochs=1, **HOW)
     rows = list(csv.DictReader(open(tmp_path / "split.csv")))
     assert [r["material_id"] for r in rows if r["split"] == "skipped"] == ["small", "flat"]
+
+
+def test_a_large_cell_of_a_set_with_its_own_splits_gets_a_hint(tmp_path):
+    large = toy("NaCl").to_structures()[0] * (3, 3, 2)
+    (tmp_path / "set").mkdir()
+    for split in ("train", "val"):
+        with open(tmp_path / "set" / f"{split}.csv", "w", newline="") as f:
+            table = csv.writer(f)
+            table.writerow(["material_id", "cif"])
+            table.writerows([k, s.to(fmt="cif")] for k, s in enumerate([*toys(1).to_structures(), large]))
+    hint = f"36 atoms, .*`dpcdvae data {tmp_path / 'set'} --primitive --out cache`"
+    with pytest.warns(UserWarning, match=hint):
+        train(tmp_path / "set", tmp_path / "run", "tiny", max_epochs=1, workers=1, **HOW)
+    assert main(["data", str(tmp_path / "set"), "--primitive", "--out", str(tmp_path / "cache")]) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # as the hint says: nothing is too large any more
+        sets, *_ = T._read(tmp_path / "cache", get_config("tiny"), 0, 1, False)
+    assert {k: len(c) for k, c in sets.items()} == dict(train=6, val=6)
 
 
 def test_a_collapsed_cell_has_a_row_with_its_reason():

@@ -86,6 +86,16 @@ def test_crystals_are_drawn_and_films_linked(home, name):
         assert "<script" in film.read_text() and film.stat().st_size > 10**5
 
 
+def test_a_reference_is_not_called_a_test_set(home, capsys):
+    out = home / "alone"
+    alone = ("--reference", "perov_mini", "--quick", "--workers", "1", "--out", str(out))
+    assert main(["evaluate", str(home / "new"), *alone]) == 0
+    said, text = capsys.readouterr().out, (out / "report.html").read_text()
+    assert "No test set was given" in said and "No test set was given" in text
+    assert "Line: reference." in text and "Line: test set." not in text
+    assert "No test set was given" not in page(home, "new") + page(home, "rec")
+
+
 def test_best_matches_are_matches():
     rows = [
         dict(index=0, matched=True, rms=0.01, max_dist=0.2, **{STRICT: False}),

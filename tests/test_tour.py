@@ -130,6 +130,11 @@ def test_a_training_draws_its_losses_where_it_runs(lab, page):
     assert parts[0] > 1 and parts[1] == 1 and "crystals/s |" in parts[2] and "| train total" not in parts[2]
 
 
+def test_the_crystal_comes_back_by_three_samplers_as_the_text_says(lab, page):
+    left = lab.ask(page, "[float(f.distance_to_target()[-1]) for f in films]")
+    assert max(left[:3]) < 0.2 and left[3] > 2 * max(left[:3]), left  # Å; the last is of half a minute
+
+
 def test_no_explorer_is_wider_than_its_cell(page):
     found = page.evaluate(
         """[...document.querySelectorAll('.jp-OutputArea *')]

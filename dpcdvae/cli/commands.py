@@ -238,7 +238,7 @@ def trained_on(have: list[str], about: str) -> str:
 def crystals_to_test(a, model):  # crystals, their source
     "Read what is to be reconstructed: a test split, or what the training of the model kept for tests."
     from dpcdvae.crystal.batch import cells_note
-    from dpcdvae.data.datasets import load_crystals, source_files
+    from dpcdvae.data.datasets import load_crystals, smaller_cells, source_files
     from dpcdvae.data.splits import USED, read_record
     from dpcdvae.model.dpcdvae import fitting
 
@@ -247,7 +247,7 @@ def crystals_to_test(a, model):  # crystals, their source
     divide = record is not None and "" in files and a.split != "all"
     how = dict(workers=a.workers, graph=graph_of(model), progress=shows_progress(a))
     how |= {} if divide else dict(split=split, limit=a.limit)
-    crystals, _ = fitting(load_crystals(a.data, **how), model.config.max_atoms)
+    crystals, _ = fitting(load_crystals(a.data, **how), model.config.max_atoms, smaller_cells(a.data))
     if divide:
         part, note = part_in(record, crystals, split or "test", a.data)
         print(note, file=sys.stderr)

@@ -233,6 +233,20 @@ def source_files(
     return {split: files[split]} if split else {s: f for s, f in files.items() if s != "truth"}
 
 # %% ../../nbs/data/10_datasets.ipynb #65ed4b2a
+def has_files(src) -> bool:
+    "Tell a file, a folder or a known name from crystals in memory and from patterns of files."
+    return isinstance(src, (str, Path)) and not any(c in str(src) for c in "*?[")
+
+
+def smaller_cells(src) -> str:  # empty where cells are reduced anyhow, or cannot be
+    "Tell how to get smaller cells of a source that keeps them, since it has its own splits."
+    files = source_files(src) if has_files(src) else {}
+    if not files or "" in files or all(f[0].suffix == ".safetensors" for f in files.values()):
+        return ""
+    how = f"`dpcdvae data {src} --primitive --out cache`, then cache in place of {src}"
+    return f"a source with its own splits keeps its cells; primitive ones may be small enough: {how}"
+
+
 def limited(listing: Listing, limit: int | None) -> Listing:
     "Keep the first rows of each file."
     if limit is None:

@@ -74,6 +74,7 @@ def optimisation_success(rows: list, run: dict, values) -> dict:  # of run.json;
 
 # %% ../../nbs/evaluation/18_evaluate.ipynb #c6459f7f
 RESULTS = ("metrics.json", "per_crystal.csv", "report.html")
+NO_TEST = "No test set was given: METRe, coverage and distances of distributions are those to the reference."
 
 
 def evaluation_folder(folder: str | Path) -> Path:
@@ -163,8 +164,9 @@ def evaluate(
         summary = _add_figures(pred, rows, summary, run, home, out, reference, test, property, extend)
         summary |= dict(levels=levels(len(pred))) if levels and not truth else {}
         summary |= dict(run=run, made_by="dpcdvae evaluate", input=str(folder.resolve()))
-        summary |= dict(notes=[*_mark_seen(rows, run), *notes], provenance=origin)
-        known = reference if test is None else test
+        alone = [NO_TEST] if not truth and reference is not None and test is None else []
+        summary |= dict(notes=[*_mark_seen(rows, run), *notes, *alone], provenance=origin)
+        known = (reference, "reference") if test is None else (test, "test set")
         more = _page_parts(rows, pred, truth, known, illustrate, _filmed(home))
         return summary | dict(files=_write_results(out, rows, summary, home.resolve().name, **more))
 
@@ -204,8 +206,8 @@ def _filmed(home: Path) -> set[int]:  # numbers of crystals
 def _page_parts(rows: list, pred, truth, known, illustrate, filmed) -> dict:  # compared, pictures
     "Collect what only the page shows: the set behind the distributions, and pictures."
     targets = read_crystals(truth) if truth else None
+    known, name = (truth, "targets") if truth else known
     behind = targets if truth else None if known is None else read_crystals(known)
-    name = "targets" if truth else "test set"
     compared = None if behind is None else set_values(behind) | dict(name=name)
     if illustrate is None:
         return dict(compared=compared)

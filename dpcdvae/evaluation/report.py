@@ -214,6 +214,18 @@ def _cards(summary: dict, num: int = 6) -> str:
     return f'<div class="grid cards">{"".join(_card(summary, k) for k in have)}</div>'
 
 
+SETS = {
+    "random placement": "Random placement: the atoms of known crystals at random places in their cells.",
+    "ion exchange": "Ion exchange: known crystals with other ions of the same charge.",
+    "test set": "The test set: a sample of it.",
+}  # of `chance_levels`
+
+
+def _sets_key(sets: dict) -> str:
+    "Explain the sets that are there."
+    return " ".join(SETS[name] for name in sets if name in SETS)
+
+
 def _levels(summary: dict) -> str:  # HTML, empty without sets to compare with
     "Write the headline figures next to those of sets without a network and of the test set."
     sets, metrics = summary.get("levels"), summary["metrics"]
@@ -226,9 +238,7 @@ def _levels(summary: dict) -> str:  # HTML, empty without sets to compare with
     lines = "".join(f'<tr><td class="name">{_e(METRICS[k].label)}</td>{row(k)}</tr>' for k in keys)
     return (
         '<h2>Next to sets without a network</h2><div class="card scroll"><table><tr><th>metric'
-        f'<th class="n">evaluated{head}</tr>{lines}</table><p class="key">Random placement: the atoms of '
-        "known crystals at random places in their cells. Ion exchange: known crystals with other ions of "
-        "the same charge. The test set: a sample of it.</p></div>"
+        f'<th class="n">evaluated{head}</tr>{lines}</table><p class="key">{_sets_key(sets)}</p></div>'
     )
 
 # %% ../../nbs/evaluation/17_report.ipynb #511c40bf

@@ -29,6 +29,7 @@ from dpcdvae.generation.decode import (
 )
 from .jobs import HEADER, _record, csv_text, open_job, rows_of, run_job
 from ..model.dpcdvae import DPCDVAE, check_size
+from ..model.pretrained import trained_on
 
 # %% ../../nbs/generation/05_generate.ipynb #5a1c0b22
 MEANT_FOR = dict(  # fields of `Sampling` that only some jobs read
@@ -59,11 +60,11 @@ def outside_training(
     model: DPCDVAE,
     counts: Tensor,  # (B,100) atoms of each element
 ) -> list[str]:  # why, or empty; all empty where the model's prior does not know
-    "Find elements and numbers of atoms that the training set did not hold."
-    seen = getattr(model.prior, "seen", lambda: None)()
+    "Find elements and numbers of atoms that the training sets of a model and its parents did not hold."
+    seen = trained_on(model)
     if seen is None:
         return [""] * len(counts)
-    elements, sizes = (x.cpu() for x in seen)
+    elements, sizes = seen
     known = ", ".join(map(str, sizes.nonzero().flatten().tolist()))
     new, size = (counts.cpu() > 0) & ~elements, counts.cpu().sum(-1)
     odd = ~sizes[size.clamp(max=len(sizes) - 1)] | (size >= len(sizes))

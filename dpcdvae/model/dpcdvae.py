@@ -378,7 +378,9 @@ def check_size(model: DPCDVAE, crystals: CrystalBatch) -> None:
 
 
 def fitting(
-    crystals: CrystalBatch, max_atoms: int
+    crystals: CrystalBatch,
+    max_atoms: int,
+    hint: str = "",  # what helps where some are too large
 ) -> tuple[CrystalBatch, list[tuple[str, str]]]:  # those that a model can hold; name and reason of others
     "Leave out crystals that are too large for a model, or whose cells collapsed; warn, and name the first."
     large, room = crystals.num_atoms > max_atoms, has_room(crystals.lattice, crystals.num_atoms)
@@ -395,6 +397,7 @@ def fitting(
     reasons = [(crystals.name(i), why(i)) for i in bad.nonzero().flatten().tolist()]
     first = f"the first, {reasons[0][0]}, has {reasons[0][1]}"
     which = f"{len(reasons)} of {number_of(len(crystals), 'crystal')}: {first}"
+    which += f" ({hint})" if hint and large.any() else ""
     if bad.all():
         raise ValueError(
             f"no crystal is small enough and whole ({which}): raise max_atoms, or mend the cells"

@@ -170,6 +170,28 @@ def from_pretrained(
     return model.eval()
 
 # %% ../../nbs/model/04_pretrained.ipynb #31deb717
+def trained_on(model: DPCDVAE) -> tuple | None:  # (100,) elements, (max_atoms+1,) numbers of atoms, bool
+    "Tell what the training sets of a model and of its parents held; None where that is not known."
+    own = getattr(model.prior, "seen", lambda: None)()
+    training = getattr(model, "card", {}).get("training") or {}
+    theirs = training.get("parent_seen", None if training.get("parent_name") else {})
+    if own is None or theirs is None:
+        return None
+    found = dict(zip(("elements", "sizes"), (x.cpu().clone() for x in own)))
+    for name, seen in theirs.items():
+        found[name][seen] = True
+    return tuple(found.values())
+
+
+def parent_facts(parent: DPCDVAE | None) -> dict:
+    "Collect what a model keeps of its parent: its name, elements (Z-1) and numbers of atoms."
+    if parent is None:
+        return dict(parent_name="", parent_seen={})
+    seen = trained_on(parent)
+    lists = seen and dict(zip(("elements", "sizes"), (x.nonzero().flatten().tolist() for x in seen)))
+    return dict(parent_name=getattr(parent, "card", {}).get("name", ""), parent_seen=lists)
+
+
 def inherit(model: DPCDVAE, parent: DPCDVAE) -> list[str]:  # names of what is only partly inherited
     "Copy the weights and scalers of a parent into a model of its kind that may hold more atoms."
     own, grown = model.state_dict(), []

@@ -29,7 +29,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ..crystal.batch import CrystalBatch, cells_note
 from ..data.as_crystals import reduced_crystals
 from ..data.cache import content_digest
-from ..data.datasets import SPLITS, load_crystals, source_files, split_indices
+from ..data.datasets import SPLITS, has_files, load_crystals, smaller_cells, source_files, split_indices
 from ..data.files import atomic_write, lock_folder, number_of, processor_name
 from ..data.loader import CrystalLoader
 from ..data.splits import SPLIT_FILE, SplitRecord, read_record, repeated_sentence
@@ -37,7 +37,7 @@ from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, rea
 from .config import get_config
 from .dpcdvae import DPCDVAE, bf16_unit, fitting, has_bf16, num_trained, tune_malloc
 from .module import PATIENCE, ROW, Training, ends_with_others, named_loss, noise_symmetry
-from .pretrained import inherit
+from .pretrained import inherit, parent_facts
 
 # %% ../../nbs/model/07_training.ipynb #c0de4fa5
 def fuse(model: DPCDVAE, backend: str = "inductor") -> DPCDVAE:
@@ -118,11 +118,6 @@ def _check_request(out: Path, resume: bool, seed: int, limit, max_time, max_epoc
         raise ValueError(f"seed is {seed}: it must be from 0 to 2**63 - 1")
 
 # %% ../../nbs/model/07_training.ipynb #3b9a4423
-def _has_files(data) -> bool:
-    "Tell a file, a folder or a known name from crystals in memory and from patterns of files."
-    return isinstance(data, (str, Path)) and not any(c in str(data) for c in "*?[")
-
-
 def _source(data) -> str:
     "Name where crystals come from."
     return str(data) if isinstance(data, (str, Path)) else "given in memory"
@@ -133,7 +128,7 @@ def _read(data, config, seed, workers, progress) -> tuple[dict, SplitRecord, str
     record = SplitRecord()
 
     def small(crystals):
-        kept, skipped = fitting(crystals, config.max_atoms)
+        kept, skipped = fitting(crystals, config.max_atoms, smaller_cells(data))
         for name, reason in skipped:
             record.skip(name, reason)
         return kept
@@ -142,10 +137,10 @@ def _read(data, config, seed, workers, progress) -> tuple[dict, SplitRecord, str
         return {k: small(data[k]) for k in SPLITS if len(data.get(k, ()))}, record, "as given"
     graph = "crystalnn" if config.encoder.graph == "crystalnn" else "none"
     options = dict(graph=graph, workers=workers, progress=progress)
-    if _has_files(data) and {"train", "val"} <= set(source_files(data)):
+    if has_files(data) and {"train", "val"} <= set(source_files(data)):
         read = {k: small(load_crystals(data, split=k, **options)) for k in ("train", "val")}
         return read, record, "its own splits"
-    crystals = small(load_crystals(data, **options) if _has_files(data) else reduced_crystals(data))
+    crystals = small(load_crystals(data, **options) if has_files(data) else reduced_crystals(data))
     parts = zip(SPLITS, split_indices(len(crystals), seed=seed))
     sets = {k: crystals[i] for k, i in parts if len(i)}
     if not {"train", "val"} <= set(sets):
@@ -170,7 +165,7 @@ def _note_parts(record: SplitRecord, sets: dict, limit: int | None) -> tuple[Cry
 
 def _num_test(data, sets: dict) -> int | str:
     "Count what is kept for tests; a test split of the source is not read."
-    own = _has_files(data) and "test" in source_files(data)
+    own = has_files(data) and "test" in source_files(data)
     return "its test split" if own else len(sets.get("test", ()))
 
 
@@ -339,6 +334,9 @@ def _fit_priors(trainer, module: Training, train_set: CrystalBatch, keeper, limi
             model.save(keeper.out / kept, **model.card)
 
 
+FEW = "so few crystals teach a new model little; dpcdvae finetune starts from a pretrained one"
+
+
 def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
     "Print what will be trained, before the first step."
     device = "GPU " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -356,7 +354,8 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
         flush=True,
     )
     print(f"{SPLIT_FILE} lists which crystal is used for what", flush=True)
-    for sentence in (facts["cells"], repeated_sentence(facts)):
+    few = FEW if facts["num_train"] < 100 and facts["parent_seen"] == {} else ""
+    for sentence in (facts["cells"], repeated_sentence(facts), few):
         if sentence:
             print(sentence, flush=True)
 
@@ -364,7 +363,8 @@ def _announce(model: DPCDVAE, facts: dict, trainer) -> None:
 def _note_training(out: Path, record: dict) -> None:
     "Write into the cards of the kept models what they were trained on, and for how long."
     facts = {k: record[k] for k in ("divided", "num_train", "data_digest", "started")}
-    facts |= dict(data=Path(record["data"]).name) | {k: record.get(k, "") for k in ("cells", "parent_name")}
+    facts |= dict(data=Path(record["data"]).name, parent_seen=record.get("parent_seen", {}))
+    facts |= {k: record.get(k, "") for k in ("cells", "parent_name")}
     steps = number_of(record["steps"], "step")
     facts |= dict(trained=f"{record['seconds']:g} s, {steps}, seed {record['seed']}")
     for kept in ("best", "last"):
@@ -446,7 +446,7 @@ def train(
     facts = dict(num_train=len(train_set), num_val=len(val_set), num_test=_num_test(data, sets))
     facts |= dict(compiled=compile, divided=divided, num_skipped=sum(r[1] == "skipped" for r in record.rows))
     facts |= dict(data=_source(data), cells=cells_note(train_set), **record.repeated())
-    facts |= dict(parent_name=getattr(parent, "card", {}).get("name", ""))
+    facts |= parent_facts(parent)
     with _alone(out):
         return _train(out, model, (train_set, val_set, record), begun, how, facts, quiet)
 

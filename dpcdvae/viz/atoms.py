@@ -76,6 +76,13 @@ def pretty(
     "Set the numbers of a formula low."
     return re.sub(r"(\d+)", r"<sub>\1</sub>", escape(formula))
 
+
+def lowered(
+    formula: str,  # such as SrTiO3
+) -> str:  # SrTiO₃
+    "Set the numbers of a formula low where only plain text can stand."
+    return formula.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
 # %% ../../nbs/viz/00_atoms.ipynb #7eb1150e
 def rounded(
     x,  # numbers of any shape

@@ -88,7 +88,7 @@ class Gallery(anywidget.AnyWidget):
     _css = """
     .dpcdvae-gallery {
       display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 8px;
-      max-width: 980px; padding: 4px;
+      max-width: 830px; padding: 4px;
     }
     .dpcdvae-gallery button {
       font: inherit; line-height: 1.35; color: inherit; background: transparent; cursor: pointer;

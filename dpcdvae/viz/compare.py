@@ -17,7 +17,7 @@ from ..data.files import number_of
 from ..diffusion.trajectory import Trajectory
 from .atoms import rounded
 from .curves import COLORS
-from .explorer import Explorer, Throttle, field, flow, stage
+from .explorer import Explorer, Throttle, field, flow, lay_players, stage
 from .scrubber import clickable, distance_left, live
 
 # %% ../../nbs/viz/13_compare.ipynb #7c3d11b5
@@ -97,7 +97,7 @@ class FilmCompare(Explorer):
         for player in self.players:
             player.observe(self._follow, "frame")
             player.observe(self._one_plays, "playing")
-        self.children = [self._lay(), flow(*self.players), self.figure]
+        self.children = [self._lay(), lay_players(self.players), self.figure]
         self.observe(self._move, "position")
         self.observe(Throttle(self._mark), "position")
         self.position = position

@@ -65,6 +65,14 @@ def flow(*items, **layout) -> ipywidgets.HBox:
     )
 
 
+def lay_players(players: list) -> ipywidgets.HBox:
+    "Lay players side by side; four are two and two where they do not fit, not three and one."
+    if len(players) != 4:
+        return flow(*players)
+    pairs = [flow(*players[i : i + 2], flex="1 1 494px") for i in (0, 2)]
+    return flow(*pairs)
+
+
 def stage(
     film,
     width: int = 330,  # least width in pixels

@@ -329,6 +329,6 @@ def forward_words(
     )  # Å
     return (
         f"t = {t}: noise level {float(schedule.sigma[t]):.3g}{' Å' if process == 'score' else ''}, "
-        f"signal {float(schedule.scale[t]):.3g}; an atom is typically {rms:.2f} Å away from "
+        f"signal {float(schedule.scale[t]):.3g}; an atom has typically gone {rms:.2f} Å from "
         f"{'its place' if float(schedule.scale[t]) == 1 else 'its shrunken place'}."
     )

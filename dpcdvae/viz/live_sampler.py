@@ -17,11 +17,13 @@ import traitlets
 from ..crystal.batch import CrystalBatch, toy
 from ..crystal.lattice import minimum_image
 from ..data.as_crystals import one_crystal, reduced_crystals
+from ..data.composition import element_counts
 from ..data.files import MIN_DISTANCE
 from ..diffusion.samplers import STEPS
 from ..diffusion.trajectory import Trajectory
 from ..energy.relax import get_calculator
-from ..generation.decode import Sampling
+from ..generation.decode import Sampling, formula_counts
+from ..generation.generate import outside_training
 from ..model.dpcdvae import DPCDVAE
 from .atoms import pretty
 from .explorer import Explorer, Throttle, field, flow, stage
@@ -104,7 +106,7 @@ class LiveSampler(Explorer):
     def __init__(self, model: DPCDVAE, crystal=None, calculator: str = "chgnet", **traits):  # traits, by name
         super().__init__()
         c = model.config
-        self.model, self.calculator, self.run, self.rows = model, calculator, None, []
+        self.model, self.calculator, self.run, self.rows, self.outside = model, calculator, None, [], ""
         self.crystal, self.task, self.sampler, self.steps = (
             None if crystal is None else one_crystal(reduced_crystals(crystal)),
             "new crystal" if crystal is None else "reconstruct",
@@ -217,7 +219,15 @@ class LiveSampler(Explorer):
                 lambda step, finish: watch(**look(step, finish)),
             )
 
+        self.outside = self._outside(s, target)
         self.run = Run(work, self._hear, paused, self.pace, self.behind)
+
+    def _outside(self, s: Sampling, target) -> str:
+        "Say why what is asked for is outside what the model was trained on."
+        if target is None and not s.formula:
+            return ""
+        counts = formula_counts(s.formula)[None] if target is None else element_counts(target)
+        return outside_training(self.model, counts)[0]
 
     def behind(self) -> bool:
         "Say whether a browser that draws is more than three frames behind."
@@ -306,7 +316,7 @@ class LiveSampler(Explorer):
         for control in self.fields:
             control.disabled = not idle
         self.fields[1].disabled = not idle or self.task == "reconstruct"
-        self.says.value = run_words(self.state, self.rows, self.film, self.message)
+        self.says.value = run_words(self.state, self.rows, self.film, self.message, self.outside)
 
     def pictures(self):
         if self.film:
@@ -317,7 +327,13 @@ class LiveSampler(Explorer):
         return {"to be put together": self.crystal[0]} if self.crystal else {}
 
 # %% ../../nbs/viz/11_live_sampler.ipynb #c6a4f5e4
-def run_words(state: str, rows: list, film: Trajectory | None, message: str) -> str:  # HTML
+def run_words(
+    state: str,
+    rows: list,
+    film: Trajectory | None,
+    message: str,
+    outside: str = "",  # why the crystal is outside what the model was trained on
+) -> str:  # HTML
     "Say how a run stands."
     words = (
         [f'<span style="color:#e03131">{escape(message)}</span>']
@@ -339,4 +355,6 @@ def run_words(state: str, rows: list, film: Trajectory | None, message: str) -> 
             words.append(f"{last['energy']:.3f} eV an atom")
     if film:
         words.append(f"<b>{pretty(film.formula)}</b>")
+    if outside and rows:
+        words.append(f"<b>outside what the model was trained on</b>: {escape(outside)}")
     return " · ".join(words)

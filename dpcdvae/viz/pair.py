@@ -17,6 +17,7 @@ from ..data.as_crystals import as_crystals
 from ..data.files import number_of
 from ..diffusion.trajectory import Trajectory
 from ..evaluation.matching import match
+from .atoms import lowered
 from .browse import symmetry
 from .explorer import stage
 from .player import still
@@ -60,12 +61,15 @@ class Comparison:
             for z, w, x, y, d in rows
         ]
 
-    def __repr__(self) -> str:
-        names = [
-            f"{c.formulas()[0]} {s} ({n})" for c, (s, n) in zip((self.first, self.second), self.space_groups)
-        ]
+    def words(self, write=str) -> str:  # write: how a formula is written
+        "Say in one sentence what was found."
+        both = zip((self.first, self.second), self.space_groups)
+        names = [f"{write(c.formulas()[0])} {s} ({n})" for c, (s, n) in both]
         found = "no match" if self.rms is None else f"RMS distance {self.rms:.3f} Å"
         return f"{names[0]} and {names[1]}: {found}"
+
+    def __repr__(self) -> str:
+        return self.words()
 
     def _repr_mimebundle_(self, **kwargs):
         from base64 import b64encode
@@ -86,7 +90,7 @@ class Comparison:
                 f"{len(self.first.frac_coords)} and {number_of(len(self.second.frac_coords), 'atom')} in the "
                 "primitive cells: nothing can be laid over; use view(a, b)"
             )
-        return stage(self.overlay, **dict(target=True, label=repr(self)) | options)
+        return stage(self.overlay, **dict(target=True, label=self.words(lowered)) | options)
 
 
 def compare(

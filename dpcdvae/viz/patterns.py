@@ -53,7 +53,10 @@ def powder_pattern(
     return paper(
         fig,
         height=height,
-        xaxis_title=f"2θ (degrees), {wavelength if isinstance(wavelength, str) else f'{wavelength} Å'}",
+        xaxis=dict(
+            title=f"2θ (degrees), {wavelength if isinstance(wavelength, str) else f'{wavelength} Å'}",
+            range=two_theta,  # the same for every crystal, no peak at the edge
+        ),
         yaxis=dict(title="intensity", rangemode="tozero"),
         showlegend=len(found) > 1,
     )

@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 
-from .explorer import Explorer, flow, stage
+from .explorer import Explorer, lay_players, stage
 from .player import as_trajectories
 from .structure import bonded, toolkit
 
@@ -52,7 +52,7 @@ class Crystals(Explorer):
         super().__init__()
         options = dict(height=300) | options
         self.films, self.players = films, [stage(f, 240, **options) for f in films]
-        self.children = [flow(*self.players)]
+        self.children = [lay_players(self.players)]
 
     def pictures(self):
         return {f"{i}: {f.formula}": f.crystal() for i, f in enumerate(self.films[:6], 1)}
