@@ -3,7 +3,7 @@
 set -e
 T=$(mktemp -d); trap 'rm -rf "$T"' EXIT
 python3.11 -m venv "$T/v"
-"$T/v/bin/pip" install -q jarvis-tools==2026.6.12 pymatgen-core==2026.10.16
+"$T/v/bin/pip" install -q jarvis-tools==2026.6.12 pymatgen-core==2026.10.16 pymatgen==2026.10.24
 "$T/v/bin/python" -W ignore - <<'P'
 from importlib.metadata import version
 
