@@ -183,9 +183,19 @@ def extxyz_listing(path, text: str) -> Listing:
 FRAME_ID = re.compile(r"""(?:^|\s)(material_id|name|id)=("(?:[^"\\]|\\.)*"|'[^']*'|\S+)""")
 
 
+def frame_text(value: str) -> str:
+    "Read a value of a comment line as text; ASE marks JSON by a word."
+    quoted = value[0] == value[-1] == '"'
+    text = re.sub(r"\\(.)", r"\1", value[1:-1]) if quoted else value.strip("\"'")
+    try:
+        return str(json.loads(text[6:])) if text.startswith("_JSON ") else text
+    except ValueError:
+        return text
+
+
 def frame_id(comment: str) -> str:
     "Read the id of a frame as text: 007 stays 007."
-    found = {m[1]: m[2].strip("\"'") for m in FRAME_ID.finditer(comment)}
+    found = {m[1]: frame_text(m[2]) for m in FRAME_ID.finditer(comment)}
     return next((found[k] for k in ("material_id", "name", "id") if found.get(k)), "")
 
 # %% ../../nbs/data/07_listing.ipynb #6452a0c5

@@ -139,13 +139,27 @@ def zip_bytes(files: list[tuple[str, str]]) -> bytes:
             z.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
+# %% ../../nbs/evaluation/20_export.ipynb #5e11ed02
+def spelt(text: str) -> str:
+    "Spell a text so that ASE reads the same text from extended XYZ; as JSON where it must be."
+    from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+
+    try:
+        read = key_val_str_to_dict(key_val_dict_to_str({"text": text})).get("text")
+    except ValueError:
+        read = None
+    same = isinstance(read, str) and read == text and len(text.splitlines()) == 1
+    return text if same else "_JSON " + json.dumps(text).replace("\\", "\\\\")
+
 # %% ../../nbs/evaluation/20_export.ipynb #e6aaec91
 def extxyz_text(rows: list[dict]) -> str:
     "Write crystals as extended XYZ."
     from ase.io import write
 
-    out = io.StringIO()
-    write(out, [atoms_of(r) for r in rows], format="extxyz")
+    out, frames = io.StringIO(), [atoms_of(r) for r in rows]
+    for atoms in frames:
+        atoms.info = {k: spelt(v) if isinstance(v, str) else v for k, v in atoms.info.items()}
+    write(out, frames, format="extxyz")
     return out.getvalue()
 
 # %% ../../nbs/evaluation/20_export.ipynb #76852f48
