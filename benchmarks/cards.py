@@ -5,7 +5,7 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
-from dpcdvae.cli.cards import beside_chance, lineage, read_card
+from dpcdvae.cli.cards import lineage, read_card, with_chance
 from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
 from dpcdvae.data.splits import read_record, save_seen
@@ -220,8 +220,8 @@ def reconstruction_facts(card: dict) -> str:  # markdown
     if said := PUBLISHED.get(card["training"]["data"]):
         text += [f"Published, on the official split: {said['match']}.", ""]
     if strict := card.get("strict"):
-        both = (f"{title} {beside_chance(strict['metrics'], k)}" for title, k in RULES.items())
-        text += [f"Beside chance (random coordinates in the true cell): {'; '.join(both)}.", ""]
+        both = (f"{title} {with_chance(strict['metrics'], k)}" for title, k in RULES.items())
+        text += [f"Next to chance (random coordinates in the true cell): {'; '.join(both)}.", ""]
     m = about["made_on"]
     return "\n".join(
         [

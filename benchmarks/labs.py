@@ -201,7 +201,7 @@ def lab_answer(
     result: dict,
     notebook: str,
     comparisons: dict,  # title -> (rates, label to compare with)
-    verdicts: str = "",  # markdown, before the figures
+    answers_of: str = "",  # markdown, before the figures
 ) -> str:  # markdown
     "Answer a lab's question with its figures, or say how to get them."
     command = f"`DPCDVAE_LAB=full jupyter execute nbs/labs/{notebook}.ipynb`"
@@ -216,7 +216,7 @@ def lab_answer(
     return "\n".join(
         [
             "## Answer",
-            *[verdicts + "\n"] * bool(verdicts),
+            *[answers_of + "\n"] * bool(answers_of),
             "McNemar's exact test on the same crystals, over all seeds, level 5 % shared among a list's "
             "comparisons; Fisher's where a stored run has kept no outcome of each crystal.\n",
             *lines,

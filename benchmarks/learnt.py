@@ -35,15 +35,6 @@ QUESTIONS = (
         lab="labs/d_gine",
     ),
     Question(
-        "And in small models, with three seeds?",
-        "labs/baseline.json",
-        ("paper-gine", FORCED),
-        ("paper", FORCED),
-        more="No, it raises it.",
-        less="Yes.",
-        lab="labs/d_gine",
-    ),
-    Question(
         "Does GINE matter where the environment has a path of its own?",
         "labs/gine.json",
         ("GINE as released", FREE),
@@ -147,15 +138,6 @@ QUESTIONS = (
         lab="labs/a_baseline",
     ),
     Question(
-        "And in small models, after as many epochs, with three seeds?",
-        "labs/baseline.json",
-        ("paper", FORCED),
-        ("cdvae", FORCED),
-        more="Yes.",
-        less="No, fewer.",
-        lab="labs/a_baseline",
-    ),
-    Question(
         "Is the skip connection of the environment needed?",
         "labs/paths.json",
         ("without local environment", FREE),
@@ -248,7 +230,7 @@ def creation(folder="results") -> str:  # sentences
     return f"{what}: {tried}. No energy was computed to choose."
 
 
-def verdicts(notebook: str, folder="results") -> str:  # markdown
+def answers_of(notebook: str, folder="results") -> str:  # markdown
     "Answer the questions of a lab, a sentence each, from stored runs."
     each = ((q, answer(q, Path(folder))) for q in QUESTIONS if q.lab == f"labs/{notebook}")
     return "\n".join(

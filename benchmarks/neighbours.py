@@ -2,7 +2,7 @@
 
 `python -m benchmarks.neighbours` times one short training, as a user starts it, next to 0, 1 and 2 programs
 that do nothing but count: with the number of threads that it chooses by itself, and with a thread for each
-core. Rounds take turns; medians. With n threads on as many cores and k programs beside them, a fair share
+core. Rounds take turns; medians. With n threads on as many cores and k programs next to them, a fair share
 of the processor explains a run (n + k)/n times as long as alone."""
 
 import argparse
@@ -24,15 +24,15 @@ from dpcdvae.data.rows import num_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = (
-    "train --data perov_mini --preset tiny --max-epochs 8 --workers 1 --quiet --set latent.prior=standard"
+    "train --data perov_mini --preset tiny --max-epochs 4 --workers 1 --quiet --set latent.prior=standard"
 )
-BESIDE = (0, 1, 2)  # programs
+BUSY = (0, 1, 2)  # programs
 CHOICES = ("chosen", "all cores")
 
 
 @contextmanager
 def busy(num: int):
-    "Let programs count beside what is timed."
+    "Let programs count next to what is timed."
     programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(num)]
     try:
         time.sleep(0.5)
@@ -56,10 +56,10 @@ def timed(choice: str, folder: Path) -> dict:  # seconds, processor, threads
 
 
 def neighbours(rounds: int = 3) -> dict:
-    "Time all choices beside all numbers of programs, in turns."
+    "Time all choices next to all numbers of programs, in turns."
     when, found = circumstances(), {}
     for i in range(rounds):
-        for num in BESIDE:
+        for num in BUSY:
             for choice in CHOICES:
                 with tempfile.TemporaryDirectory() as folder, busy(num):
                     one = timed(choice, Path(folder) / "run")
@@ -69,13 +69,13 @@ def neighbours(rounds: int = 3) -> dict:
     rows = [
         dict(
             choice=choice,
-            beside=num,
+            busy=num,
             threads=[r["threads"] for r in found[f"{choice}, {num}"]],
             seconds=round(median(found[f"{choice}, {num}"], "seconds"), 1),
             processor=round(median(found[f"{choice}, {num}"], "processor"), 1),
         )
         for choice in CHOICES
-        for num in BESIDE
+        for num in BUSY
     ]
     return dict(
         name="neighbours",
@@ -89,21 +89,21 @@ def neighbours(rounds: int = 3) -> dict:
 
 def slower(r: dict, row: dict) -> float:
     "How many times as long as with all cores alone."
-    alone = next(x for x in r["rows"] if x["choice"] == "all cores" and x["beside"] == 0)
+    alone = next(x for x in r["rows"] if x["choice"] == "all cores" and x["busy"] == 0)
     return row["seconds"] / alone["seconds"]
 
 
 def neighbours_table(r: dict) -> str:  # markdown
     "Put the times into a table."
-    head = ["threads", "programs beside it", "threads taken", "seconds", "of the processor", "times as long"]
+    head = ["threads", "programs next to it", "threads taken", "seconds", "of the processor", "times as long"]
     rows = [
         [
             row["choice"],
-            row["beside"],
+            row["busy"],
             ", ".join(map(str, sorted(set(row["threads"])))),
             f"{row['seconds']:.1f}",
             f"{row['processor']:.1f}",
-            f"{slower(r, row):.2f} (a fair share explains {(r['cores'] + row['beside']) / r['cores']:.2f})",
+            f"{slower(r, row):.2f} (a fair share explains {(r['cores'] + row['busy']) / r['cores']:.2f})",
         ]
         for row in r["rows"]
     ]

@@ -22,6 +22,8 @@ with seed 9 (not part of the results) measured the time: about a minute of proce
 Changed before a model of baseline, schedules or gine was trained, because the machine was shared and
 slow: half the epochs (16 of baseline, 8 of the others) and fewer function evaluations (200 and 20).
 
+Of these, torus and gine have been run; baseline and schedules wait, and labs A and B show their older runs.
+
 Lab G (skip connections) was planned too and stopped after two models of one seed, which matched alike (92
 and 91 %). A guess is that the perovskites of perov_mini seldom come with A and B exchanged, as those of
 Perov-5 do, so that it cannot tell what the path of the environment brings. The runs on Perov-5 stay.

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.strict --data DIR` reconstructs test crystals, one candidate each, and writes
 results/strict.json; what is there already is not done again. With `--candidates 8` each crystal is put in
-place eight times, from other noise, and the one that makes its latent vector likeliest is kept: the truth is
+place eight times, from other noise, and the one that makes its latent vector likeliest is kept: the target is
 not looked at. That is written to results/strict-of8.json."""
 
 import argparse

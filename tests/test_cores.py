@@ -1,4 +1,4 @@
-"""How many threads a training takes beside other work"""
+"""How many threads a training takes next to other work"""
 
 import json
 import os

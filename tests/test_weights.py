@@ -312,7 +312,7 @@ def test_a_card_counts_the_trainings_before():
     assert before_text(card["parent"]).startswith("20,000 crystals, 20 minutes, 9 crystals seen")
 
 
-def test_the_list_shows_both_rules_beside_chance(tmp_path):
+def test_the_list_shows_both_rules_with_chance(tmp_path):
     rate = lambda v: dict(value=v, low=v - 0.1, high=v + 0.1, count=int(200 * v), total=200)
     metrics = dict(
         strict_rate=rate(0.4), strict_chance=rate(0.2), match_rate=rate(0.8), match_chance=rate(0.6)

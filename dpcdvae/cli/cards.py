@@ -38,7 +38,7 @@ def read_page(
 HEAD = ("model", "trained on", "for", "file", "strictly matched", "by the field's rule", "new ones valid")
 
 
-def beside_chance(metrics: dict, rate: str) -> str:
+def with_chance(metrics: dict, rate: str) -> str:
     "Write a rate of matches with its interval, the crystals, and what random coordinates reach."
     if f"{rate}_rate" not in metrics:
         return "not measured"
@@ -58,8 +58,8 @@ def pretrained_row(name: str, card: dict) -> tuple:  # the columns of HEAD
         f"{training['data']}{split}, {training['num_train']:,} crystals",
         f"{minutes:.0f} min",
         f"{card['bytes'] / 1e6:.1f} MB",
-        beside_chance(back, "strict"),
-        beside_chance(back, "match"),
+        with_chance(back, "strict"),
+        with_chance(back, "match"),
         show("valid", new["valid"]) if new else "not measured",
     )
 
