@@ -37,5 +37,5 @@ def write(folder: Path = FOLDER) -> list[Path]:
     "Write the pictures of README."
     made = [folder / f"{name}.png" for name in STEPS]
     for path in made:
-        picture(path.stem).quantize(64).save(path, optimize=True)
+        picture(path.stem).quantize(128).save(path, optimize=True)
     return made
