@@ -20,10 +20,8 @@ _STAND_IN = (
 DATA = dict(
     perov_5=f"Perov-5 (Castelli 2012, Computational Materials Repository), "
     f"{_STAND_IN.format('11,356 crystals')}",
-    carbon_24="Carbon-24 (Pickard 2020, Materials Cloud 2020.0026, CC BY 4.0), "
-    "the **stand-in split**: 2,445 of the official training file's 6,091 crystals and nine tenths of the "
-    "official validation file for training, the rest of the latter for validation, and half of the official "
-    "test file",
+    carbon_24=f"Carbon-24 (Pickard 2020, Materials Cloud 2020.0026, CC BY 4.0), "
+    f"{_STAND_IN.format('6,091 crystals')}",
     mp_20="MP-20 (Materials Project, CC BY 4.0), the **stand-in split**: a part of the official training "
     "and validation files and half of the official test file",
     perov_mini="`perov_mini`, the computed perovskites that come with the package (`data/perov_mini`)",
