@@ -5,7 +5,7 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
-from dpcdvae.cli.cards import lineage, read_card, with_chance
+from dpcdvae.cli.cards import lineage, minutes_trained, read_card, with_chance
 from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
 from dpcdvae.data.splits import read_record, save_seen
@@ -100,14 +100,13 @@ def train_command(
         if run["max_time"] != "None"
         else ["--max-epochs", str(run["max_epochs"])]
     )
-    first, more = ["train"], []
+    first, more, inherited = ["train"], [], ()
     if "parent" in run:
         first, more = ["finetune", "--model", run["parent_name"]], ["--parts", run["parts"]]
-    if run["preset"] != "default" and "parent" not in run:
+        inherited = GIVEN_BY_FINETUNE
+    elif run["preset"] != "default":
         more = ["--preset", run["preset"]]
-    for k, v in run["changes"].items():
-        if k not in GIVEN_BY_FINETUNE or "parent" not in run:
-            more += ["--set", f"{k}={v}"]
+    more += [x for k, v in run["changes"].items() if k not in inherited for x in ("--set", f"{k}={v}")]
     where = ["--data", source, "--out", out, *limit]
     how = ["--seed", str(run["seed"]), "--threads", str(run["machine"]["threads"])]
     return shlex.join(["dpcdvae", *first, *where, *how, *more])
@@ -275,13 +274,12 @@ def new_facts(card: dict) -> str:  # markdown
 def limits(card: dict) -> list[str]:
     "Say what the model cannot do."
     t = card["training"]
-    seconds = sum(c["training"]["seconds"] for c in lineage(card))
     said = [
-        f"It saw {t['num_train']:,} crystals for {seconds / 60:.0f} minutes on "
+        f"It saw {t['num_train']:,} crystals for {minutes_trained(card)} minutes on "
         f"{'a GPU' if t['machine']['gpu'] else 'processor cores'}. Published models saw the official "
         f"splits for days; their figures are not to be compared with these without that remark."
         if t["data"] not in EMBEDDED
-        else f"It saw {t['num_train']:,} crystals for {seconds / 60:.0f} minutes."
+        else f"It saw {t['num_train']:,} crystals for {minutes_trained(card)} minutes."
     ]
     if t["data"] in DATA_LIMITS:
         said.append(DATA_LIMITS[t["data"]])

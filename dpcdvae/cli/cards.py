@@ -27,6 +27,11 @@ def lineage(card: dict) -> list[dict]:  # card, and those of the trainings befor
     return [card, *(lineage(card["parent"]) if "parent" in card else [])]
 
 
+def minutes_trained(card: dict) -> str:
+    "Write how long a model was trained, with the trainings before, in whole minutes."
+    return f"{sum(c['training']['seconds'] for c in lineage(card)) / 60:.0f}"
+
+
 def read_page(
     name,  # a pretrained model, or a packed folder
 ) -> str:  # markdown
@@ -52,11 +57,10 @@ def pretrained_row(name: str, card: dict) -> tuple:  # the columns of HEAD
     back = card.get("strict", {}).get("metrics", {})
     new = card.get("generation", {}).get("metrics", {})
     split = "" if training["data"].endswith("_mini") else " (stand-in split)"
-    minutes = sum(t["training"]["seconds"] for t in lineage(card)) / 60
     return (
         name,
         f"{training['data']}{split}, {training['num_train']:,} crystals",
-        f"{minutes:.0f} min",
+        f"{minutes_trained(card)} min",
         f"{card['bytes'] / 1e6:.1f} MB",
         with_chance(back, "strict"),
         with_chance(back, "match"),
