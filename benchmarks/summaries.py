@@ -2,6 +2,7 @@
 
 from benchmarks.builds import builds_table
 from benchmarks.campaign.counts import campaign_table
+from benchmarks.denoisers import denoisers_table
 from benchmarks.evaluating import evaluating_table
 from benchmarks.first_use import first_use_table
 from benchmarks.guidance import guidance_table
@@ -261,6 +262,8 @@ def optimizers_table(r: dict) -> str:  # markdown
 
 TABLES["optimizers"] = optimizers_table
 COMMANDS["optimizers"] = "python -m benchmarks.optimizers --data DIR/perov_5"
+TABLES["denoisers"] = denoisers_table
+COMMANDS["denoisers"] = "python -m benchmarks.denoisers --data DIR/perov_5 --model perov-5"
 TABLES["overlaps-mp-20"] = overlaps_table
 COMMANDS["overlaps-mp-20"] = "python -m benchmarks.overlaps runs/symmetry/free runs/symmetry/draw"
 

@@ -29,7 +29,7 @@ from dpcdvae.cli.values import (
 )
 
 # %% ../../nbs/cli/01_arguments.ipynb #18bb2fca
-PRESETS = ("default", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny")
+PRESETS = ("default", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny", "transformer")
 SAMPLERS = ("modified", "ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun", "langevin")
 SPACINGS = ("uniform", "quadratic", "early", "logsnr")
 PARTS_TRAINED = ("denoiser", "all")

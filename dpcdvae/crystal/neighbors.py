@@ -36,7 +36,7 @@ def image_grid(
     return torch.cartesian_prod(*(torch.arange(-r, r + 1, device=reach.device) for r in reach.tolist()))
 
 # %% ../../nbs/crystal/02_neighbors.ipynb #edcd4962
-def _reachable(
+def reachable_images(
     grid: Tensor,  # (M,3) translations
     lattice: Tensor,  # (G,3,3) Å
     cutoff: float,  # Å
@@ -100,7 +100,7 @@ def _search(
     far = (d2[..., -1].amax(-1).sqrt() > covered) & (covered < cutoff)
     if far.any():
         some = far.nonzero().squeeze(1)
-        grid = _reachable(image_grid(full[some].amax(0)), lattice[some], cutoff)
+        grid = reachable_images(image_grid(full[some].amax(0)), lattice[some], cutoff)
         for part in some.split(max(1, MAX_PAIRS // (frac.shape[1] ** 2 * len(grid)))):
             d2[part], j[part], image[part] = _nearest(frac[part], lattice[part], grid, k)
     return d2, j, image

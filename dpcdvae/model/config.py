@@ -16,7 +16,7 @@ from ..diffusion.samplers import BOUNDARIES, SAMPLERS
 from ..diffusion.schedules import BETAS
 from .prior import PRIORS
 from .species import check_num_swaps
-from ..nn.denoiser import ATOMS
+from ..nn.denoiser import ATOMS, NETWORKS
 
 # %% ../../nbs/model/02_config.ipynb #c2290a64
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
@@ -98,8 +98,9 @@ class DiffusionConfig(Part):
 
 @dataclass(frozen=True)
 class DenoiserConfig(Part):
-    "The denoiser: GemNet-T."
+    "The denoiser: GemNet-T, as in the papers, or a transformer on pairs of atoms."
 
+    network: str = one_of("gemnet", *NETWORKS)  # transformer: extension
     atoms: str = one_of(
         "slim", *ATOMS
     )  # embedding: slim (128 wide), wide (the paper's 548), joined (CDVAE's)
@@ -291,6 +292,8 @@ class Config(Part):
             raise ValueError("cell_skip needs composition_skip: the heads' linear skips belong to both")
         if latent.species_aware and not latent.environment_skip:
             raise ValueError("species_aware needs environment_skip: it adds to what that carries")
+        if self.denoiser.network == "transformer" and self.denoiser.atoms != "slim":
+            raise ValueError(f"the transformer needs slim atoms: it does not take {self.denoiser.atoms} ones")
         if latent.environment_skip and self.denoiser.atoms != "slim":
             raise ValueError(f"environment_skip needs slim atoms: {self.denoiser.atoms} ones do not read it")
         if self.sampling.swap_species and not self.can_swap:
@@ -388,6 +391,11 @@ _SETTINGS = {
     "paper-na-gine": _NA_GINE,
     "cdvae": _CDVAE,
     "tiny": _TINY,
+    "transformer": dict(
+        latent=dict(species_aware=True),
+        denoiser=dict(network="transformer", num_blocks=6, edge_dim=64, num_radial=48, cutoff=6.0),
+        sampling=dict(swap_species=128),
+    ),
 }
 PRESETS = {name: Config(name).change(**settings) for name, settings in _SETTINGS.items()}
 

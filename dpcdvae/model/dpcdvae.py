@@ -91,7 +91,7 @@ def make_encoder(c: Config) -> Encoder:
 
 
 def make_denoiser(c: Config, environment_dim: int, process: nn.Module) -> Denoiser:
-    "Make the network that takes noise away: GemNet-T."
+    "Make the network that takes noise away."
     d = c.denoiser
     return Denoiser(
         c.latent.dim,
@@ -113,6 +113,7 @@ def make_denoiser(c: Config, environment_dim: int, process: nn.Module) -> Denois
         environment_dim,
         c.latent.species_aware,
         log_snr_time(process.schedule) if d.time_input == "log_snr" else None,
+        d.network,
     )
 
 

@@ -41,7 +41,7 @@ from .pretrained import inherit, parent_facts
 
 # %% ../../nbs/model/07_training.ipynb #c0de4fa5
 def fuse(model: DPCDVAE, backend: str = "inductor") -> DPCDVAE:
-    "Compile the model's two networks on edges in place; fail now, not at the first step, without a compiler."
+    "Compile the model's networks on edges in place; fail now, not at the first step, without a compiler."
     try:
         torch.compile(torch.square, backend=backend)(
             torch.ones(8, device="cuda" if torch.cuda.is_available() else "cpu")
@@ -52,7 +52,7 @@ def fuse(model: DPCDVAE, backend: str = "inductor") -> DPCDVAE:
             "the networks cannot be compiled here: torch.compile needs a C++ compiler (for instance g++) on "
             f"a processor, Triton on a graphics card ({reason})"
         ) from None
-    for network in (model.denoiser.gemnet, model.encoder.dimenet):
+    for network in (*model.denoiser.compilable(), model.encoder.dimenet):
         network.compile(dynamic=True, backend=backend)  # batches differ in atoms and bonds
     return model
 

@@ -193,6 +193,19 @@ class PairDecoder(nn.Module):
         self.neighbor_key.weight.copy_(environment.neighbor_key.weight)
         self.proj_out.weight.copy_(environment.pair_proj.weight.T)
 
+    def among(
+        self,
+        z: Tensor,  # (G,D)
+        atomic_numbers: Tensor,  # (G,n) Z
+        dist: Tensor,  # (G,n,n) in units of (V/n)^(1/3)
+    ) -> Tensor:  # (G,n,n,2S)
+        "Decode the expected distances of all pairs of atoms, as `forward` does those of edges."
+        site = self.element_key(atomic_numbers) * self.proj_in(z)[:, None]  # (G,n,dim)
+        left = (site[:, :, None] * self.proj_out.weight).flatten(1, 2)  # (G,n*S,dim)
+        expected = left @ self.neighbor_key(atomic_numbers).transpose(1, 2)  # (G,n*S,n)
+        expected = expected.unflatten(1, (-1, len(self.centers))).transpose(2, 3)
+        return torch.cat([expected, expected * gaussian_rbf(dist, self.centers)], -1)
+
     def forward(
         self,
         z: Tensor,  # (B,D)
