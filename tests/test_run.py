@@ -570,8 +570,10 @@ def test_missing_things_get_a_sentence(tmp_path, model_folder, capsys):
 # ---- every preset, end to end ----
 
 
-@pytest.mark.parametrize("preset", ["paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae"])
-def test_presets_of_the_paper_train_sample_and_load(preset, tmp_path):
+@pytest.mark.parametrize(
+    "preset", ["paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "transformer"]
+)
+def test_presets_train_sample_and_load(preset, tmp_path):
     "Two steps each on a handful of perovskites, with CrystalNN bonds, through the same functions."
     crystals = data.load_crystals(
         "perov_mini", split="val", graph="crystalnn", limit=4, workers=1, progress=False

@@ -203,9 +203,14 @@ def test_fcc_copper_keeps_its_132_triplets():
 
 
 def awake(net):
-    "Give the zero-initialised readouts random weights."
-    for out in net.gemnet.outputs:
-        nn.init.normal_(out.read.weight, std=0.1)
+    "Give what is zero at the start random weights: readouts, and the transformer's steps of its features."
+    if net.network == "gemnet":
+        zero = [out.read for out in net.gemnet.outputs]
+    else:
+        zero = [net.transformer.read]
+        zero += [layer for b in net.transformer.blocks for layer in (b.modulation, b.out, b.down)]
+    for layer in zero:
+        nn.init.normal_(layer.weight, std=0.1)
     return net.double().eval()
 
 
@@ -229,18 +234,25 @@ def make_denoiser(preset="default", **kw):
         num_output=c.denoiser.num_output_residuals,
         num_atom=c.denoiser.num_atom_residuals,
         cbf_dim=c.denoiser.cbf_dim,
+        network=c.denoiser.network,
     )
     return awake(Denoiser(**args | kw))
 
 
+@pytest.fixture(scope="module", params=["default", "transformer"])
+def denoiser(request):
+    return make_denoiser(request.param)
+
+
 @pytest.fixture(scope="module")
-def denoiser():
+def gemnet():  # its answer does not depend on the choice of the cell; the transformer's does
     return make_denoiser()
 
 
 @pytest.fixture(scope="module")
-def cartesian():
-    return make_denoiser(frame="cartesian", mean_free=False)
+def cartesian(denoiser):
+    preset = "default" if denoiser.network == "gemnet" else "transformer"
+    return make_denoiser(preset, frame="cartesian", mean_free=False)
 
 
 @pytest.fixture(scope="module")
@@ -348,14 +360,14 @@ def test_whole_cell_shifts_of_single_atoms(denoiser, encoder, c):
 
 @cases()
 @pytest.mark.parametrize("n", [(2, 1, 1), (2, 2, 1)], ids=["2x1x1", "2x2x1"])
-def test_supercells_per_atom(denoiser, encoder, c, n):
+def test_supercells_per_atom(gemnet, encoder, c, n):
     big, lattice, origin = supercell(c, c.lattice, n)
     vectors = []
     with torch.no_grad():
         for one, cell in ((c, c.lattice), (big, lattice)):
-            h = denoiser.atoms.element(one.atomic_numbers)
+            h = gemnet.atoms.element(one.atomic_numbers)
             vectors.append(
-                denoiser.gemnet(h, find_neighbors(one, denoiser.num_neighbors, denoiser.cutoff, lattice=cell))
+                gemnet.gemnet(h, find_neighbors(one, gemnet.num_neighbors, gemnet.cutoff, lattice=cell))
             )
         for small, large in zip(*vectors):
             same(small[origin], large)
@@ -390,8 +402,9 @@ def test_local_environment_knows_only_the_crystal(environment, c):
 
 
 @cases()
-def test_choice_of_cell(cartesian, encoder, c):
+def test_choice_of_cell(encoder, c):
     "Another basis of the same lattice: a' = a + b, c' = c - a, with the axes in another order."
+    cartesian = make_denoiser(frame="cartesian", mean_free=False)
     U = torch.tensor([[0, 1, 0], [1, 1, 0], [-1, 0, 1]], dtype=REAL)
     lattice = U @ c.lattice
     lengths, angles = parameters_from_lattice(lattice)
