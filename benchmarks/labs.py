@@ -193,10 +193,11 @@ def seed_spread(rates: dict) -> str:  # label -> scores, one a seed; a sentence,
     widest = max(found, key=lambda k: max(found[k]) - min(found[k]))
     p = f_oneway(*found.values()).pvalue if within else float(not between)
     alone = within * mean(1 / len(v) for v in found.values()) ** 0.5
+    ends = f"{min(found[widest]):.0f} and {max(found[widest]):.0f} %"
     return (
-        f"Seeds of one label scatter by {within:.1f} points (standard deviation; those of {widest} lie between "
-        f"{min(found[widest]):.0f} and {max(found[widest]):.0f} %), the labels' means by {between:.1f}, where "
-        f"seeds alone would scatter them by {alone:.1f}. With one trained model as the unit the labels "
+        f"Seeds of one label scatter by {within:.1f} points (standard deviation; those of {widest} lie "
+        f"between {ends}), the labels' means by {between:.1f}, where seeds alone would scatter them by "
+        f"{alone:.1f}. With one trained model as the unit the labels "
         f"{'differ' if p < 0.05 else 'cannot be told apart'} (analysis of variance, p = {p:.1g})."
     )
 

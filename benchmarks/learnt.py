@@ -252,7 +252,7 @@ def answer(q: Question, folder: Path) -> dict:  # said, points, sure, runs
         said = f"Undecided: a difference of {100 * test['visible']:.0f} points would have been seen."
     runs = f"{number_of(len(both[0]), 'seed')}, {both[0][0]['total']} crystals each"
     if len(each) > 1:
-        runs += f" ({', '.join(f'{d:+.0f}' for d in each)} points)"
+        runs += f": {', '.join(f'{d:+.0f}' for d in each)} points"
     return dict(said=said, points=points, sure=sure, runs=runs)
 
 
