@@ -198,7 +198,7 @@ def seed_spread(rates: dict) -> str:  # label -> scores, one a seed; a sentence,
         f"Seeds of one label scatter by {within:.1f} points (standard deviation; those of {widest} lie "
         f"between {ends}), the labels' means by {between:.1f}, where seeds alone would scatter them by "
         f"{alone:.1f}. With one trained model as the unit the labels "
-        f"{'differ' if p < 0.05 else 'cannot be told apart'} (analysis of variance, p = {p:.1g})."
+        f"{'differ' if p < 0.05 else 'cannot be distinguished'} (analysis of variance, p = {p:.1g})."
     )
 
 

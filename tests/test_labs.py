@@ -107,12 +107,12 @@ def test_a_stored_answer_turns_when_its_runs_are_exchanged(q):
 
 
 def test_seeds_that_scatter_hide_what_labels_do():
-    "Two labels ten points apart: told apart where their seeds agree, not where these lie as far apart."
+    "Two labels ten points apart: distinguished where their seeds agree, not where these lie as far apart."
     each = lambda *counts: [dict(count=n, total=100) for n in counts]
     apart = seed_spread(dict(a=each(50, 51, 52), b=each(60, 61, 62)))
     assert "scatter by 1.0 points" in apart and "means by 7.1, where" in apart and "labels differ" in apart
     mixed = seed_spread(dict(a=each(40, 51, 62), b=each(50, 61, 72)))
-    assert "those of a lie between 40 and 62 %" in mixed and "cannot be told apart" in mixed
+    assert "those of a lie between 40 and 62 %" in mixed and "cannot be distinguished" in mixed
     assert "by 11.0 points" in mixed and "scatter them by 6.4." in mixed
     assert "differ" in seed_spread(dict(a=each(50, 50), b=each(60, 60)))
     assert "cannot" in seed_spread(dict(a=each(50, 50), b=each(50, 50)))
