@@ -38,7 +38,14 @@ TRIAL = "A trial of seconds, to see the experiment run: its figures mean nothing
 
 
 def lab(
-    name: str, variants: dict, data="perov_mini", path=None, home="../..", trial: dict | None = None, **full
+    name: str,
+    variants: dict,
+    data="perov_mini",
+    path=None,
+    home="../..",
+    trial: dict | None = None,
+    other_data: bool = True,  # DPCDVAE_LAB_DATA names the data; False: always `data`
+    **full,
 ) -> tuple[dict, str]:  # results, one sentence about them
     """Read the stored results of an experiment.
 
@@ -52,8 +59,8 @@ def lab(
             options = full | SMALL | dict(max_time=None)
             return compare(["perov_mini"], small, d, d / f"{name}.json", **options) | dict(trial=True), TRIAL
     if mode == "full":
-        sources = os.environ.get("DPCDVAE_LAB_DATA", data).split(",")
-        compare(sources, variants, Path(home) / "runs" / "labs" / name, path, **full)
+        sources = os.environ.get("DPCDVAE_LAB_DATA", data) if other_data else data
+        compare(sources.split(","), variants, Path(home) / "runs" / "labs" / name, path, **full)
     result = stored(path)
     return result | dict(missing=missing(result, variants, full.get("seeds", (0,)))), describe(result)
 
@@ -165,6 +172,34 @@ def compared(scores: list, base: list) -> tuple[dict, bool]:  # test, whether it
 def pooled(scores: list) -> float:
     "Take the rate of all seeds together."
     return sum(m["count"] for m in scores) / sum(m["total"] for m in scores)
+
+
+def by_seed(scores: list, base: list) -> list[float]:  # points
+    "Take the difference of two rates in each seed."
+    return [100 * (pooled([a]) - pooled([b])) for a, b in zip(scores, base)]
+
+
+def seed_spread(rates: dict) -> str:  # label -> scores, one a seed; a sentence, or nothing with one seed
+    "Say how far the seeds of a label lie apart, and how far the labels do, by analysis of variance."
+    from statistics import mean, stdev
+
+    from scipy.stats import f_oneway
+
+    found = {k: [100 * pooled([m]) for m in scores] for k, scores in rates.items()}
+    if len(found) < 2 or min(map(len, found.values())) < 2:
+        return ""
+    within = mean(stdev(v) ** 2 for v in found.values()) ** 0.5
+    between = stdev(map(mean, found.values()))
+    widest = max(found, key=lambda k: max(found[k]) - min(found[k]))
+    p = f_oneway(*found.values()).pvalue if within else float(not between)
+    alone = within * mean(1 / len(v) for v in found.values()) ** 0.5
+    ends = f"{min(found[widest]):.0f} and {max(found[widest]):.0f} %"
+    return (
+        f"Seeds of one label scatter by {within:.1f} points (standard deviation; those of {widest} lie "
+        f"between {ends}), the labels' means by {between:.1f}, where seeds alone would scatter them by "
+        f"{alone:.1f}. With one trained model as the unit the labels "
+        f"{'differ' if p < 0.05 else 'cannot be distinguished'} (analysis of variance, p = {p:.1g})."
+    )
 
 
 def conclusion(test: dict, comparisons: int) -> str:

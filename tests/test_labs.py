@@ -1,5 +1,6 @@
 """The tests by which labs decide: paired, with an interval, and the other way round for reversed data"""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-from benchmarks import kl
-from benchmarks.labs import compared, conclusion, differences, lab_rates, mcnemar
+from benchmarks import kl, labs
+from benchmarks.labs import compared, conclusion, differences, lab, lab_rates, mcnemar, seed_spread
 from benchmarks.learnt import NEW, QUESTIONS, Question, answer, creation
 from benchmarks.studies import bits
 
@@ -75,6 +76,59 @@ def test_a_page_of_answers_follows_its_runs(tmp_path):
 
     assert answer(q, tmp_path)["said"] == "not measured"
     assert said(good, bad) == "Yes." and said(bad, good) == "No." and "Undecided" in said(good, good)
+
+
+def test_an_answer_says_where_the_seeds_disagree(tmp_path):
+    q = Question("Better?", "x.json", ("new", "r"), ("old", "r"), more="Yes.", less="No.")
+    rate = lambda n: dict(match_rate=dict(count=n, total=100), matched="1" * n + "0" * (100 - n))
+
+    def found(new, old):
+        runs = {f"{k}{i}": (k, n) for k, v in dict(new=new, old=old).items() for i, n in enumerate(v)}
+        models = {name: dict(label=k, reconstruction=dict(r=rate(n))) for name, (k, n) in runs.items()}
+        (tmp_path / "x.json").write_text(json.dumps(dict(models=models)))
+        return answer(q, tmp_path)
+
+    agreed, not_all = found((60, 70), (30, 20)), found((90, 40), (30, 50))
+    assert agreed["said"] == "Yes." and agreed["runs"] == "2 seeds, 100 crystals each: +30, +50 points"
+    assert not_all["said"] == "Yes. Not with every seed, though." and "+60, -10" in not_all["runs"]
+    assert found((30, 50), (90, 40))["said"] == "No. Not with every seed, though."
+    assert "points" not in found((60,), (20,))["runs"]
+
+
+@pytest.mark.parametrize("q", QUESTIONS, ids=lambda q: f"{q.file}: {q.ask}")
+def test_a_stored_answer_turns_when_its_runs_are_exchanged(q):
+    turned = dataclasses.replace(q, change=q.base, base=q.change)
+    now, then = answer(q, ROOT / "results"), answer(turned, ROOT / "results")
+    assert now["said"] != "not measured"
+    if now["said"].startswith("Undecided"):
+        assert then["said"] == now["said"]
+    else:
+        assert {now["said"], then["said"]} == {q.more, q.less}
+
+
+def test_seeds_that_scatter_hide_what_labels_do():
+    "Two labels ten points apart: distinguished where their seeds agree, not where these lie as far apart."
+    each = lambda *counts: [dict(count=n, total=100) for n in counts]
+    apart = seed_spread(dict(a=each(50, 51, 52), b=each(60, 61, 62)))
+    assert "scatter by 1.0 points" in apart and "means by 7.1, where" in apart and "labels differ" in apart
+    mixed = seed_spread(dict(a=each(40, 51, 62), b=each(50, 61, 72)))
+    assert "those of a lie between 40 and 62 %" in mixed and "cannot be distinguished" in mixed
+    assert "by 11.0 points" in mixed and "scatter them by 6.4." in mixed
+    assert "differ" in seed_spread(dict(a=each(50, 50), b=each(60, 60)))
+    assert "cannot" in seed_spread(dict(a=each(50, 50), b=each(50, 50)))
+    assert seed_spread(dict(a=each(50), b=each(60))) == seed_spread(dict(a=each(50, 60))) == ""
+
+
+def test_other_data_do_not_enter_a_lab_that_has_its_own(monkeypatch, tmp_path):
+    trained = []
+    monkeypatch.setattr(labs, "compare", lambda sources, *_, **__: trained.append(sources))
+    monkeypatch.setattr(labs, "stored", lambda path: dict(models={}))
+    monkeypatch.setattr(labs, "describe", lambda result: "")
+    monkeypatch.setenv("DPCDVAE_LAB", "full")
+    monkeypatch.setenv("DPCDVAE_LAB_DATA", "DIR/one,DIR/two")
+    lab("x", {}, home=tmp_path)
+    lab("x", {}, home=tmp_path, other_data=False)
+    assert trained == [["DIR/one", "DIR/two"], ["perov_mini"]]
 
 
 def test_every_question_has_a_lab_and_a_file_that_is_named():
