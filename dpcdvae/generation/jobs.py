@@ -128,7 +128,8 @@ def open_job(out: Path, record: dict) -> None:
         differ = [k for k in names if k not in NOT_COMPARED and old.get(k) != wanted.get(k)]
         if differ:
             raise ValueError(
-                f"{out} holds another job (what differs: {', '.join(differ)}): choose another folder"
+                f"{out} holds another job (what differs: {', '.join(differ)}): choose another folder, or "
+                f"start anew (--overwrite on the command line)"
             )
     else:
         atomic_write(path, json.dumps(dict(**record, seconds=0.0), indent=1))
