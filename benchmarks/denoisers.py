@@ -66,16 +66,27 @@ def one(folder: Path, data: Path, preset: str, minutes: int, val: CrystalBatch, 
 
 def denoisers_table(r: dict) -> str:  # markdown
     "Show what each denoiser reached."
-    head = ["data", "denoiser", "minutes", "val loss", "strict", "match", "RMS", "ms a crystal"]
+    head = [
+        "data",
+        "denoiser",
+        "minutes",
+        "val loss",
+        "strict",
+        "match",
+        "RMS",
+        "evaluations",
+        "ms a crystal",
+    ]
     rows = [
         [
             m["data"].replace("_", "-"),
-            name.split(", ", 1)[1],
+            name.split(", ")[1],
             m.get("minutes", ""),
             f"{m['val_loss']:.3f}",
             with_interval(m["metrics"]["strict_rate"]),
             with_interval(m["metrics"]["match_rate"]),
             f"{m['metrics']['rms']['value']:.3f}",
+            m["steps"],
             f"{m['milliseconds_a_crystal']:.0f}",
         ]
         for name, m in r["models"].items()
