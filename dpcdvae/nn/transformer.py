@@ -30,15 +30,16 @@ class Group:
 def group_by_size(
     crystals: CrystalBatch,
     step: int = 4,  # sizes put together
+    max_pairs: int = 200_000,  # pairs of slots in a group of more than one crystal
 ) -> Iterator[Group]:
     "Put crystals of similar size together."
     sizes = (crystals.num_atoms + step - 1) // step
     for size in sizes.unique().tolist():
-        which = (sizes == size).nonzero().squeeze(1)
-        num_atoms = crystals.num_atoms[which][:, None]
-        slots = torch.arange(int(num_atoms.max()), device=num_atoms.device)
-        real = slots < num_atoms
-        yield Group(which, crystals.offsets[which][:, None] + slots * real, real)
+        for which in (sizes == size).nonzero().squeeze(1).split(max(1, max_pairs // (step * size) ** 2)):
+            num_atoms = crystals.num_atoms[which][:, None]
+            slots = torch.arange(int(num_atoms.max()), device=num_atoms.device)
+            real = slots < num_atoms
+            yield Group(which, crystals.offsets[which][:, None] + slots * real, real)
 
 # %% ../../nbs/nn/06_transformer.ipynb #8a36e689
 def _displacements(
