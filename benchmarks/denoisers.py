@@ -16,7 +16,7 @@ import torch
 from benchmarks.labs import mcnemar
 from benchmarks.speed import circumstances, go_on, rounded
 from benchmarks.studies import rebuilt, some, train_once
-from benchmarks.tables import table, with_interval
+from benchmarks.tables import paired, table, with_interval
 from dpcdvae.cli.commands import load_model
 from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.datasets import load_crystals
@@ -91,10 +91,7 @@ def denoisers_table(r: dict) -> str:  # markdown
         ]
         for name, m in r["models"].items()
     ]
-    tests = "\n".join(
-        f"- {pair}: {with_interval(t | dict(value=t['difference']), sign='+')}, p = {t['p']:.1g}"
-        for pair, t in r["tests"].items()
-    )
+    tests = "\n".join(f"- {paired(pair, t)}" for pair, t in r["tests"].items())
     return (
         f"{table(head, rows)}\n\n{r['num_val']} validation crystals, one try, seed {r['seed']}; one thread "
         f"of a shared machine, minutes of the clock for training and milliseconds of the processor for "

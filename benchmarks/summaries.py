@@ -11,7 +11,7 @@ from benchmarks.mutants import mutants_table
 from benchmarks.neighbours import neighbours_table
 from benchmarks.prediction import prediction_table
 from benchmarks.pythons import pythons_table
-from benchmarks.tables import table, with_interval
+from benchmarks.tables import paired, table, with_interval
 
 
 def matching_table(r: dict) -> str:
@@ -251,10 +251,7 @@ def optimizers_table(r: dict) -> str:  # markdown
     for m in r["models"].values():
         minutes, rate = f"{m['processor_seconds'] / 60:.0f} min", with_interval(m["metrics"]["strict_rate"])
         rows.append([m["optimizer"], m["epochs"], minutes, f"{m['val_loss']:.3f}", rate])
-    tests = [
-        f"{name}: {with_interval(t | dict(value=t['difference']), sign='+')}, p = {t['p']:.1g}"
-        for name, t in r.get("tests", {}).items()
-    ]
+    tests = [paired(name, t) for name, t in r.get("tests", {}).items()]
     end = f"{r['num_val']} crystals of the validation set of {r['data']}, seed {r['seed']}; each row is a "
     end += "whole run of the learning rate." + (" McNemar's test: " + "; ".join(tests) + "." if tests else "")
     return f"{table(head, rows)}\n\n{end}"

@@ -16,3 +16,8 @@ def with_interval(m: dict | None, share: bool = True, sign: str = "") -> str:
     percent = lambda x: f"{100 * x:{sign}.1f}"
     ends = "" if m.get("low") is None else f" [{percent(m['low'])}, {percent(m['high'])}]"
     return f"{percent(m['value'])}{ends} %"
+
+
+def paired(name: str, test: dict) -> str:
+    "Write the difference of two rates on the same crystals, with its interval and p."
+    return f"{name}: {with_interval(test | dict(value=test['difference']), sign='+')}, p = {test['p']:.1g}"

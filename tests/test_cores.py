@@ -58,7 +58,7 @@ def test_a_resumed_training_keeps_its_threads(free_choice, monkeypatch, tmp_path
 
 
 @pytest.mark.skipif(look() is None, reason="this system does not tell what processes take")
-def test_a_busy_process_is_seen_and_own_work_is_told_apart():
+def test_a_busy_process_is_seen_and_own_work_is_not_counted():
     first = look()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:

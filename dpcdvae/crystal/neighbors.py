@@ -49,7 +49,7 @@ def reachable_images(
     return grid[(closest <= cutoff).any(0)]
 
 # %% ../../nbs/crystal/02_neighbors.ipynb #2fdcb1bc
-def _squared_distances(
+def squared_distances(
     near: Tensor,  # (G,n,n,3) Å, from i to the closest image of j
     images: Tensor,  # (G,M,3) Å, lattice translations
     zero: Tensor,  # (M,) True for the translation by nothing
@@ -73,7 +73,7 @@ def _nearest(
     diff = frac[:, None] - frac[:, :, None]  # (G,n,n,3) j minus i
     shift = diff.round().nan_to_num(0.0)
     zero = (grid == 0).all(-1)
-    d2 = _squared_distances((diff - shift) @ lattice[:, None], grid.to(lattice.dtype) @ lattice, zero)
+    d2 = squared_distances((diff - shift) @ lattice[:, None], grid.to(lattice.dtype) @ lattice, zero)
     if n * M < k:
         d2 = torch.nn.functional.pad(d2, (0, k - n * M), value=torch.inf)
     d2, pick = d2.topk(k, largest=False)

@@ -208,13 +208,13 @@ class Denoiser(nn.Module):
         "Make a function that reads from z what it holds about all pairs of elements of a group."
         if not self.pair_decoder:
             return None
-        unit = (volume(lattice) / crystals.num_atoms).pow(1 / 3)
+        unit = atom_length(crystals, lattice)  # (N,1)
 
         def attr(group) -> Tensor:  # (G,n,n,2S)
             x, cell = frac[group.atoms], lattice[group.crystals]
             with torch.autocast(x.device.type, enabled=False):
                 vec = minimum_image(x[:, None] - x[:, :, None]) @ cell[:, None]
-                dist = vec.norm(dim=-1) / unit[group.crystals][:, None, None]
+                dist = vec.norm(dim=-1) / unit[group.atoms]
             return self.pair_decoder.among(z[group.crystals], crystals.atomic_numbers[group.atoms], dist)
 
         return attr
