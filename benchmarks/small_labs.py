@@ -25,10 +25,10 @@ slow: half the epochs (16 of baseline, 8 of the others) and fewer function evalu
 
 All four have been run. Lab A keeps its older run next to it: the papers' sizes, ten minutes each, one seed.
 
-Lab G (skip connections) was planned on perov_mini too and stopped after two models of one seed, which matched
-alike (92 and 91 %). A guess is that the perovskites of perov_mini seldom come with A and B exchanged, as those
-of Perov-5 do, so that it cannot tell what the path of the environment brings. Planned anew, before the first
-result, on the first 3,408 training crystals of Perov-5 and 256 of its test set:
+Lab G (skip connections) was planned on perov_mini too and stopped after two models of one seed, which
+matched alike (92 and 91 %). A guess is that perovskites of perov_mini seldom come with A and B exchanged, as
+those of Perov-5 do, so that it cannot tell what the path of the environment brings. Planned anew, before the
+first result, on the first 3,408 training crystals of Perov-5 and 256 of its test set:
 
 - paths (G): all skip connections, without the environment's, without the cell's too, with none, 16 epochs,
   50 function evaluations. Prediction: without the environment the match rate falls to about half, and with
