@@ -50,6 +50,16 @@ def test_number_of_atoms(model):
     assert all(4 <= n <= 6 for n in made(model, 6, num_atoms=(4, 6)).num_atoms.tolist())
 
 
+@pytest.mark.parametrize(
+    "wrong, word",
+    [("SrTi03", "the letter O"), ("Water", "symbols of elements"), ("Xx2O", "Xx"), ("Fe0.5O", "whole")],
+)
+def test_formula_errors_name_the_mistake(wrong, word):
+    with pytest.raises(ValueError, match=word) as e:
+        formula_counts(wrong)
+    assert wrong in str(e.value) and "\n" not in str(e.value)
+
+
 def test_reduced_formula_with_any_number_of_units(model):
     crystals = made(model, 6, reduced_formula="TiO2")
     one = formula_counts("TiO2")

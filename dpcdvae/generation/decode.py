@@ -7,6 +7,7 @@ __all__ = ['Films', 'Sampling', 'encode_stats', 'denoise', 'Trajectories']
 
 # %% ../../nbs/generation/00_decode.ipynb #6de60cbb
 import dataclasses
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -210,8 +211,12 @@ def formula_counts(formula: str) -> Tensor:  # (100,) atoms with Z = 1..100
 
     try:
         found = Composition(formula).get_el_amt_dict()
-    except ValueError as e:
-        raise ValueError(f"{formula!r} is not a formula ({e})") from None
+    except ValueError:
+        raise ValueError(
+            f"{formula!r} is not a formula: give symbols of elements and numbers of atoms, such as SrTiO3"
+        ) from None
+    if re.search(r"(?<![0-9.])0[0-9]", formula):
+        raise ValueError(f"{formula!r} has a number that begins with 0: is the letter O meant?")
     if strange := sorted(set(found) - set(SYMBOLS[1:101])):
         raise ValueError(f"{formula!r} has {', '.join(strange)}: only elements up to Fm are known")
     if not found or any(n != int(n) or n < 1 for n in found.values()):

@@ -6,6 +6,8 @@
 __all__ = []
 
 # %% ../../nbs/viz/04_structure.ipynb #4247ffa5
+import re
+import textwrap
 import warnings
 from html import escape
 from pathlib import Path
@@ -15,7 +17,19 @@ import numpy as np
 
 from ..crystal.batch import CrystalBatch
 from ..diffusion.trajectory import Trajectory
-from .atoms import arrays, cell, cell_edges, element, images, paper, pretty, rounded, screen, tones
+from dpcdvae.viz.atoms import (
+    arrays,
+    cell,
+    cell_edges,
+    element,
+    images,
+    lowered,
+    paper,
+    pretty,
+    rounded,
+    screen,
+    tones,
+)
 
 # %% ../../nbs/viz/04_structure.ipynb #b5480921
 if TYPE_CHECKING:
@@ -122,6 +136,27 @@ def _paint(draw, crystal: CrystalBatch, left: float, top: float, size: float):
                 break
 
 
+FORMULA = re.compile(r"\b(?:[A-Z][a-z]?[0-9]*)+\b")  # a word made of element symbols and numbers
+
+
+def _text_runs(text: str) -> list[tuple[str, bool]]:  # piece, whether it stands low
+    "Split a text where the numbers of a formula stand low."
+    low = FORMULA.sub(lambda word: lowered(word[0]), text)
+    plain = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+    return [(run.translate(plain), run[0] in "₀₁₂₃₄₅₆₇₈₉") for run in re.findall(r"[₀-₉]+|[^₀-₉]+", low)]
+
+
+def _write(draw, text: str, left: float, top: float, size: int, centred: bool = False):
+    "Write a line of text, in units of pixels."
+    from PIL import ImageFont
+
+    runs = [(s, low, ImageFont.load_default(size * (0.7 if low else 1))) for s, low in _text_runs(text)]
+    x = left - sum(font.getlength(s) for s, _, font in runs) / 2 * centred
+    for s, low, font in runs:
+        draw.text((x, top + size + 0.2 * size * low), s, fill="#495057", font=font, anchor="ls")
+        x += font.getlength(s)
+
+
 def contact_sheet(
     pictures: dict,  # caption -> CrystalBatch, whose first crystal is drawn
     title: str = "",
@@ -130,18 +165,21 @@ def contact_sheet(
     "Draw crystals side by side, with their names below."
     from io import BytesIO
 
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     k, pad, line = 2, 8, 18
-    step, head = size + 2 * pad, line if title else 0
-    shape = (k * step * max(len(pictures), 2), k * (head + step + line))
+    step = size + 2 * pad
+    width = step * max(len(pictures), 2)
+    lines = textwrap.wrap(title, (width - 2 * pad) // 6)  # a letter is 6 pixels wide
+    head = line * len(lines)
+    shape = (k * width, k * (head + step + line))
     image = Image.new("RGB", shape, "white")
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(12 * k)
-    draw.text((k * pad, k * 2), title, fill="#495057", font=font)
+    draw = ImageDraw.Draw(image)
+    for i, words in enumerate(lines):
+        _write(draw, words, k * pad, k * i * line, 12 * k)
     for i, (caption, crystal) in enumerate(pictures.items()):
         _paint(draw, crystal, k * (i * step + pad), k * (head + pad), k * size)
-        middle = (k * step * (i + 0.5), k * (head + step))
-        draw.text(middle, caption.replace("₀", "0"), fill="#495057", font=font, anchor="ma")
+        _write(draw, caption, k * step * (i + 0.5), k * (head + step), 12 * k, centred=True)
     out = BytesIO()
     image.resize((shape[0] // k, shape[1] // k)).quantize(96).save(out, "PNG", optimize=True)
     return out.getvalue()
