@@ -52,7 +52,7 @@ def test_number_of_atoms(model):
 
 @pytest.mark.parametrize(
     "wrong, word",
-    [("SrTi03", "the letter O"), ("Water", "symbols of elements"), ("Xx2O", "Xx"), ("Fe0.5O", "whole")],
+    [("SrTi03", "the letter O"), ("Water", "give elements"), ("Xx2O", "Xx"), ("Fe0.5O", "whole")],
 )
 def test_formula_errors_name_the_mistake(wrong, word):
     with pytest.raises(ValueError, match=word) as e:

@@ -31,7 +31,7 @@ from dpcdvae.cli.values import (
 # %% ../../nbs/cli/01_arguments.ipynb #18bb2fca
 PRESETS = ("default", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny", "transformer")
 SAMPLERS = ("modified", "ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun", "langevin")
-SPACINGS = ("uniform", "quadratic", "early", "logsnr")
+SPACINGS = ("uniform", "quadratic", "early", "logsnr", "critical")
 PARTS_TRAINED = ("denoiser", "all")
 PARTS = ("num_atoms", "composition", "lattice")
 SOURCE = "split file, folder of splits, folder of CIFs, extxyz file, or a known name such as perov_mini"

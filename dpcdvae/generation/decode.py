@@ -48,7 +48,7 @@ class Sampling:
     seed: int = 0
     boundary: str | int | None = None  # every, network or never; a number: after so many steps
     swap_species: int | None = None  # swaps of species proposed at each fifth of the steps; 0: none
-    spacing: str = "uniform"  # of the timesteps: uniform, quadratic, early or logsnr
+    spacing: str = "uniform"  # of the timesteps: uniform, quadratic, early, logsnr or critical
     z: str = "mean"  # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force: tuple = ()  # reconstruction: take "num_atoms", "composition", "lattice" from the target
     num_candidates: int = 1  # best of n: candidates of different noise; the one of highest posterior is kept
@@ -212,17 +212,13 @@ def formula_counts(formula: str) -> Tensor:  # (100,) atoms with Z = 1..100
     try:
         found = Composition(formula).get_el_amt_dict()
     except ValueError:
-        raise ValueError(
-            f"{formula!r} is not a formula: give symbols of elements and numbers of atoms, such as SrTiO3"
-        ) from None
+        found = {}
     if re.search(r"(?<![0-9.])0[0-9]", formula):
         raise ValueError(f"{formula!r} has a number that begins with 0: is the letter O meant?")
     if strange := sorted(set(found) - set(SYMBOLS[1:101])):
         raise ValueError(f"{formula!r} has {', '.join(strange)}: only elements up to Fm are known")
     if not found or any(n != int(n) or n < 1 for n in found.values()):
-        raise ValueError(
-            f"{formula!r} is not the formula of a cell: give whole numbers of atoms, such as SrTiO3"
-        )
+        raise ValueError(f"{formula!r} is not a formula: give elements and whole numbers, such as SrTiO3")
     counts = torch.zeros(100, dtype=torch.long)
     for symbol, n in found.items():
         counts[SYMBOLS.index(symbol) - 1] = int(n)
