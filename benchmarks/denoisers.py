@@ -3,8 +3,10 @@
 `python -m benchmarks.denoisers --data DIR` (a folder with splits, as perov_5 or mp_20) trains the presets
 `default` and `transformer`, which differ in the denoiser and its cutoff (7 and 6 Å, the encoder's, too), for
 the same time on one thread, reconstructs the same 512 validation crystals with each, one try, and measures
-the loss of the coordinates at twelve times. It writes results/denoisers.json after each model; a finished
-model is not trained again, an interrupted one goes on. `--model NAME` adds a pretrained model."""
+the loss of the coordinates at twelve times; and it reconstructs them once more with 20 evaluations, most of
+them where a crystal takes shape (spacing `critical`). It writes results/denoisers.json after each model; a
+finished model is not trained again, an interrupted one goes on. `--times critical` draws most training times
+there, too; `--model NAME` adds a pretrained model."""
 
 import argparse
 import json
@@ -24,6 +26,7 @@ from dpcdvae.data.files import atomic_write
 
 KEPT = ("strict_rate", "match_rate", "match_rate_anonymous", "rms", "composition_exact")
 TIMES = (1, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 950)
+SHORT = dict(steps=20, spacing="critical")
 NETWORKS = {"default": "GemNet-T", "transformer": "transformer"}  # preset -> network
 
 
@@ -38,26 +41,38 @@ def losses_by_time(model, crystals: CrystalBatch, seed: int = 0) -> dict[int, fl
     return found
 
 
-def measured(model, val: CrystalBatch, seed: int) -> dict:
+def reconstructed(model, val: CrystalBatch, seed: int, **how) -> dict:
     "Reconstruct the validation crystals with one thread, and evaluate."
-    model.eval()
     before = time.process_time()
-    made = model.reconstruct(val, seed=seed, progress=False).crystals
+    made = model.reconstruct(val, seed=seed, progress=False, **how).crystals
     took = time.process_time() - before
     metrics, each = rebuilt(made, val, KEPT, workers=1, progress=False)
     facts = dict(
-        parameters=sum(p.numel() for p in model.denoiser.parameters()),
-        steps=model.config.sampling.steps,
-        milliseconds_a_crystal=1000 * took / len(val),
-        coord_loss=losses_by_time(model, val, seed),
+        steps=how.get("steps", model.config.sampling.steps), milliseconds_a_crystal=1000 * took / len(val)
     )
-    return rounded(facts | dict(metrics=metrics)) | each | dict(made_on=circumstances())
+    return rounded(facts | dict(metrics=metrics)) | each
 
 
-def one(folder: Path, data: Path, preset: str, minutes: int, val: CrystalBatch, seed: int) -> dict:
+def measured(model, val: CrystalBatch, seed: int) -> dict:
+    "Reconstruct with the model's own evaluations and with few, and measure the loss by time."
+    model.eval()
+    facts = dict(
+        parameters=sum(p.numel() for p in model.denoiser.parameters()),
+        coord_loss=rounded(losses_by_time(model, val, seed)),
+    )
+    facts |= reconstructed(model, val, seed) | dict(short=reconstructed(model, val, seed, **SHORT))
+    return facts | dict(made_on=circumstances())
+
+
+def one(
+    folder: Path, data: Path, preset: str, minutes: int, times: str, val: CrystalBatch, seed: int
+) -> dict:
     "Train, or take what is there, and measure."
     limit = f"{minutes // 60:02d}:{minutes % 60:02d}:00"
-    train_once(data, folder, preset, limit, -1, seed, **{"latent.prior_steps": 0})  # nothing is drawn here
+    changes = {"latent.prior_steps": 0}  # nothing is drawn here
+    if times != "uniform":
+        changes["training.times"] = times
+    train_once(data, folder, preset, limit, -1, seed, **changes)
     model = load_model(folder)
     facts = dict(minutes=minutes, epoch=model.card["epoch"], val_loss=model.card["val_loss"])
     training = json.loads((folder / "run.json").read_text()) | dict(data=data.name)
@@ -76,11 +91,13 @@ def denoisers_table(r: dict) -> str:  # markdown
         "RMS",
         "evaluations",
         "ms a crystal",
+        "strict, 20 critical",
+        "ms",
     ]
     rows = [
         [
-            m["data"].replace("_", "-"),
-            name.split(", ")[1],
+            f"{m['data'].replace('_', '-')} ({m['metrics']['strict_rate']['total']})",
+            name.split(", ")[1] + (", critical times" if "critical" in name else ""),
             m.get("minutes", ""),
             f"{m['val_loss']:.3f}",
             with_interval(m["metrics"]["strict_rate"]),
@@ -88,13 +105,15 @@ def denoisers_table(r: dict) -> str:  # markdown
             f"{m['metrics']['rms']['value']:.3f}",
             m["steps"],
             f"{m['milliseconds_a_crystal']:.0f}",
+            with_interval(m["short"]["metrics"]["strict_rate"]),
+            f"{m['short']['milliseconds_a_crystal']:.0f}",
         ]
         for name, m in r["models"].items()
     ]
     tests = "\n".join(f"- {paired(pair, t)}" for pair, t in r["tests"].items())
     return (
-        f"{table(head, rows)}\n\n{r['num_val']} validation crystals, one try, seed {r['seed']}; one thread "
-        f"of a shared machine, minutes of the clock for training and milliseconds of the processor for "
+        f"{table(head, rows)}\n\nValidation crystals, their number in brackets, one try, seed {r['seed']}; one "
+        f"thread of a shared machine, minutes of the clock for training and milliseconds of the processor for "
         f"sampling. Pretrained models were trained on other splits. Strict rates, McNemar's test:\n\n{tests}"
     )
 
@@ -106,6 +125,10 @@ def compare_pairs(models: dict) -> dict:
         for b in names[i + 1 :]:
             if models[a]["data"] == models[b]["data"]:
                 found[f"{b} - {a.split(', ', 1)[1]}"] = mcnemar(models[b]["strict"], models[a]["strict"])
+    for name, m in models.items():
+        found[f"{name}: 20 critical evaluations - {m['steps']} evaluations"] = mcnemar(
+            m["short"]["strict"], m["strict"]
+        )
     return found
 
 
@@ -113,6 +136,7 @@ def main() -> None:
     p = argparse.ArgumentParser("python -m benchmarks.denoisers", description=__doc__)
     p.add_argument("--data", type=Path, required=True, help="folder of a set with its splits")
     p.add_argument("--minutes", type=int, default=30, help="of training, each")
+    p.add_argument("--times", choices=("uniform", "critical"), default="uniform", help="of training")
     p.add_argument("--model", help="a pretrained model, too")
     p.add_argument("--presets", nargs="*", choices=NETWORKS, default=list(NETWORKS))
     p.add_argument("--runs", type=Path, default=Path("runs/denoisers"))
@@ -123,17 +147,19 @@ def main() -> None:
     torch.set_num_threads(1)
     val = some(load_crystals(a.data, split="val", progress=False), a.num, a.seed)
     result = go_on(a.out, dict(name="denoisers", num_val=a.num, seed=a.seed), models={}, tests={})
-    jobs = {f"{a.data.name}, {NETWORKS[p]}, {a.minutes} minutes": p for p in a.presets}
+    how = "" if a.times == "uniform" else f", {a.times} times"
+    jobs = {f"{a.data.name}, {NETWORKS[p]}, {a.minutes} minutes{how}": p for p in a.presets}
     for name in [*jobs, *([f"{a.data.name}, pretrained {a.model}"] if a.model else [])]:
-        if name not in result["models"]:
+        if "short" not in result["models"].get(name, {}):
             if preset := jobs.get(name):
-                run = a.runs / f"{a.data.name}-{preset}-{a.minutes}"
-                found = one(run, a.data, preset, a.minutes, val, a.seed)
+                run = a.runs / f"{a.data.name}-{preset}-{a.minutes}{'-critical' * bool(how)}"
+                found = one(run, a.data, preset, a.minutes, a.times, val, a.seed)
             else:
                 model = load_model(a.model)
                 found = dict(val_loss=model.card["val_loss"]) | measured(model, val, a.seed)
             result["models"][name] = dict(data=a.data.name) | found
-            result["tests"] = compare_pairs(result["models"])
+            if all("short" in m for m in result["models"].values()):
+                result["tests"] = compare_pairs(result["models"])
             atomic_write(a.out, json.dumps(result, indent=1) + "\n")
         print(name, result["models"][name]["metrics"]["strict_rate"]["value"], flush=True)
 

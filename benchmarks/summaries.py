@@ -439,3 +439,12 @@ COMMANDS["calls-early-perov_5"] = (
     "python -m benchmarks calls --data DIR/perov_5 --run perov-5 --samplers modified "
     "--spacings early uniform --counts 20 50 --num 512 --seed 0 --out results/calls-early-perov_5.json"
 )
+for data, run, num in (
+    ("perov_5", "perov-5", 512),
+    ("carbon_24", "carbon-24", 256),
+    ("mp_20", "mp-20", 256),
+):
+    COMMANDS[f"calls-critical-{data}"] = (
+        f"python -m benchmarks calls --data DIR/{data} --run {run} --samplers modified --spacings critical "
+        f"uniform --counts 20 50 --num {num} --seed 0 --out results/calls-critical-{data}.json"
+    )

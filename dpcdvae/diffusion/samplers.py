@@ -18,6 +18,7 @@ from ..crystal.batch import Prediction, mean_free
 from ..crystal.lattice import cart_to_frac, minimum_image
 from ..crystal.rng import counter_normal, number_in_crystal
 from .processes import CartesianScore, Process
+from .schedules import WINDOW
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #4bda4708
 def ddim_step(
@@ -91,7 +92,6 @@ def heun_step(
 # %% ../../nbs/diffusion/02_samplers.ipynb #50e3f511
 POWERS = dict(uniform=1.0, quadratic=2.0, early=0.5)  # of the share of the way that is left
 SPACINGS = (*POWERS, "logsnr", "critical")
-WINDOW = 2.6, 6.4  # log SNR; in a process that keeps the signal, noise of 0.27 and 0.04 cells
 
 
 def _spaced_log_snr(nfe: int, first: float, last: float, critical: bool) -> np.ndarray:  # (nfe,)

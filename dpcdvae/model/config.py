@@ -162,6 +162,7 @@ class TrainingConfig(Part):
     min_learning_rate: float = 1e-4  # of the plateau schedule
     lr_schedule: str = one_of("cosine", "cosine", "plateau")  # cosine over the run; plateau, as released
     ema: float = zero_or_more(0.999)
+    times: str = one_of("uniform", "uniform", "critical")  # critical: extension, see `critical_times`
     # extension: share of the crystals in a batch whose noise keeps their symmetry
     symmetric_noise: float = zero_or_more(0.0)
 
@@ -269,6 +270,8 @@ class Config(Part):
 
     def _check_process(self) -> None:
         process, schedule, sampler = self.diffusion.process, self.diffusion.schedule, self.sampling.sampler
+        if process == "score" and self.training.times == "critical":
+            raise ValueError("the score process has levels in ångström: training.times must be uniform")
         if process == "score" and (schedule != "geometric" or self.denoiser.frame != "cartesian"):
             raise ValueError(
                 "the score process needs the geometric schedule and the cartesian frame: its levels and its "

@@ -27,7 +27,7 @@ from ..data.composition import composition_fractions, element_counts
 from ..data.files import number_of
 from ..data.scaler import LatticeScaler
 from ..diffusion.processes import PROCESSES, corrupt_types, loss_weights, type_noise_sigma
-from ..diffusion.schedules import log_snr_time, make_schedule
+from ..diffusion.schedules import critical_times, log_snr_time, make_schedule
 from .config import Config, get_config
 from .prior import PRIORS
 from .species import LinearProbe
@@ -245,11 +245,19 @@ class DPCDVAE(nn.Module):
         guess = logits.detach().softmax(-1)[batch]
         return corrupt_types(crystals.atomic_numbers, guess, sigma, generator), sigma
 
+    def draw_times(
+        self, num: int, device: torch.device, generator: RandomSource = None
+    ) -> Tensor:  # (num,) whole numbers, 1..T
+        "Draw training times: all equally likely, or most where a crystal takes shape."
+        if self.config.training.times == "critical":
+            return critical_times(num, self.process.schedule, generator)
+        return uniform_times(num, self.config.diffusion.num_steps, device, generator)
+
     def losses(
         self,
         crystals: CrystalBatch,
         generator: RandomSource = None,
-        t: Tensor | None = None,  # (B,) times; drawn uniformly from 1..T if not given
+        t: Tensor | None = None,  # (B,) times; drawn if not given
         symmetry: Symmetry | None = None,  # what the noise keeps of each crystal (wrapped process only)
     ) -> Losses:
         "Compute the loss terms of each crystal."
@@ -258,7 +266,7 @@ class DPCDVAE(nn.Module):
         z = sample_latent(mu, log_var, generator)
         logits, scaled = self.heads.composition(z), self.heads.lattice(z)
         if t is None:
-            t = uniform_times(B, c.diffusion.num_steps, z.device, generator)
+            t = self.draw_times(B, z.device, generator)
         kept = {} if symmetry is None else dict(symmetry=symmetry)
         noised = self.process.add_noise(
             crystals.frac_coords, t[batch], batch, B, generator, crystals.lattice, **kept
