@@ -112,9 +112,10 @@ def denoisers_table(r: dict) -> str:  # markdown
     ]
     tests = "\n".join(f"- {paired(pair, t)}" for pair, t in r["tests"].items())
     return (
-        f"{table(head, rows)}\n\nValidation crystals, their number in brackets, one try, seed {r['seed']}; one "
-        f"thread of a shared machine, minutes of the clock for training and milliseconds of the processor for "
-        f"sampling. Pretrained models were trained on other splits. Strict rates, McNemar's test:\n\n{tests}"
+        f"{table(head, rows)}\n\nValidation crystals, their number in brackets, one try, seed {r['seed']}; "
+        "one thread of a shared machine, minutes of the clock for training and milliseconds of the processor "
+        "for sampling. Pretrained models were trained on other splits. Strict rates, McNemar's test:\n\n"
+        f"{tests}"
     )
 
 
