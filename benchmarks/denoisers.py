@@ -69,9 +69,7 @@ def one(
 ) -> dict:
     "Train, or take what is there, and measure."
     limit = f"{minutes // 60:02d}:{minutes % 60:02d}:00"
-    changes = {"latent.prior_steps": 0}  # nothing is drawn here
-    if times != "uniform":
-        changes["training.times"] = times
+    changes = {"latent.prior_steps": 0, "training.times": times}  # no prior: nothing is drawn here
     train_once(data, folder, preset, limit, -1, seed, **changes)
     model = load_model(folder)
     facts = dict(minutes=minutes, epoch=model.card["epoch"], val_loss=model.card["val_loss"])

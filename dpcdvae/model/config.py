@@ -398,6 +398,7 @@ _SETTINGS = {
         latent=dict(species_aware=True),
         denoiser=dict(network="transformer", num_blocks=6, edge_dim=64, num_radial=48, cutoff=6.0),
         sampling=dict(swap_species=128),
+        training=dict(times="critical"),
     ),
 }
 PRESETS = {name: Config(name).change(**settings) for name, settings in _SETTINGS.items()}
