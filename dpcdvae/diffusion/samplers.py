@@ -18,7 +18,6 @@ from ..crystal.batch import Prediction, mean_free
 from ..crystal.lattice import cart_to_frac, minimum_image
 from ..crystal.rng import counter_normal, number_in_crystal
 from .processes import CartesianScore, Process
-from .schedules import WINDOW
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #4bda4708
 def ddim_step(
@@ -94,18 +93,19 @@ POWERS = dict(uniform=1.0, quadratic=2.0, early=0.5)  # of the share of the way 
 SPACINGS = (*POWERS, "logsnr", "critical")
 
 
-def _spaced_log_snr(nfe: int, first: float, last: float, critical: bool) -> np.ndarray:  # (nfe,)
+def _spaced_log_snr(nfe: int, first: float, last: float, window: tuple | None) -> np.ndarray:  # (nfe,)
     "Space values of log_snr evenly, or so that three of four lie in the window."
-    if not critical or nfe < 4:
+    if window is None or nfe < 4:
         return np.linspace(first, last, nfe)
-    low, high = np.clip(WINDOW, first, last)
+    low, high = np.clip(window, first, last)
     return np.interp(np.arange(nfe), [0, 1, 0.75 * nfe, nfe - 1], [first, low, high, last])
 
 
 def _nearest_times(schedule, num_steps: int, nfe: int, critical: bool) -> Tensor:  # (nfe,)
     "Find the times at which log_snr is nearest to spaced values."
     log_snr = schedule.log_snr[1 : num_steps + 1].cpu()
-    wanted = torch.from_numpy(_spaced_log_snr(nfe, float(log_snr[-1]), float(log_snr[0]), critical))
+    window = schedule.window if critical else None
+    wanted = torch.from_numpy(_spaced_log_snr(nfe, float(log_snr[-1]), float(log_snr[0]), window))
     return 1 + (log_snr[None] - wanted[:, None]).abs().argmin(-1)
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #74a4e32f

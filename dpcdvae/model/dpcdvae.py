@@ -246,8 +246,11 @@ class DPCDVAE(nn.Module):
         return corrupt_types(crystals.atomic_numbers, guess, sigma, generator), sigma
 
     def draw_times(
-        self, num: int, device: torch.device, generator: RandomSource = None
-    ) -> Tensor:  # (num,) whole numbers, 1..T
+        self,
+        num: int,  # B
+        device: torch.device,
+        generator: RandomSource = None,
+    ) -> Tensor:  # (B,) whole numbers, 1..T
         "Draw training times: all equally likely, or most where a crystal takes shape."
         if self.config.training.times == "critical":
             return critical_times(num, self.process.schedule, generator)
