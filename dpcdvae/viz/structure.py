@@ -148,9 +148,11 @@ def _text_runs(text: str) -> list[tuple[str, bool]]:  # piece, whether it stands
 
 def _write(draw, text: str, left: float, top: float, size: int, centred: bool = False):
     "Write a line of text, in units of pixels."
+    from matplotlib import get_data_path
     from PIL import ImageFont
 
-    runs = [(s, low, ImageFont.load_default(size * (0.7 if low else 1))) for s, low in _text_runs(text)]
+    path = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"  # Pillow's own font has no Å
+    runs = [(s, low, ImageFont.truetype(path, size * (0.7 if low else 1))) for s, low in _text_runs(text)]
     x = left - sum(font.getlength(s) for s, _, font in runs) / 2 * centred
     for s, low, font in runs:
         draw.text((x, top + size + 0.2 * size * low), s, fill="#495057", font=font, anchor="ls")
@@ -170,16 +172,16 @@ def contact_sheet(
     k, pad, line = 2, 8, 18
     step = size + 2 * pad
     width = step * max(len(pictures), 2)
-    lines = textwrap.wrap(title, (width - 2 * pad) // 6)  # a letter is 6 pixels wide
+    lines = textwrap.wrap(title, (width - 2 * pad) // 6)  # a letter is about 6 pixels wide
     head = line * len(lines)
     shape = (k * width, k * (head + step + line))
     image = Image.new("RGB", shape, "white")
     draw = ImageDraw.Draw(image)
     for i, words in enumerate(lines):
-        _write(draw, words, k * pad, k * i * line, 12 * k)
+        _write(draw, words, k * pad, k * i * line, 11 * k)
     for i, (caption, crystal) in enumerate(pictures.items()):
         _paint(draw, crystal, k * (i * step + pad), k * (head + pad), k * size)
-        _write(draw, caption, k * step * (i + 0.5), k * (head + step), 12 * k, centred=True)
+        _write(draw, caption, k * step * (i + 0.5), k * (head + step), 11 * k, centred=True)
     out = BytesIO()
     image.resize((shape[0] // k, shape[1] // k)).quantize(96).save(out, "PNG", optimize=True)
     return out.getvalue()
