@@ -74,7 +74,8 @@ def missing(result: dict, variants: dict, seeds) -> list[str]:  # labels
 def describe(result: dict) -> str:  # one sentence
     "Say what models a comparison trained, how long, on what, where."
     models = list(result["models"].values())
-    one, sets = models[0], list(dict.fromkeys(m["data"] for m in models))
+    learnt_from = lambda t: f"{t['data']} (num_train {t['num_train']})"
+    one, sets = models[0], list(dict.fromkeys(learnt_from(m["training"]) for m in models))
     return (
         f"{len(models)} models, {result['num_test']} held-out crystals each; trained "
         f"{'for ' + result['max_time'] if result['max_time'] else str(one['training']['steps']) + ' steps'} "

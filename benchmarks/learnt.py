@@ -231,7 +231,7 @@ QUESTIONS = (
         lab="labs/g_paths",
     ),
     Question(
-        "Is the skip connection of the cell needed, strictly, where the environment's is gone?",
+        "Is the cell's skip connection needed, strictly, where the environment's is gone (predicted: yes)?",
         "labs/paths.json",
         ("without local environment and cell", FREE),
         ("without local environment", FREE),
