@@ -135,10 +135,10 @@ def main() -> None:
     p.add_argument("--runs", type=Path, default=Path("runs/labs"), help="folder of the trained models")
     p.add_argument("--out", type=Path, default=Path("results/labs"))
     a = p.parse_args()
+    if "paths" in a.only and a.perov_5 is None:
+        p.error("paths needs --perov-5 DIR; --only takes the others alone")
     for name in a.only:
         how, data = settings(name), a.perov_5 if name == "paths" else "perov_mini"
-        if data is None:
-            p.error("paths needs --perov-5 DIR")
         compare([data], how.pop("variants"), a.runs / name, a.out / f"{name}.json", **how)
 
 

@@ -260,7 +260,10 @@ def optimizers_table(r: dict) -> str:  # markdown
 TABLES["optimizers"] = optimizers_table
 COMMANDS["optimizers"] = "python -m benchmarks.optimizers --data DIR/perov_5"
 TABLES["denoisers"] = denoisers_table
-COMMANDS["denoisers"] = "python -m benchmarks.denoisers --data DIR/perov_5 --model perov-5"
+COMMANDS["denoisers"] = (
+    "python -m benchmarks.denoisers --data DIR/SET [--minutes N] [--presets NAME] [--times critical] "
+    "[--model NAME]"
+)
 TABLES["overlaps-mp-20"] = overlaps_table
 COMMANDS["overlaps-mp-20"] = "python -m benchmarks.overlaps runs/symmetry/free runs/symmetry/draw"
 

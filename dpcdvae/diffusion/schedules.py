@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BETAS', 'sigmoid_beta', 'linear_beta', 'quadratic_beta', 'cosine_beta', 'NoiseSchedule', 'variance_preserving',
-           'variance_exploding', 'make_schedule', 'window_times', 'critical_times']
+           'variance_exploding', 'make_schedule', 'critical_times']
 
 # %% ../../nbs/diffusion/00_schedules.ipynb #0f4c3977
 import math
@@ -80,6 +80,9 @@ class NoiseSchedule(nn.Module):
         self.name = name
         self.register_buffer("scale", scale.double(), persistent=False)
         self.register_buffer("sigma", sigma.double(), persistent=False)
+        low, high = self.window
+        inside = ((self.log_snr > low) & (self.log_snr < high)).nonzero().flatten()
+        self.register_buffer("window_times", inside, persistent=False)  # (K,) whole numbers
 
     @property
     def num_steps(self) -> int:  # T
@@ -151,19 +154,16 @@ def make_schedule(
     return variance_preserving(BETAS[base](num_steps, **kw), name, bool(ztsnr))
 
 # %% ../../nbs/diffusion/00_schedules.ipynb #6c0d11a2
-def window_times(schedule: NoiseSchedule) -> Tensor:  # (K,) whole numbers
-    "List the times at which a crystal takes shape."
-    low, high = schedule.window
-    return ((schedule.log_snr > low) & (schedule.log_snr < high)).nonzero().flatten()
-
-
 def critical_times(
     num: int,  # B for one time a crystal
     schedule: NoiseSchedule,
     source: RandomSource = None,
 ) -> Tensor:  # (B,) whole numbers, 1..T
     "Draw diffusion times, two of three in the window in which a crystal takes shape, the third anywhere."
-    u, window = uniform(num, schedule.scale.device, source), window_times(schedule)
+    window = schedule.window_times
+    if not len(window):
+        raise ValueError("the schedule has no time while a crystal takes shape: draw uniform times")
+    u = uniform(num, schedule.scale.device, source)
     inside = window[(1.5 * u * len(window)).long().clamp_max(len(window) - 1)]
     anywhere = ((3 * u - 2).clamp_min(0) * schedule.num_steps).long() + 1
     return torch.where(u < 2 / 3, inside, anywhere)

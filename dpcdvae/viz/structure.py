@@ -136,12 +136,12 @@ def _paint(draw, crystal: CrystalBatch, left: float, top: float, size: float):
                 break
 
 
-FORMULA = re.compile(r"\b(?:[A-Z][a-z]?[0-9]*)+\b")  # a word made of element symbols and numbers
+_FORMULA = re.compile(r"\b(?:[A-Z][a-z]?[0-9]*)+\b")  # a word made of element symbols and numbers
 
 
 def _text_runs(text: str) -> list[tuple[str, bool]]:  # piece, whether it stands low
     "Split a text where the numbers of a formula stand low."
-    low = FORMULA.sub(lambda word: lowered(word[0]), text)
+    low = _FORMULA.sub(lambda word: lowered(word[0]), text)
     plain = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
     return [(run.translate(plain), run[0] in "₀₁₂₃₄₅₆₇₈₉") for run in re.findall(r"[₀-₉]+|[^₀-₉]+", low)]
 
