@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.labs import mcnemar
 from benchmarks.speed import circumstances, go_on, rounded
-from benchmarks.studies import rebuilt, some, train_once
-from benchmarks.tables import paired, table, with_interval
+from benchmarks.studies import chance, rebuilt, some, train_once
+from benchmarks.tables import by_chance, paired, table, with_interval
 from dpcdvae.cli.commands import load_model
 from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.datasets import load_crystals
@@ -112,8 +112,8 @@ def denoisers_table(r: dict) -> str:  # markdown
     return (
         f"{table(head, rows)}\n\nValidation crystals, their number in brackets, one try, seed {r['seed']}; "
         "one thread of a shared machine, minutes of the clock for training and milliseconds of the processor "
-        "for sampling. Pretrained models were trained on other splits. Strict rates, McNemar's test:\n\n"
-        f"{tests}"
+        f"for sampling. {by_chance(r['chance'].items())} Pretrained models were trained on other splits. "
+        f"Strict rates, McNemar's test:\n\n{tests}"
     )
 
 
@@ -146,10 +146,14 @@ def main() -> None:
     torch.set_num_threads(1)
     val = some(load_crystals(a.data, split="val", progress=False), a.num, a.seed)
     result = go_on(a.out, dict(name="denoisers", num_val=a.num, seed=a.seed), models={}, tests={})
+    levels = result.setdefault("chance", {})
+    if a.data.name not in levels:
+        levels[a.data.name] = chance(val)
+        atomic_write(a.out, json.dumps(result, indent=1) + "\n")
     how = "" if a.times == "uniform" else f", {a.times} times"
     jobs = {f"{a.data.name}, {NETWORKS[p]}, {a.minutes} minutes{how}": p for p in a.presets}
     for name in [*jobs, *([f"{a.data.name}, pretrained {a.model}"] if a.model else [])]:
-        if "short" not in result["models"].get(name, {}):
+        if name not in result["models"]:
             if preset := jobs.get(name):
                 run = a.runs / f"{a.data.name}-{preset}-{a.minutes}{'-critical' * bool(how)}"
                 found = one(run, a.data, preset, a.minutes, a.times, val, a.seed)
@@ -157,8 +161,7 @@ def main() -> None:
                 model = load_model(a.model)
                 found = dict(val_loss=model.card["val_loss"]) | measured(model, val, a.seed)
             result["models"][name] = dict(data=a.data.name) | found
-            if all("short" in m for m in result["models"].values()):
-                result["tests"] = compare_pairs(result["models"])
+            result["tests"] = compare_pairs(result["models"])
             atomic_write(a.out, json.dumps(result, indent=1) + "\n")
         print(name, result["models"][name]["metrics"]["strict_rate"]["value"], flush=True)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.labs import by_seed, compared, fisher, lab_rates, pooled
+from benchmarks.tables import by_chance
 from dpcdvae.data.files import number_of
 
 
@@ -309,9 +310,7 @@ def stored_pairs(
 def chance_levels(folder="results") -> str:  # a sentence
     "Say how many crystals random coordinates in the true cell match, by both rules."
     models = json.loads((Path(folder) / "strict.json").read_text())["models"]
-    level = lambda m, rule: f"{100 * m['metrics'][f'{rule}_chance']['value']:.1f} %"
-    each = (f"{m['data']} {level(m, 'match')} ({level(m, 'strict')} strictly)" for m in models.values())
-    return "By chance, with random coordinates in the true cell, match: " + ", ".join(each) + "."
+    return by_chance((m["data"], m["metrics"]) for m in models.values())
 
 
 NEW = {  # arms of benchmarks.stability -> what they are

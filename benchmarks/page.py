@@ -20,6 +20,7 @@ from benchmarks.studies import (
     switch_table,
 )
 from benchmarks.summaries import COMMANDS, TABLES
+from benchmarks.tables import by_chance
 
 EMBEDDED = ("perov_mini", "carbon_mini")
 
@@ -95,7 +96,8 @@ def _calls(r):
     tables = {"": "match_rate", "RMS of the matches:": "rms"}
     if all("strict_rate" in w for w in r["ways"]):
         tables["Strict rate:"] = "strict_rate"
-    return "\n\n".join(f"{title}\n\n{calls_table(r, k)}".strip() for title, k in tables.items())
+    parts = [f"{title}\n\n{calls_table(r, k)}".strip() for title, k in tables.items()]
+    return "\n\n".join(parts + ([by_chance([(r["data"], r["chance"])])] if "chance" in r else []))
 
 
 def _regained(r):

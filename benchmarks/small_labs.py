@@ -64,7 +64,8 @@ SIZE = {  # of the preset tiny, for the papers' presets
 GAUSSIAN = {"diffusion.process": "gaussian", "diffusion.schedule": "sigmoid"}
 GINE = {"encoder.gine": True}
 SCHEDULES = [f"{b}{end}" for end in ("", "+ztsnr") for b in ("sigmoid", "linear", "quadratic", "cosine")]
-BLIND = {"limit": 3408, "latent.environment_skip": False}
+SOME = {"limit": 3408}  # training crystals
+BLIND = SOME | {"latent.environment_skip": False}
 DRIFT, CARTESIAN = {"denoiser.mean_free": False}, {"denoiser.frame": "cartesian"}
 
 
@@ -111,7 +112,7 @@ LABS = {
     ),
     "paths": dict(
         variants=small(
-            all_skip_connections={"limit": 3408},
+            all_skip_connections=SOME,
             without_local_environment=BLIND,
             without_local_environment_and_cell=BLIND | {"latent.cell_skip": False},
             none=BLIND | {"latent.cell_skip": False, "latent.composition_skip": False},

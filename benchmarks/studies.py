@@ -63,6 +63,11 @@ def rebuilt(made, truth, keep, **how) -> tuple[dict, dict]:  # metrics; which cr
     return metrics, dict(matched=bits(rows, "matched"), strict=bits(rows, STRICT))
 
 
+def chance(crystals: CrystalBatch) -> dict:  # metric -> rate
+    "Measure how many crystals match with random coordinates in the true cell, by both rules."
+    return rebuilt(crystals, crystals, ("match_chance", "strict_chance"), workers=1, progress=False)[0]
+
+
 def graph_for(model) -> str:
     return "crystalnn" if model.config.encoder.graph == "crystalnn" else "none"
 
@@ -445,6 +450,9 @@ def calls(
         held_out(data, num, seed, graph_for(model)),
         {(w["sampler"], w["spacing"], w["calls"]) for w in result["ways"]},
     )
+    if "chance" not in result:
+        result["chance"] = chance(test)
+        atomic_write(out, json.dumps(result, indent=1) + "\n")
     for n in counts:
         for spacing in spacings:
             for sampler in samplers:

@@ -18,6 +18,13 @@ def with_interval(m: dict | None, share: bool = True, sign: str = "") -> str:
     return f"{percent(m['value'])}{ends} %"
 
 
+def by_chance(sets) -> str:  # (name of the data, metrics with both chance levels) of each; a sentence
+    "Say how many crystals random coordinates in the true cell match, by both rules."
+    level = lambda m, rule: f"{100 * m[f'{rule}_chance']['value']:.1f} %"
+    each = (f"{data} {level(m, 'match')} ({level(m, 'strict')} strictly)" for data, m in sets)
+    return "By chance, with random coordinates in the true cell, match: " + ", ".join(each) + "."
+
+
 def paired(name: str, test: dict) -> str:
     "Write the difference of two rates on the same crystals, with its interval and p."
     return f"{name}: {with_interval(test | dict(value=test['difference']), sign='+')}, p = {test['p']:.1g}"

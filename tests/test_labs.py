@@ -108,6 +108,12 @@ def test_a_stored_answer_turns_when_its_runs_are_exchanged(q):
         assert {plain(now["said"]), plain(then["said"])} == {q.more.lower(), q.less.lower()}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "results/labs").glob("*.json")), ids=lambda p: p.name)
+def test_a_stored_lab_can_go_on(path):
+    "A lab goes on with a file of its own name alone (`compare`)."
+    assert json.loads(path.read_text())["name"] == path.stem
+
+
 def test_seeds_that_scatter_hide_what_labels_do():
     "Two labels ten points apart: distinguished where their seeds agree, not where these lie as far apart."
     each = lambda *counts: [dict(count=n, total=100) for n in counts]

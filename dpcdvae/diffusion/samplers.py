@@ -101,10 +101,9 @@ def _spaced_log_snr(nfe: int, first: float, last: float, window: tuple | None) -
     return np.interp(np.arange(nfe), [0, 1, 0.75 * nfe, nfe - 1], [first, low, high, last])
 
 
-def _nearest_times(schedule, num_steps: int, nfe: int, critical: bool) -> Tensor:  # (nfe,)
+def _nearest_times(schedule, num_steps: int, nfe: int, window: tuple | None) -> Tensor:  # (nfe,)
     "Find the times at which log_snr is nearest to spaced values."
     log_snr = schedule.log_snr[1 : num_steps + 1].cpu()
-    window = schedule.window if critical else None
     wanted = torch.from_numpy(_spaced_log_snr(nfe, float(log_snr[-1]), float(log_snr[0]), window))
     return 1 + (log_snr[None] - wanted[:, None]).abs().argmin(-1)
 
@@ -121,7 +120,8 @@ def time_grid(
     if spacing not in SPACINGS:
         raise ValueError(f"no spacing {spacing!r}: choose one of {', '.join(SPACINGS)}")
     if spacing not in POWERS:
-        times = _nearest_times(schedule, num_steps, nfe, spacing == "critical")
+        window = schedule.window if spacing == "critical" else None
+        times = _nearest_times(schedule, num_steps, nfe, window)
     else:
         share = torch.linspace(1, 0, nfe, dtype=torch.float64)
         times = (1 + (num_steps - 1) * share ** POWERS[spacing]).round().long()

@@ -8,7 +8,9 @@ __all__ = []
 # %% ../../nbs/viz/04_structure.ipynb #4247ffa5
 import re
 import textwrap
+import unicodedata
 import warnings
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,18 +143,23 @@ _FORMULA = re.compile(r"\b(?:[A-Z][a-z]?[0-9]*)+\b")  # a word made of element s
 
 def _text_runs(text: str) -> list[tuple[str, bool]]:  # piece, whether it stands low
     "Split a text where the numbers of a formula stand low."
-    low = _FORMULA.sub(lambda word: lowered(word[0]), text)
-    plain = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-    return [(run.translate(plain), run[0] in "₀₁₂₃₄₅₆₇₈₉") for run in re.findall(r"[₀-₉]+|[^₀-₉]+", low)]
+    text = _FORMULA.sub(lambda word: lowered(word[0]), text)
+    runs = re.findall(r"([₀-₉]+)|([^₀-₉]+)", text)
+    return [(unicodedata.normalize("NFKC", low), True) if low else (rest, False) for low, rest in runs]
+
+
+@lru_cache
+def _font(size: float):  # pixels
+    "Load a font that has Å, as Pillow's own has not."
+    from matplotlib import get_data_path
+    from PIL import ImageFont
+
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _write(draw, text: str, left: float, top: float, size: int, centred: bool = False):
     "Write a line of text, in units of pixels."
-    from matplotlib import get_data_path
-    from PIL import ImageFont
-
-    path = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"  # Pillow's own font has no Å
-    runs = [(s, low, ImageFont.truetype(path, size * (0.7 if low else 1))) for s, low in _text_runs(text)]
+    runs = [(s, low, _font(size * (0.7 if low else 1))) for s, low in _text_runs(text)]
     x = left - sum(font.getlength(s) for s, _, font in runs) / 2 * centred
     for s, low, font in runs:
         draw.text((x, top + size + 0.2 * size * low), s, fill="#495057", font=font, anchor="ls")
