@@ -20,7 +20,8 @@ from benchmarks.studies import (
     switch_table,
 )
 from benchmarks.summaries import COMMANDS, TABLES
-from benchmarks.tables import by_chance
+from benchmarks.tables import by_chance, table
+from dpcdvae.data.files import number_of
 
 EMBEDDED = ("perov_mini", "carbon_mini")
 
@@ -141,6 +142,38 @@ def _circumstances(on: dict) -> str:
     )
 
 
+def _lab_runs(path: Path) -> tuple[str, float]:  # markdown, hours
+    "List the trainings of a lab, one row a variant."
+    models = json.loads(path.read_text())["models"].values()
+    rows, hours = {}, 0.0
+    for m in models:
+        on, seconds = m["made_on"], m["training"]["seconds"]
+        key = m["label"], m["data"].partition(" (")[0], f"{m['training']['num_train']:,}"
+        row = rows.setdefault(key, dict(seeds=[], minutes=[], dates=set(), machines=set()))
+        row["seeds"].append(str(m["seed"]))
+        row["minutes"].append(f"{seconds / 60:.1f}")
+        row["dates"].add(on["date"])
+        row["machines"].add(f"{on['gpu'] or on['processor']}, {on['threads']} of {on['cores']} cores")
+        hours += seconds / 3600
+    head = ["model", "data", "crystals", "seeds", "minutes of training", "evaluated on", "machine"]
+    body = [
+        [*key, *(", ".join(sorted(r[k]) if isinstance(r[k], set) else r[k]) for k in r)]
+        for key, r in rows.items()
+    ]
+    total = f"{number_of(len(models), 'training')}, {hours:.1f} hours of the clock."
+    return f"### {path.stem}\n\n{table(head, body)}\n\n{total}", hours
+
+
+def lab_runs(folder: Path) -> str:  # markdown
+    "List every training of the labs with its data, seed, time and machine, and the sum."
+    parts, hours = zip(*(_lab_runs(path) for path in sorted(folder.glob("*.json"))))
+    about = (
+        f"Every model that a lab compares was trained for it: {sum(hours):.1f} hours in all, on shared "
+        "machines, two trainings at a time at most; evaluating them is not counted."
+    )
+    return "\n\n".join(["## labs", about, *parts])
+
+
 def results_page(folder="results") -> str:  # markdown
     "Gather what the files of results say."
     folder, out = (
@@ -152,7 +185,7 @@ def results_page(folder="results") -> str:  # markdown
             "`DIR` holds the stand-in splits (chapter `data/10_datasets`). Rates come with Wilson's "
             "interval, "
             "means with a bootstrap interval, both of 95 %. The comparisons of the labs stand in "
-            "`nbs/labs`.",
+            "`nbs/labs`, their trainings at the end.",
             "",
         ],
     )
@@ -163,7 +196,7 @@ def results_page(folder="results") -> str:  # markdown
             r.get("made_on")
             or next((m["made_on"] for m in r.get("models", {}).values() if "made_on" in m), r),
         )
-        table = (
+        shown = (
             TABLES[path.stem](r)
             if path.stem in TABLES
             else SHOWN[kind](path if kind in ("priors", "switches", "generation") else r)
@@ -177,9 +210,9 @@ def results_page(folder="results") -> str:  # markdown
             "",
             f"`{made_by(path.stem, r)}`",
             "",
-            table,
+            shown,
             "",
             _circumstances(on),
             "",
         ]
-    return "\n".join(out)
+    return "\n".join([*out, lab_runs(folder / "labs")])
