@@ -5,7 +5,8 @@
 DIR/perov_5 is the folder of a set with its splits. The old build trains its preset `default` for 40 minutes,
 this one the preset `transformer` for 20, at the same time, each by its own command; neither fits a prior,
 since nothing is drawn. Each then reconstructs the same 512 validation crystals, one try, with its own number
-of evaluations, and one evaluation, of this build, counts what matches strictly. It writes results/learning.json; a finished training is taken as it is, an interrupted one goes on."""
+of evaluations, and one evaluation, of this build, counts what matches strictly. It writes
+results/learning.json; a finished training is taken as it is, an interrupted one goes on."""
 
 import argparse
 import csv

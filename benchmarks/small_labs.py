@@ -42,8 +42,8 @@ first result, on Carbon-24 (stand-in split), 256 of its test set:
 
 - gine-carbon (D): the preset transformer, which learns carbon fastest here, without the skip connection of
   the environment, so that all there is to know of the places comes by the encoder; with GINE as released and
-  without it, 12 epochs, 50 function evaluations. Prediction: no difference, for what DimeNet++ knows of carbon
-  GINE knows less well. With 768 pairs of which a fifth change, 5 points would be seen.
+  without it, 12 epochs, 50 function evaluations. Prediction: no difference, for what DimeNet++ knows of
+  carbon GINE knows less well. With 768 pairs of which a fifth change, 5 points would be seen.
 
 Our mind would change where a list's test decides the other way. Times on a machine that does other things are
 no measure; processor time is."""
