@@ -5,7 +5,7 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
-from dpcdvae.cli.cards import lineage, minutes_trained, read_card, with_chance
+from dpcdvae.cli.cards import lineage, minutes_trained, read_card, split_of, with_chance
 from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
 from dpcdvae.data.splits import read_record, save_seen
@@ -13,13 +13,14 @@ from dpcdvae.evaluation.summary import show
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.pretrained import ModelError, model_folder
 
+_OFFICIAL = "the **official split** for training and validation, and half of the official test file"
 _STAND_IN = (
     "the **stand-in split**: the official validation file, divided 90/10 into training and validation, "
     "and half of the official test file; the official training file ({}) was not used"
 )
+_PEROV = "Perov-5 (Castelli 2012, Computational Materials Repository)"
 DATA = dict(
-    perov_5=f"Perov-5 (Castelli 2012, Computational Materials Repository), "
-    f"{_STAND_IN.format('11,356 crystals')}",
+    perov_5=f"{_PEROV}, {_STAND_IN.format('11,356 crystals')}",
     carbon_24=f"Carbon-24 (Pickard 2020, Materials Cloud 2020.0026, CC BY 4.0), "
     f"{_STAND_IN.format('6,091 crystals')}",
     mp_20="MP-20 (Materials Project, CC BY 4.0), the **stand-in split**: a part of the official training "
@@ -28,6 +29,7 @@ DATA = dict(
     carbon_mini="`carbon_mini`, carbon crystals from a random structure search with CHGNet that come "
     "with the package (`data/carbon_mini`)",
 )
+DATA_OFFICIAL = dict(perov_5=f"{_PEROV}, {_OFFICIAL}")
 DATA_LIMITS = dict(
     perov_5="About one test crystal in five has a twin in the training set, with A and B swapped: the "
     "twin-free rate leaves them out.",
@@ -149,11 +151,17 @@ NEW = (
 )
 
 
+def data_of(training: dict) -> str:
+    "Say what a model was trained on."
+    name = training["data"]
+    return (DATA_OFFICIAL if split_of(training) == "official" else DATA).get(name, name)
+
+
 def training_facts(card: dict) -> str:  # markdown
     "Say how a model was trained."
     t, m = card["training"], card["training"]["machine"]
     rows = [
-        ("data", f"{DATA.get(t['data'], t['data'])}; digest {t['data_digest']}"),
+        ("data", f"{data_of(t)}; digest {t['data_digest']}"),
         ("crystals", f"{t['num_train']:,} for training, {t['num_val']:,} for validation"),
         (
             "training",
@@ -298,8 +306,7 @@ def page(card: dict) -> str:  # markdown
     name = card["name"]
     text = [
         f"# {name}",
-        f"> A DP-CDVAE, trained on "
-        f"{DATA.get(card['training']['data'], card['training']['data']).split(' (')[0].split(', ')[0]}",
+        f"> A DP-CDVAE, trained on {data_of(card['training']).split(' (')[0].split(', ')[0]}",
         "",
         "```python",
         f'model = DPCDVAE.from_pretrained("{name}")',
@@ -312,8 +319,8 @@ def page(card: dict) -> str:  # markdown
     if "DIR/" in card["command"]:
         text += [
             "",
-            f"`DIR` holds the folder of the stand-in split; `--data {name}` downloads the official "
-            f"one and trains on that.",
+            f"`DIR` holds the folder of that split; `--data {name}` downloads the official one and trains on "
+            f"that.",
         ]
     if "reconstruction" in card:
         text += [

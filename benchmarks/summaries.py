@@ -6,6 +6,7 @@ from benchmarks.denoisers import denoisers_table
 from benchmarks.evaluating import evaluating_table
 from benchmarks.first_use import first_use_table
 from benchmarks.guidance import guidance_table
+from benchmarks.learning import learning_table
 from benchmarks.longrun import long_table
 from benchmarks.mutants import mutants_table
 from benchmarks.neighbours import neighbours_table
@@ -260,6 +261,8 @@ def optimizers_table(r: dict) -> str:  # markdown
 TABLES["optimizers"] = optimizers_table
 COMMANDS["optimizers"] = "python -m benchmarks.optimizers --data DIR/perov_5"
 TABLES["denoisers"] = denoisers_table
+TABLES["learning"] = learning_table
+COMMANDS["learning"] = "python -m benchmarks.learning --data DIR/perov_5"
 COMMANDS["denoisers"] = (
     "python -m benchmarks.denoisers --data DIR/SET [--minutes N] [--presets NAME] [--times critical] "
     "[--model NAME]"

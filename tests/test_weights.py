@@ -28,7 +28,7 @@ from benchmarks.cards import (
 )
 from dpcdvae.cli.app import main
 from dpcdvae.cli.arguments import parser
-from dpcdvae.cli.cards import lineage, pretrained_row, pretrained_table
+from dpcdvae.cli.cards import lineage, pretrained_row, pretrained_table, split_of
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.as_crystals import as_crystals
 from dpcdvae.data.datasets import load_crystals
@@ -100,7 +100,9 @@ def test_model_in_the_box(name):
         and model.card["name"] == name
         and f'from_pretrained("{name}")' in model.card._repr_markdown_()
     )
-    assert ("stand-in" in model.card.page) == (card["training"]["data"] not in BOX)
+    split = split_of(card["training"])
+    assert (split == "") == (card["training"]["data"] in BOX)
+    assert {s for s in ("stand-in", "official") if f"**{s} split**" in model.card.page} == {split} - {""}
 
 
 @pytest.mark.parametrize("name", ["PEROV_5", "Perov-5", "Carbon_Mini", "mp_20"])

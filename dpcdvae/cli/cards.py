@@ -51,15 +51,24 @@ def with_chance(metrics: dict, rate: str) -> str:
     return f"{show('match_rate', m)} of {m['total']}, chance {100 * chance:.1f} %"
 
 
+OFFICIAL = {"7bbfde25f3f99156"}  # digests of training data that are an official split, whole
+
+
+def split_of(training: dict) -> str:  # official, stand-in, or nothing
+    "Say of which split of its set a model saw the training crystals; embedded sets have one."
+    if training["data"].endswith("_mini"):
+        return ""
+    return "official" if training["data_digest"] in OFFICIAL else "stand-in"
+
+
 def pretrained_row(name: str, card: dict) -> tuple:  # the columns of HEAD
     "Put a card into one row."
     training = card["training"]
     back = card.get("strict", {}).get("metrics", {})
-    new = card.get("generation", {}).get("metrics", {})
-    split = "" if training["data"].endswith("_mini") else " (stand-in split)"
+    new, split = card.get("generation", {}).get("metrics", {}), split_of(training)
     return (
         name,
-        f"{training['data']}{split}, {training['num_train']:,} crystals",
+        f"{training['data']}{f' ({split} split)' if split else ''}, {training['num_train']:,} crystals",
         f"{minutes_trained(card)} min",
         f"{card['bytes'] / 1e6:.1f} MB",
         with_chance(back, "strict"),

@@ -1,0 +1,72 @@
+"Time to quality: both builds get the same rows, a finished training stays, a failed one is named."
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import learning
+from benchmarks.learning import NOW, OLD, choose, learning_table, train_both
+from dpcdvae.data.datasets import load_crystals
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Job:
+    def __init__(self, code):
+        self.code = code
+
+    def wait(self):
+        return self.code
+
+
+def runs(tmp_path):
+    return {b: tmp_path / b for b in (OLD, NOW)}, {OLD: 40, NOW: 90}
+
+
+def test_rows_are_those_of_the_crystals_drawn(tmp_path):
+    crystals = choose(ROOT / "data/perov_mini", 7, 0, tmp_path / "chosen.csv")
+    with (tmp_path / "chosen.csv").open() as f:
+        rows = list(csv.DictReader(f))
+    assert tuple(r["material_id"] for r in rows) == crystals.ids and len(set(crystals.ids)) == 7
+    again = load_crystals(tmp_path / "chosen.csv", progress=False)
+    assert again.formulas() == crystals.formulas()
+
+
+def test_builds_learn_at_once_and_go_on(tmp_path, monkeypatch):
+    "Both start before either is waited for; a finished one is not started, an interrupted one resumes."
+    folders, minutes = runs(tmp_path)
+    told = []
+    monkeypatch.setattr(learning, "start", lambda tree, *what: told.append(what) or Job(0))
+    trees = {OLD: tmp_path, NOW: tmp_path}
+    for folder in folders.values():
+        folder.mkdir()
+    (folders[NOW] / "run.json").write_text(json.dumps(dict(seed=1)))  # begun, not finished
+    (folders[NOW] / "checkpoint.safetensors").touch()
+    train_both(trees, folders, minutes, tmp_path, 1)
+    old, now = told
+    assert "00:40:00" in old and "01:30:00" in now and "transformer" in now and "transformer" not in old
+    assert "--resume" in now and "--resume" not in old
+    for folder in folders.values():
+        (folder / "run.json").write_text(json.dumps(dict(seconds=60.0)))
+    told.clear()
+    train_both(trees, folders, minutes, tmp_path, 1)
+    assert told == []
+
+
+def test_a_training_that_fails_is_named(tmp_path, monkeypatch):
+    folders, minutes = runs(tmp_path)
+    monkeypatch.setattr(learning, "start", lambda tree, *what: Job(int("transformer" in what)))
+    with pytest.raises(ValueError, match="'now' failed"):
+        train_both({OLD: tmp_path, NOW: tmp_path}, folders, minutes, tmp_path, 1)
+
+
+def test_the_table_says_what_is_stored():
+    stored = json.loads((ROOT / "results/learning.json").read_text())
+    shown = learning_table(stored)
+    for pair in stored["seeds"].values():
+        for build in pair["builds"].values():
+            rate = build["metrics"]["strict_rate"]
+            assert f"{100 * rate['value']:.1f} [" in shown and rate["total"] == stored["num_val"]
+            assert build["strict"].count("1") == rate["count"]
