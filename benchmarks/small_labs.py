@@ -74,6 +74,11 @@ GINE = {"encoder.gine": True}
 SCHEDULES = [f"{b}{end}" for end in ("", "+ztsnr") for b in ("sigmoid", "linear", "quadratic", "cosine")]
 SOME = {"limit": 3408}  # training crystals
 BLIND = SOME | {"latent.environment_skip": False}
+BLIND_CARBON = {
+    "latent.environment_skip": False,
+    "latent.species_aware": False,
+    "sampling.swap_species": 0,
+}
 DRIFT, CARTESIAN = {"denoiser.mean_free": False}, {"denoiser.frame": "cartesian"}
 
 
@@ -120,7 +125,7 @@ LABS = {
     ),
     "gine-carbon": dict(
         variants={
-            label: ("transformer", QUICK | {"latent.environment_skip": False} | changes)
+            label: ("transformer", QUICK | BLIND_CARBON | changes)
             for label, changes in {"without GINE": {}, "GINE as released": GINE}.items()
         },
         max_epochs=12,
