@@ -168,6 +168,21 @@ def test_commands_of_the_how_tos_are_commands(name, line):
     parser().parse_args(shlex.split(line.replace("$r", "0"))[1:])
 
 
+def named_in_text() -> set[tuple[str, str]]:
+    "The commands of dpcdvae that prose names in code spans: file, command."
+    prose = {p.name: p.read_text() for p in [ROOT / "README.md", ROOT / "CHANGELOG.md", *MARKDOWN]}
+    for p in notebooks(ROOT):
+        cells = (c for c in read_cells(p) if c["cell_type"] == "markdown")
+        prose[p.name] = "\n".join(map(cell_text, cells))
+    return {(name, c) for name, text in prose.items() for c in re.findall(r"`dpcdvae ([a-z]+)", text)}
+
+
+def test_commands_that_prose_names_are_there():
+    there = next(a.choices for a in parser()._actions if a.choices)
+    assert len(named_in_text()) > 40
+    assert {(name, c) for name, c in named_in_text() if c not in there} == set()
+
+
 @pytest.mark.parametrize("path", pages.lessons(), ids=lambda p: p.stem)
 def test_slides_are_whole_and_need_no_network(path):
     html = slides.render(path)
