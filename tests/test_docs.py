@@ -179,7 +179,7 @@ def named_in_text() -> set[tuple[str, str]]:
 
 def test_commands_that_prose_names_are_there():
     there = next(a.choices for a in parser()._actions if a.choices)
-    assert len(named_in_text()) > 40
+    assert len(named_in_text()) > 20
     assert {(name, c) for name, c in named_in_text() if c not in there} == set()
 
 
