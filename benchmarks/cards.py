@@ -10,6 +10,7 @@ from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
 from dpcdvae.data.splits import read_record, save_seen
 from dpcdvae.evaluation.summary import show
+from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.pretrained import ModelError, model_folder
 
@@ -31,11 +32,7 @@ DATA = dict(
 )
 DATA_OFFICIAL = dict(perov_5=f"{_PEROV}, {_OFFICIAL}")
 DATA_LIMITS = dict(
-    perov_5="About one test crystal in five has a twin in the training set, with A and B swapped: the "
-    "twin-free rate leaves them out.",
     carbon_24="All crystals are carbon: composition costs nothing, and validity by charges says nothing.",
-    mp_20="One test crystal in ten has a formula that the training set has, too: the twin-free rate leaves "
-    "them out.",
     perov_mini="The crystals are relaxed with CHGNet, not with DFT: they are there to learn with.",
     carbon_mini="A hundred training crystals, relaxed with CHGNet, not with DFT: they are there to "
     "learn with.",
@@ -279,6 +276,22 @@ def new_facts(card: dict) -> str:  # markdown
     )
 
 
+TWINS = dict(perov_5=", most of them a twin with A and B exchanged")
+
+
+def known_formulas(card: dict) -> list[str]:  # a sentence, or none
+    "Say how many test crystals have a formula that the model was trained on."
+    [first, *_] = card.get("reconstruction", {}).get("free") or [dict(metrics={})]
+    m = first["metrics"]
+    if "match_rate_twin_free" not in m:
+        return []
+    share = 1 - m["match_rate_twin_free"]["total"] / m["match_rate"]["total"]
+    return [
+        f"Of the test crystals {100 * share:.0f} % have a formula of the training set"
+        f"{TWINS.get(card['training']['data'], '')}: the twin-free rate leaves them out."
+    ] * (0 < share < 1)
+
+
 def limits(card: dict) -> list[str]:
     "Say what the model cannot do."
     t = card["training"]
@@ -289,8 +302,14 @@ def limits(card: dict) -> list[str]:
         if t["data"] not in EMBEDDED
         else f"It saw {t['num_train']:,} crystals for {minutes_trained(card)} minutes."
     ]
+    if get_config(t["preset"]).denoiser.network == "transformer":
+        said.append(
+            "Its denoiser is a transformer on pairs of atoms, not the papers' GemNet-T "
+            "(chapter `nn/06_transformer`)."
+        )
     if t["data"] in DATA_LIMITS:
         said.append(DATA_LIMITS[t["data"]])
+    said += known_formulas(card)
     return said + [
         f"Cells of up to {card['max_atoms']} atoms, ordered, with elements like those of the training set.",
         "Composition, cell, number of atoms and each element's local environment reach the latent vector "
