@@ -63,13 +63,21 @@ sys.exit(main(sys.argv[1:]))
 """
 
 GENERATE = ["generate", "--model", "perov-5", "--seed", "0", "--num"]
+FEWER = dict(old=["--steps", "50"], new=["--steps", "20", "--spacing", "critical"])
 MEASURES = {
     "training, Perov-5, batch 64": (STEPS, ["{data}/perov_5", "64", "12"], "seconds", "ms a step", 1e3),
     "training, MP-20, batch 64": (STEPS, ["{data}/mp_20", "64", "8"], "seconds", "ms a step", 1e3),
     "peak memory, Perov-5, batch 512": (STEPS, ["{data}/perov_5", "512", "1"], "peak_gib", "GiB", 1),
     "generate --num 256, default steps": (COMMAND, [*GENERATE, "256"], "cpu", "s", 1),
+    "generate --num 256, 50 evaluations before, 20 critical now": (
+        COMMAND,
+        {build: [*GENERATE, "256", *how] for build, how in FEWER.items()},
+        "cpu",
+        "s",
+        1,
+    ),
     "generate --num 1 --steps 20": (COMMAND, [*GENERATE, "1", "--steps", "20"], "cpu", "s", 1),
-}  # name -> program, its arguments, what is compared, unit, factor
+}  # name -> program, its arguments (or those of each build), what is compared, unit, factor
 
 
 def check_out(commit: str, folder: Path) -> Path:
@@ -81,9 +89,10 @@ def check_out(commit: str, folder: Path) -> Path:
     return folder
 
 
-def run_once(tree: Path, measure: str, data: Path) -> dict:  # what was measured, with the load before
+def run_once(build: str, tree: Path, measure: str, data: Path) -> dict:  # with the load before
     "Take one sample of a build, in a process of its own."
     program, arguments, *_ = MEASURES[measure]
+    arguments = arguments[build] if isinstance(arguments, dict) else arguments
     with tempfile.TemporaryDirectory() as out:
         more = ["--out", f"{out}/made"] if program is COMMAND else []
         command = [sys.executable, "-c", OWN + program, *(a.format(data=data) for a in arguments), *more]
@@ -107,7 +116,7 @@ def compare_builds(old: str, data: Path, out: Path, rounds: int, folder: Path) -
                 samples = result["samples"].setdefault(measure, {}).setdefault(build, [])
                 if len(samples) > turn:
                     continue
-                samples.append(run_once(trees[build], measure, data))
+                samples.append(run_once(build, trees[build], measure, data))
                 print(turn + 1, build, measure, samples[-1], flush=True)
                 atomic_write(out, json.dumps(result, indent=1) + "\n")
     return result

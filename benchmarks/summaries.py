@@ -393,7 +393,7 @@ def _stability_rows(arms: dict) -> tuple:  # rows, sentence; none where nothing 
     found = [a.get("stability", {}) for a in arms.values()]
     done = next(filter(None, found), None)
     if done is None:
-        return [], "Stability: not measured, for want of a hull of this set."
+        return [], "Nothing was relaxed here: stability needs a convex hull (`--hull`)."
     middle = lambda m: "–" if not m or m.get("median") is None else f"{m['median']:.3f}"
     rows = [["relaxed of these", *(s.get("num", "–") for s in found)]]
     rows += [
@@ -432,9 +432,11 @@ def models_table(r: dict) -> str:  # markdown
     return "\n\n".join([*out, note + "what as many crystals reach; COV-R grows with their number."])
 
 
-TABLES["models"] = models_table
-COMMANDS["models"] = (
-    "python -m benchmarks.models MODEL --data DIR/SET --num NUM --hull DIR/mp_hull --relaxed NUM"
+TABLES |= {"models": models_table, "models-relaxed": models_table}
+COMMANDS["models"] = "python -m benchmarks.models MODEL --data DIR/SET --num 1000"
+COMMANDS["models-relaxed"] = (
+    "python -m benchmarks.models mp-20 --data DIR/mp_20 --num 256 --hull DIR/mp_hull --relaxed 256 --out "
+    "results/models-relaxed.json"
 )
 TABLES |= dict(evaluating=evaluating_table, mutants=mutants_table)
 COMMANDS["evaluating"] = "python -m benchmarks.evaluating POOL POOL POOL --data DIR/mp_20 --num 10000"

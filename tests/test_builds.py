@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ def fake(monkeypatch):
     "A build of the past that takes 0.4 s a step, a present one of 0.2 s, and the order of the calls."
     calls = []
 
-    def run_once(tree, measure, data):
+    def run_once(build, tree, measure, data):
         if len(calls) == 3:
             calls.append("stop")
             raise KeyboardInterrupt
@@ -50,4 +51,21 @@ def test_a_commit_is_unpacked_once(tmp_path):
 
 def test_a_folder_without_a_build_is_not_measured_as_the_installed_one(tmp_path):
     with pytest.raises(ValueError, match="holds no dpcdvae"):
-        builds.run_once(tmp_path, "generate --num 1 --steps 20", tmp_path / "nowhere")
+        builds.run_once("old", tmp_path, "generate --num 1 --steps 20", tmp_path / "nowhere")
+
+
+def test_a_build_is_told_what_is_meant_for_it(tmp_path, monkeypatch):
+    told = []
+
+    def run(command, **how):
+        told.append(command)
+        return SimpleNamespace(returncode=0, stdout="")
+
+    monkeypatch.setattr(builds.subprocess, "run", run)
+    for build in ("old", "new"):
+        builds.run_once(
+            build, tmp_path, "generate --num 256, 50 evaluations before, 20 critical now", tmp_path
+        )
+    old, new = told
+    assert old[old.index("--steps") + 1] == "50" and "--spacing" not in old
+    assert new[new.index("--steps") + 1] == "20" and new[new.index("--spacing") + 1] == "critical"
