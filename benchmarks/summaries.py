@@ -435,7 +435,7 @@ def models_table(r: dict) -> str:  # markdown
 TABLES |= {"models": models_table, "models-relaxed": models_table}
 COMMANDS["models"] = "python -m benchmarks.models MODEL --data DIR/SET --num 1000"
 COMMANDS["models-relaxed"] = (
-    "python -m benchmarks.models mp-20 --data DIR/mp_20 --num 256 --hull DIR/mp_hull --relaxed 256 --out "
+    "python -m benchmarks.models mp-20 --data DIR/mp_20 --num 256 --hull DIR/mp_hull --relaxed 128 --out "
     "results/models-relaxed.json"
 )
 TABLES |= dict(evaluating=evaluating_table, mutants=mutants_table)
