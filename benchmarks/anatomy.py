@@ -207,7 +207,8 @@ def match_by(result: dict, groups, reading: str = "free") -> dict:  # group -> r
 @torch.no_grad()
 def films_of(model: DPCDVAE, crystals: CrystalBatch, places, seed: int = 0, **options) -> list:  # films
     "Trajectory some crystals of a reconstruction, with the noise that they had there."
-    from dpcdvae.generation.decode import Sampling, decode_block, encode_stats
+    from dpcdvae.generation.best_of import decode_block
+    from dpcdvae.generation.decode import Sampling, encode_stats
 
     s, ids = Sampling(seed=seed, **options).fill(model), torch.as_tensor(places, device=model.device)
     part = crystals[ids.cpu()].to(model.device)

@@ -3,10 +3,13 @@
 `python -m benchmarks.strict --data DIR` reconstructs test crystals, one candidate each, and writes
 results/strict.json; what is there already is not done again. With `--candidates 8` each crystal is put in
 place eight times, from other noise, and the one that makes its latent vector likeliest is kept: the target is
-not looked at. That is written to results/strict-of8.json."""
+not looked at. That is written to results/strict-of8.json. With `--candidates 32 --accept 3 --steps 20
+--spacing critical` a crystal is placed anew until the encoder finds it back, 32 times at most; that is
+results/strict-of32.json."""
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 from benchmarks.speed import circumstances
@@ -15,24 +18,41 @@ from dpcdvae.cli.commands import load_model
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
+from dpcdvae.generation import best_of
 
 SETS = {"perov-5": ("perov_5", 512), "mp-20": ("mp_20", 256), "carbon-24": ("carbon_24", 128)}
 EMBEDDED = {"perov_mini": ("perov_mini", 150), "carbon_mini": ("carbon_mini", 53)}
 KEPT = ("strict_", "match_", "fit_", "rms", "METRe", "crmse", "composition_exact", "num_atoms_exact")
 STRICT = Path("results/strict.json")
+MORE = ("accept", "steps", "spacing")
 
 
-def rates(
-    model_name: str, data: Path, num: int, seed: int, candidates: int = 1
-) -> dict:  # metric -> value, low, high, count, total
+def counted(model, crystals, **how):  # what is reconstructed, and how often a crystal was placed, on average
+    "Reconstruct, and count the candidates."
+    placed, real = [], best_of.by_size
+
+    def by_size(model, z, *rest, **options):
+        placed.append(len(z))
+        return real(model, z, *rest, **options)
+
+    best_of.by_size = by_size
+    try:
+        made = model.reconstruct(crystals, **how).crystals
+    finally:
+        best_of.by_size = real
+    return made, sum(placed) / len(crystals)
+
+
+def rates(model_name: str, data: Path, num: int, seed: int, **how) -> dict:  # how: fields of `Sampling`
     "Reconstruct test crystals with a pretrained model and evaluate them."
     crystals = some(load_crystals(data, split="test", progress=False), num, seed)
-    model = load_model(model_name)
-    how = dict(seed=seed, progress=False, num_candidates=candidates)
-    rebuilt = model.reconstruct(crystals, **how).crystals
+    before = time.process_time()
+    rebuilt, placements = counted(load_model(model_name), crystals, seed=seed, progress=False, **how)
+    spent = (time.process_time() - before) / len(crystals)
     pairs = rebuilt.to_structures(), crystals.to_structures()
     _, summary = evaluate_reconstruction(*pairs, workers=1, progress=False)
-    return {k: m for k, m in summary["metrics"].items() if k.startswith(KEPT)}
+    metrics = {k: m for k, m in summary["metrics"].items() if k.startswith(KEPT)}
+    return dict(metrics=metrics, placements=round(placements, 2), seconds_per_crystal=round(spent, 4))
 
 
 def stored_rates(
@@ -40,16 +60,18 @@ def stored_rates(
     data: Path,  # folder of its splits
     seed: int = 0,
     out: Path = STRICT,
-    candidates: int = 1,
-) -> dict:  # data, num, metrics, made_on
+    **how,  # fields of `Sampling`
+) -> dict:  # data, num, metrics, placements, seconds_per_crystal, made_on
     "Take a model's rates from the file of results, or add them to it."
-    done = json.loads(out.read_text()) if out.exists() else dict(name="strict", seed=seed, models={})
-    if done.setdefault("num_candidates", candidates) != candidates:
-        raise ValueError(f"{out} holds rates of {done['num_candidates']} candidates: give another file")
+    how = dict(num_candidates=1) | how
+    done = json.loads(out.read_text()) if out.exists() else dict(name="strict", seed=seed, models={}) | how
+    there = dict(num_candidates=1) | {k: done[k] for k in ("num_candidates", *MORE) if k in done}
+    if there != how:
+        raise ValueError(f"{out} was made with {there}, not with {how}: give another file")
     if name not in done["models"]:
         num = (SETS | EMBEDDED).get(name, (None, 256))[1]
-        found = rates(name, data, num, seed, candidates)
-        done["models"][name] = dict(data=data.name, num=num, metrics=found, made_on=circumstances())
+        found = rates(name, data, num, seed, **how)
+        done["models"][name] = dict(data=data.name, num=num, made_on=circumstances()) | found
         atomic_write(out, json.dumps(done, indent=1) + "\n")
     return done["models"][name]
 
@@ -59,14 +81,20 @@ def main() -> None:
     p.add_argument("--data", type=Path, required=True, help="folder with perov_5, mp_20, carbon_24")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--candidates", type=int, default=1)
+    p.add_argument("--accept", type=float, help="latent distance below which no more candidates are made")
+    p.add_argument("--steps", type=int, help="function evaluations of a candidate; else the model's own")
+    p.add_argument("--spacing", help="of the evaluations")
     p.add_argument("--only", nargs="+", choices=SETS | EMBEDDED, default=list(SETS | EMBEDDED))
     p.add_argument("--out", type=Path)
     a = p.parse_args()
     out = a.out or (STRICT if a.candidates == 1 else Path(f"results/strict-of{a.candidates}.json"))
+    how = dict(num_candidates=a.candidates) | {k: v for k in MORE if (v := getattr(a, k)) is not None}
     for name in a.only:
         folder = (SETS | EMBEDDED)[name][0]
         data = Path(folder) if name in EMBEDDED else a.data / folder
-        stored_rates(name, data, a.seed, out, a.candidates)
+        print(
+            name, stored_rates(name, data, a.seed, out, **how)["metrics"]["strict_rate"]["value"], flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ GROUPS = {  # what was one module once, and is tested as one
     "summaries": "dpcdvae.evaluation: metrics summary reconstruction generation report evaluate",
     "fingerprints": "dpcdvae.evaluation: fingerprints coverage",
     "matching": "dpcdvae.evaluation: niggli reduction mapping matching",
-    "generation": "dpcdvae.generation: decode jobs generate",
+    "generation": "dpcdvae.generation: decode best_of jobs generate",
     "training": "dpcdvae.model: checkpoint module training",
 }
 

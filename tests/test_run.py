@@ -782,6 +782,47 @@ def test_a_job_of_several_candidates_goes_on_and_is_shared(model, model_folder, 
     assert code == 0 and json.loads((tmp_path / "new" / "run.json").read_text())["num_candidates"] == 2, err
 
 
+@torch.no_grad()
+def test_accepted_crystals_get_no_further_candidate(model):
+    "Where the first is accepted it stays, films and all; the others are those of two candidates."
+    from dpcdvae.generation.best_of import compare_latents
+
+    crystals = CrystalBatch.cat([toys(1), toys(1)])
+    how = dict(steps=3, films=len(crystals))
+    z = model.encode(crystals)[0]
+    one, two = (reconstruct(model, crystals, num_candidates=n, **how) for n in (1, 2))
+    distance = compare_latents(model, one.crystals, z)[0]
+    limit = float(distance.median())
+    some = reconstruct(model, crystals, num_candidates=2, accept=limit, **how)
+    accepted = distance < limit
+    assert 0 < accepted.sum() < len(crystals)
+    for i in range(len(crystals)):
+        wanted = one if accepted[i] else two
+        assert torch.allclose(some.crystals[i].frac_coords, wanted.crystals[i].frac_coords, atol=1e-4)
+        assert torch.allclose(some[i].frac_unwrapped, wanted[i].frac_unwrapped, atol=1e-3)
+        assert some[i].meta.get("noise_seed") == wanted[i].meta.get("noise_seed")
+    assert any(
+        not torch.allclose(two.crystals[i].frac_coords, one.crystals[i].frac_coords, atol=1e-2)
+        for i in range(len(crystals))
+        if not accepted[i]
+    ), "the candidates must differ, or nothing is tested"
+
+
+@torch.no_grad()
+def test_the_latent_distance_is_that_of_the_posterior(model):
+    "A crystal is at no distance from its own mean; a shift of one standard deviation counts one a dimension."
+    from dpcdvae.generation.best_of import compare_latents
+
+    crystals = toys(1)
+    mean, log_var = model.encode(crystals)
+    zero, base = compare_latents(model, crystals, mean)
+    assert torch.allclose(zero, torch.zeros(len(crystals)), atol=1e-4)
+    assert torch.allclose(base, log_var.sum(-1), rtol=1e-4)
+    away, nlp = compare_latents(model, crystals, mean + (log_var / 2).exp())
+    assert torch.allclose(away, torch.full_like(away, mean.shape[1]), rtol=1e-3)
+    assert torch.allclose(nlp - base, away, rtol=1e-3)
+
+
 def test_candidates_are_refused_where_they_would_do_nothing(model):
     from dpcdvae.generation.decode import Sampling
     from dpcdvae.generation.optimize import optimize
@@ -794,6 +835,9 @@ def test_candidates_are_refused_where_they_would_do_nothing(model):
         ValueError, match="num_candidates is for reconstruction and generation, not for optimisation"
     ):
         optimize(model, toys(1), toys(1), "volume", num_candidates=2)
+    for bad in (dict(accept=3.0), dict(accept=0.0, num_candidates=2), dict(accept=-1.0, num_candidates=2)):
+        with pytest.raises(ValueError, match="must be above 0, and num_candidates above 1"):
+            Sampling(**bad).fill(model)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,13 @@ PLACING = [
     ),
     renamed("--tries", "num_candidates", type=whole(1)),
     opt(
+        "--accept",
+        type=positive(),
+        metavar="D",
+        help="of several candidates: make no more once the encoder finds the crystal back, within a latent "
+        "distance of D (3 is strict)",
+    ),
+    opt(
         "--film",
         type=whole(0),
         nargs="?",

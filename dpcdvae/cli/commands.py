@@ -163,7 +163,7 @@ def block_of(a) -> int:  # crystals
 
 def sampling(a) -> dict:
     "Collect the options of a job."
-    names = ("sampler", "steps", "spacing", "seed", "boundary", "swap_species", "num_candidates", "out")
+    names = "sampler steps spacing seed boundary swap_species num_candidates accept out".split()
     more = dict(films=a.film, progress=shows_progress(a), share=a.share or launched(), block=block_of(a))
     return {k: getattr(a, k) for k in names} | more
 

@@ -9,7 +9,7 @@ __all__ = ['LEVELS', 'denoising_error']
 import torch
 from torch import Tensor
 
-from ..crystal.batch import CrystalBatch
+from ..crystal.batch import CrystalBatch, crystal_mean
 from ..crystal.rng import CounterRNG
 from ..data.as_crystals import as_crystals
 from ..data.composition import element_counts, formula_keys
@@ -26,14 +26,78 @@ from .constraints import Constraints
 from dpcdvae.generation.decode import (
     Sampling,
     TrajectoryRecorder,
-    decode_block,
+    by_size,
     formula_counts,
-    take_better,
 )
 from ..model.dpcdvae import DPCDVAE, Stats
 from ..model.property_prior import prior_for
 from ..nn.heads import sample_latent
 from ..nn.losses import coord_loss
+
+# %% ../../nbs/generation/03_best_of.ipynb #e2b8f6a4
+SEED_STRIDE = 2**32  # between the seeds of two candidates
+
+
+def compare_latents(
+    model: DPCDVAE, crystals: CrystalBatch, z: Tensor
+) -> tuple[Tensor, Tensor]:  # (B,), (B,) infinite where a crystal has no places or no encoding
+    "Measure the latent distance, and -2 log q(z | x) but for a constant."
+    mean, log_var = model.encode(crystals)
+    placed = crystal_mean(crystals.frac_coords, crystals.batch, len(crystals)).isfinite().all(-1)
+    known = lambda x: x.sum(-1).masked_fill(~placed, torch.inf).nan_to_num(torch.inf, torch.inf)
+    away = (mean - z).square() / log_var.exp()
+    return known(away), known(away + log_var)
+
+
+def take_better(
+    kept: CrystalBatch,  # B crystals
+    made: CrystalBatch,  # K others
+    better: Tensor,  # (K,) True where the other is taken
+    rows: Tensor | None = None,  # (K,) whose place they take; None: of all, in order
+) -> CrystalBatch:
+    "Choose between two crystals, place by place."
+    which = torch.arange(len(kept), device=better.device)
+    taken = better.nonzero()[:, 0]
+    which[taken if rows is None else rows[taken]] = len(kept) + taken
+    return CrystalBatch.cat([kept, made])[which]
+
+
+@torch.no_grad()
+def decode_block(
+    model: DPCDVAE,
+    z: Tensor,
+    stats: Stats,
+    ids: Tensor,
+    s: Sampling,
+    filmed: Tensor,  # (B,) True for the crystals to record
+    given: CrystalBatch | None = None,
+) -> tuple[CrystalBatch, TrajectoryRecorder]:
+    "Denoise a block; of several candidates keep, for each crystal, the one of highest posterior of z."
+
+    def place(s: Sampling, rows: Tensor):
+        recorder = TrajectoryRecorder(filmed[rows], stats[rows], s.seed)
+        callback = recorder if filmed[rows].any() else None
+        begin = given[rows] if s.start else None
+        return by_size(model, z[rows], stats[rows], ids[rows], s, callback, given=begin), recorder
+
+    rows = torch.arange(len(z), device=z.device)
+    kept, recorder = place(s, rows)
+    if s.num_candidates == 1:
+        return kept, recorder
+    distance, best = compare_latents(model, kept, z)
+    for k in range(1, s.num_candidates):
+        if s.accept is not None:
+            rows = rows[distance[rows] >= s.accept]
+        if not len(rows):
+            break
+        made, other = place(s.shifted(k * SEED_STRIDE), rows)
+        away, nlp = compare_latents(model, made, z[rows])
+        better = nlp < best[rows]
+        kept = take_better(kept, made, better, rows)
+        taken = rows[better]
+        distance[taken], best[taken] = away[better], nlp[better]
+        recorder.take(other, better, rows)
+    return kept, recorder
 
 # %% ../../nbs/generation/03_best_of.ipynb #b8e54860
 LEVELS = (0.1, 0.2, 0.35, 0.5)  # shares of the noise levels

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..crystal.batch import SYMBOLS, CrystalBatch, Prediction, crystal_mean
+from ..crystal.batch import SYMBOLS, CrystalBatch, Prediction
 from ..crystal.lattice import minimum_image
 from ..crystal.rng import counter_normal
 from ..data.composition import composition_fractions
@@ -52,6 +52,7 @@ class Sampling:
     z: str = "mean"  # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force: tuple = ()  # reconstruction: take "num_atoms", "composition", "lattice" from the target
     num_candidates: int = 1  # best of n: candidates of different noise; the one of highest posterior is kept
+    accept: float | None = None  # no further candidate once the latent distance is below; None: all are made
     best_of: int = 1  # generation: whole draws of one size; the one of smallest denoising error is kept
     # generation: formulas, groups, positions and latent vectors are drawn from p^(1/temperature); below 1
     # likelier crystals and less variety
@@ -142,6 +143,10 @@ class Sampling:
             )
         if not 0 < self.temperature <= 10:
             raise ValueError(f"temperature is {self.temperature}: it must be above 0 and at most 10")
+        if self.accept is not None and not (self.accept > 0 and self.num_candidates > 1):
+            raise ValueError(
+                f"accept is {self.accept}: it must be above 0, and num_candidates above 1, the most to make"
+            )
         for name in ("num_candidates", "best_of"):
             if (tries := getattr(self, name)) < 1:
                 raise ValueError(f"{name} is {tries}: it must be at least 1")
@@ -342,19 +347,12 @@ def by_size(
     order = torch.argsort(stats.num_atoms, stable=True)
     share = (stats.num_atoms[order].cumsum(0) - 1) // max_atoms
     parts = [order[share == k] for k in share.unique().tolist()]
-    pick = lambda part: Stats(
-        stats.num_atoms[part],
-        stats.lengths[part],
-        stats.angles[part],
-        stats.composition[part],
-        stats.constraint and stats.constraint[part],
-    )
     done = CrystalBatch.cat(
         [
             denoise(
                 model,
                 z[p],
-                pick(p),
+                stats[p],
                 ids[p],
                 s,
                 callback and (lambda step, p=p: callback(p, step)),
@@ -386,11 +384,11 @@ class TrajectoryRecorder:
             if self.wanted[i]:
                 self.frames.setdefault(i, []).append((step.t, x.cpu(), x0.cpu(), z.cpu()))
 
-    def take(self, other: "TrajectoryRecorder", better: Tensor) -> None:  # (B,) bool
-        "Take the frames of another candidate for the crystals where it is better."
-        for i in self.frames:
-            if better[i]:
-                self.frames[i], self.seeds[i] = other.frames[i], other.seed
+    def take(self, other: "TrajectoryRecorder", better: Tensor, rows: Tensor | None = None) -> None:
+        "Take another candidate's frames where it is better, (K,) bool; rows: which crystals it has, or all."
+        for k, i in enumerate(range(len(better)) if rows is None else rows.tolist()):
+            if better[k] and i in self.frames:
+                self.frames[i], self.seeds[i] = other.frames[k], other.seed
 
     def trajectory(
         self, i: int, diffusion, crystal: CrystalBatch, target: CrystalBatch | None, **meta
@@ -436,65 +434,3 @@ class Trajectories(Results):
 
 
 Films = Trajectories  # name until version 0.1
-
-# %% ../../nbs/generation/00_decode.ipynb #e2b8f6a4
-SEED_STRIDE = 2**32  # between the seeds of two candidates
-
-
-def neg_log_posterior(
-    model: DPCDVAE, crystals: CrystalBatch, z: Tensor
-) -> Tensor:  # (B,) infinite where a crystal has no places or no encoding
-    "Measure how unlikely crystals make latent vectors: -2 log q(z | x), but for a constant."
-    mean, log_var = model.encode(crystals)
-    placed = crystal_mean(crystals.frac_coords, crystals.batch, len(crystals)).isfinite().all(-1)
-    return (
-        ((mean - z).square() / log_var.exp() + log_var)
-        .sum(-1)
-        .masked_fill(~placed, torch.inf)
-        .nan_to_num(torch.inf, torch.inf)
-    )
-
-
-def take_better(
-    kept: CrystalBatch,  # B crystals
-    made: CrystalBatch,  # B others
-    better: Tensor,  # (B,) True where the other is taken
-) -> CrystalBatch:
-    "Choose between two crystals, place by place."
-    rows = torch.arange(len(made), device=better.device) + better * len(made)
-    return CrystalBatch.cat([kept, made])[rows]
-
-
-@torch.no_grad()
-def decode_block(
-    model: DPCDVAE,
-    z: Tensor,
-    stats: Stats,
-    ids: Tensor,
-    s: Sampling,
-    filmed: Tensor,  # (B,) True for the crystals to record
-    given: CrystalBatch | None = None,
-) -> tuple[CrystalBatch, TrajectoryRecorder]:
-    "Denoise a block; of several candidates keep, for each crystal, the one of highest posterior of z."
-
-    def one_candidate(s: Sampling):
-        recorder = TrajectoryRecorder(filmed, stats, s.seed)
-        return by_size(
-            model,
-            z,
-            stats,
-            ids,
-            s,
-            recorder if filmed.any() else None,
-            given=given if s.start else None,
-        ), recorder
-
-    kept, recorder = one_candidate(s)
-    best = neg_log_posterior(model, kept, z) if s.num_candidates > 1 else None
-    for k in range(1, s.num_candidates):
-        made, other = one_candidate(s.shifted(k * SEED_STRIDE))
-        nlp = neg_log_posterior(model, made, z)
-        better = nlp < best
-        kept, best = take_better(kept, made, better), torch.minimum(best, nlp)
-        recorder.take(other, better)
-    return kept, recorder

@@ -39,6 +39,7 @@ MEANT_FOR = dict(  # fields of `Sampling` that only some jobs read
     temperature=("generate",),
     formula=("generate",),
     num_candidates=("reconstruct", "generate"),
+    accept=("reconstruct", "generate"),
     best_of=("generate",),
 )
 JOBS = dict(reconstruct="reconstruction", generate="generation", optimise="optimisation")

@@ -69,6 +69,13 @@ class Stats:
     composition: Tensor  # (B,100) probabilities
     constraint: object | None = None  # of new crystals: the atoms, and what their coordinates obey
 
+    def __getitem__(self, rows: Tensor) -> "Stats":  # (K,) numbers of crystals
+        "Take some of the crystals."
+        constraint = self.constraint and self.constraint[rows]
+        return Stats(
+            self.num_atoms[rows], self.lengths[rows], self.angles[rows], self.composition[rows], constraint
+        )
+
     def types(self) -> Tensor:  # (N,) Z
         "Read whole numbers of atoms off the composition, or take the atoms of a constraint."
         if self.constraint is not None:
