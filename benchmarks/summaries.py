@@ -443,11 +443,9 @@ def models_table(r: dict) -> str:  # markdown
     return "\n\n".join([*out, note + "what as many crystals reach; COV-R grows with their number."])
 
 
-TABLES |= {"models": models_table, "models-relaxed": models_table}
-COMMANDS["models"] = "python -m benchmarks.models MODEL --data DIR/SET --num 1000"
-COMMANDS["models-relaxed"] = (
-    "python -m benchmarks.models mp-20 --data DIR/mp_20 --num 256 --hull DIR/mp_hull --relaxed 128 --out "
-    "results/models-relaxed.json"
+TABLES["models"] = models_table
+COMMANDS["models"] = (
+    "python -m benchmarks.models MODEL --data DIR/SET --num NUM --hull DIR/mp_hull --relaxed NUM"
 )
 TABLES |= dict(evaluating=evaluating_table, mutants=mutants_table)
 COMMANDS["evaluating"] = "python -m benchmarks.evaluating POOL POOL POOL --data DIR/mp_20 --num 10000"
