@@ -1,5 +1,8 @@
 """Tables of the programs that write a file of results each: matching, hostile inputs, reading, symmetry"""
 
+import json
+from pathlib import Path
+
 from benchmarks.builds import builds_table
 from benchmarks.campaign.counts import campaign_table
 from benchmarks.denoisers import denoisers_table
@@ -138,6 +141,21 @@ def strict_table(r: dict) -> str:
         f"{table([*head, 'METRe', *more], rows)}\n\n{made}, decoded freely, seed {r['seed']}. The "
         f"field's rate bounds the root mean square displacement by stol 0.5, `fit` the largest one. Chance: "
         f"random coordinates in the true cell."
+    )
+
+
+def placed_again(folder="results") -> str:  # sentence
+    "Say how many crystals come back strictly where they are placed until the encoder finds them back."
+    r = json.loads((Path(folder) / "strict-of32.json").read_text())
+    each = lambda m: (
+        f"{with_interval(m['metrics']['strict_rate'])} of {m['num']}, {m['placements']:.1f} times"
+    )
+    found = "; ".join(f"{name} {each(m)}" for name, m in r["models"].items())
+    how = f"--candidates {r['num_candidates']} --accept {r['accept']:g} --steps {r['steps']}"
+    return (
+        f"Placed anew until the encoder finds the crystal back, at most {r['num_candidates']} times, without "
+        f"looking at the target (`reconstruct {how} --spacing {r['spacing']}`), these match strictly, after so "
+        f"many placements on average: {found}."
     )
 
 
@@ -452,6 +470,10 @@ COMMANDS["evaluating"] = "python -m benchmarks.evaluating POOL POOL POOL --data 
 COMMANDS["mutants"] = "python -m benchmarks.mutants"
 TABLES["builds"] = builds_table
 COMMANDS["builds"] = "python -m benchmarks.builds --data DIR --old 681f39c"
+COMMANDS["calls-perov_5"] = (
+    "python -m benchmarks calls --data DIR/perov_5 --run perov-5 --counts 5 10 20 50 100 200 --num 256 "
+    "--seed 0 --out results/calls-perov_5.json"
+)
 COMMANDS["calls-early-perov_5"] = (
     "python -m benchmarks calls --data DIR/perov_5 --run perov-5 --samplers modified "
     "--spacings early uniform --counts 20 50 --num 512 --seed 0 --out results/calls-early-perov_5.json"

@@ -323,9 +323,11 @@ def test_pictures_of_readme_and_index_are_there_and_small():
 
 def test_figures_of_the_readme_are_those_of_the_results():
     from benchmarks.studies import study_table
+    from benchmarks.summaries import placed_again
 
     table, readme = study_table(ROOT / "results"), (ROOT / "README.md").read_text()
     assert table.count("\n") >= 2 and table in readme, "run the index notebook, then make readme"
+    assert placed_again(ROOT / "results") in readme, "run the index notebook, then make readme"
 
 
 def test_figures_of_the_bench_chapter_are_those_of_the_results():
