@@ -154,8 +154,8 @@ def placed_again(folder="results") -> str:  # sentence
     how = f"--candidates {r['num_candidates']} --accept {r['accept']:g} --steps {r['steps']}"
     return (
         f"Placed anew until the encoder finds the crystal back, at most {r['num_candidates']} times, without "
-        f"looking at the target (`reconstruct {how} --spacing {r['spacing']}`), these match strictly, after so "
-        f"many placements on average: {found}."
+        f"looking at the target (`reconstruct {how} --spacing {r['spacing']}`), these match strictly, after "
+        f"so many placements on average: {found}."
     )
 
 
