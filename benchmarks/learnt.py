@@ -275,8 +275,8 @@ QUESTIONS = (
 
 def scores(result: dict, label: str, reading: str, metric: str, of: str) -> list:
     "Gather the scores of a label, one a seed; of Perov-5 where a file has several sets."
-    models = {k: m for k, m in result["models"].items() if not k.startswith("carbon_24")}
-    return lab_rates(result | dict(models=models), reading, metric, of).get(label, [])
+    others = {k: m for k, m in result["models"].items() if not k.startswith("carbon_24")}
+    return lab_rates(result | dict(models=others or result["models"]), reading, metric, of).get(label, [])
 
 
 def measured(q: Question, folder: Path) -> tuple[list, list] | None:  # of as many seeds each
