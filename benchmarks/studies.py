@@ -605,7 +605,8 @@ def generation(
     from dpcdvae.data.datasets import source_files
     from dpcdvae.evaluation.evaluate import evaluate
 
-    out, files = Path(f"{Path(run)}-new{num}"), {k: source_files(data, k)[k][0] for k in ("train", "test")}
+    base = Path(run) if Path(run).is_dir() else Path("runs") / run  # of a pretrained model
+    out, files = Path(f"{base}-new{num}"), {k: source_files(data, k)[k][0] for k in ("train", "test")}
     model = load_model(run)
     model.generate(num, out=out, seed=seed)
     found = evaluate(out, files["train"], files["test"], workers, fingerprints=True, property=property)
