@@ -302,7 +302,7 @@ def limits(card: dict) -> list[str]:
         if t["data"] not in EMBEDDED
         else f"It saw {t['num_train']:,} crystals for {minutes_trained(card)} minutes."
     ]
-    if get_config(t["preset"]).denoiser.network == "transformer":
+    if get_config(t.get("preset", "default")).denoiser.network == "transformer":
         said.append(
             "Its denoiser is a transformer on pairs of atoms, not the papers' GemNet-T "
             "(chapter `nn/06_transformer`)."

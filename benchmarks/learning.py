@@ -29,7 +29,7 @@ from dpcdvae.evaluation.entries import read_crystals
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("strict_rate", "match_rate", "match_rate_anonymous", "rms", "composition_exact")
 OLD, NOW = "before", "now"
-HOW = {  # build -> what its `train` is told
+HOW = {  # build -> what its `train` is given
     OLD: ["--set", "prior_steps=0"],
     NOW: ["--preset", "transformer", "--set", "latent.prior_steps=0"],
 }

@@ -54,11 +54,11 @@ def test_a_folder_without_a_build_is_not_measured_as_the_installed_one(tmp_path)
         builds.run_once("old", tmp_path, "generate --num 1 --steps 20", tmp_path / "nowhere")
 
 
-def test_a_build_is_told_what_is_meant_for_it(tmp_path, monkeypatch):
-    told = []
+def test_a_build_gets_what_is_meant_for_it(tmp_path, monkeypatch):
+    given = []
 
     def run(command, **how):
-        told.append(command)
+        given.append(command)
         return SimpleNamespace(returncode=0, stdout="")
 
     monkeypatch.setattr(builds.subprocess, "run", run)
@@ -66,6 +66,6 @@ def test_a_build_is_told_what_is_meant_for_it(tmp_path, monkeypatch):
         builds.run_once(
             build, tmp_path, "generate --num 256, 50 evaluations before, 20 critical now", tmp_path
         )
-    old, new = told
+    old, new = given
     assert old[old.index("--steps") + 1] == "50" and "--spacing" not in old
     assert new[new.index("--steps") + 1] == "20" and new[new.index("--spacing") + 1] == "critical"

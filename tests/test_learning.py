@@ -37,22 +37,22 @@ def test_rows_are_those_of_the_crystals_drawn(tmp_path):
 def test_builds_learn_at_once_and_go_on(tmp_path, monkeypatch):
     "Both start before either is waited for; a finished one is not started, an interrupted one resumes."
     folders, minutes = runs(tmp_path)
-    told = []
-    monkeypatch.setattr(learning, "start", lambda tree, *what: told.append(what) or Job(0))
+    given = []
+    monkeypatch.setattr(learning, "start", lambda tree, *what: given.append(what) or Job(0))
     trees = {OLD: tmp_path, NOW: tmp_path}
     for folder in folders.values():
         folder.mkdir()
     (folders[NOW] / "run.json").write_text(json.dumps(dict(seed=1)))  # begun, not finished
     (folders[NOW] / "checkpoint.safetensors").touch()
     train_both(trees, folders, minutes, tmp_path, 1)
-    old, now = told
+    old, now = given
     assert "00:40:00" in old and "01:30:00" in now and "transformer" in now and "transformer" not in old
     assert "--resume" in now and "--resume" not in old
     for folder in folders.values():
         (folder / "run.json").write_text(json.dumps(dict(seconds=60.0)))
-    told.clear()
+    given.clear()
     train_both(trees, folders, minutes, tmp_path, 1)
-    assert told == []
+    assert given == []
 
 
 def test_a_training_that_fails_is_named(tmp_path, monkeypatch):

@@ -79,13 +79,7 @@ PLACING = [
         help="sample N times and keep the candidate whose latent vector fits best",
     ),
     renamed("--tries", "num_candidates", type=whole(1)),
-    opt(
-        "--accept",
-        type=positive(),
-        metavar="D",
-        help="of several candidates: make no more once the encoder finds the crystal back, within a latent "
-        "distance of D (3 is strict)",
-    ),
+    opt("--accept", type=positive(), help="make no more candidates at a latent distance below this, as 3"),
     opt(
         "--film",
         type=whole(0),

@@ -58,7 +58,7 @@ def split_of(training: dict) -> str:  # official, stand-in, or nothing
     "Say of which split of its set a model saw the training crystals; embedded sets have one."
     if training["data"].endswith("_mini"):
         return ""
-    return "official" if training["data_digest"] in OFFICIAL else "stand-in"
+    return "official" if training.get("data_digest") in OFFICIAL else "stand-in"
 
 
 def pretrained_row(name: str, card: dict) -> tuple:  # the columns of HEAD
