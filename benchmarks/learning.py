@@ -35,11 +35,11 @@ HOW = {  # build -> what its `train` is given
 }
 
 
-def start(tree: Path, *arguments, **how) -> subprocess.Popen:
+def start(tree: Path, *arguments) -> subprocess.Popen:
     "Start a command of a build, on one thread."
     env = dict(os.environ, PYTHONPATH=str(tree), OMP_NUM_THREADS="1")
     command = [sys.executable, "-c", OWN + COMMAND, *map(str, arguments), "--threads", "1"]
-    return subprocess.Popen(command, cwd=tree, env=env, **how)
+    return subprocess.Popen(command, cwd=tree, env=env)
 
 
 def train_both(trees: dict, runs: dict, minutes: dict, data: Path, seed: int) -> None:
@@ -71,7 +71,7 @@ def choose(data: Path, num: int, seed: int, out: Path):
 
 def reconstructed(tree: Path, run: Path, rows: Path, out: Path, truth) -> dict:
     "Reconstruct the chosen crystals with a build's own command, and evaluate them with this build."
-    if not (out / "run.json").exists():
+    if not (out / "seconds.json").exists():
         before = children_seconds()
         what = ["--model", run / "best", "--data", rows, "--out", out, "--workers", 1]
         if start(tree, "reconstruct", *what).wait():

@@ -835,6 +835,8 @@ def test_candidates_are_refused_where_they_would_do_nothing(model):
         ValueError, match="num_candidates is for reconstruction and generation, not for optimisation"
     ):
         optimize(model, toys(1), toys(1), "volume", num_candidates=2)
+    with pytest.raises(ValueError, match="accept is for reconstruction, not for generation"):
+        generate(model, 2, num_candidates=2, accept=3.0)
     for bad in (dict(accept=3.0), dict(accept=0.0, num_candidates=2), dict(accept=-1.0, num_candidates=2)):
         with pytest.raises(ValueError, match="must be above 0, and num_candidates above 1"):
             Sampling(**bad).fill(model)

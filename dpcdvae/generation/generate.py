@@ -39,7 +39,7 @@ MEANT_FOR = dict(  # fields of `Sampling` that only some jobs read
     temperature=("generate",),
     formula=("generate",),
     num_candidates=("reconstruct", "generate"),
-    accept=("reconstruct", "generate"),
+    accept=("reconstruct",),  # a drawn z is far from any mean
     best_of=("generate",),
 )
 JOBS = dict(reconstruct="reconstruction", generate="generation", optimise="optimisation")
