@@ -143,7 +143,8 @@ def main() -> None:
             builds[build] = dict(network=network, training=training) | found
         test = mcnemar(builds[NOW]["strict"], builds[OLD]["strict"])
         result["seeds"][str(a.seed)] = dict(builds=builds, test=test, made_on=circumstances())
-        atomic_write(a.out, json.dumps(result, indent=1) + "\n")
+    result["made_on"] = result["seeds"][str(a.seed)]["made_on"]
+    atomic_write(a.out, json.dumps(result, indent=1) + "\n")
     print(learning_table(result))
 
 
