@@ -35,7 +35,6 @@ QUESTIONS = (
         more="No, it raises it.",
         less="Yes.",
         lab="labs/d_gine",
-        main=True,
     ),
     Question(
         "Does GINE matter where the environment has a path of its own?",
@@ -54,6 +53,7 @@ QUESTIONS = (
         more="Yes, it helps.",
         less="Yes, it costs.",
         lab="labs/d_gine",
+        main=True,
     ),
     Question(
         "And strictly?",
