@@ -15,7 +15,7 @@ INSTEAD = {  # pattern -> what the field calls it
     r"\bSlimAtoms\b|\bWideAtoms\b|\bsnr_clock\b|\bis told\b|\bare told\b|\btold\b": "condition, time_input",
     r"\b[Bb]eside\b": "next to, together with, in addition to",
     r"\blearnt by heart\b|\bheaps\b|\bcoin's toss\b|\bon a hair\b": "memorised, modes, chance level",
-    r"\bmisfit\b|\bAPART\b": "compare_latents, SEED_STRIDE",
+    r"\bmisfit\b|\bAPART\b": "neg_log_posterior, SEED_STRIDE",
     r"\bKeeper\b|\bleave_out\b|\bhold_memory\b": "CheckpointCallback, drop_nonfinite, tune_malloc",
     r"\bfind_ground\b|\bleash\b": "fit_support, trust region",
     r"\b[Jj]udg(?:e|es|ed|ing)\b|\b[Jj]udge?ments?\b|\bjudge_\w+": "evaluate",

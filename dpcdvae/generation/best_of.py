@@ -49,6 +49,13 @@ def compare_latents(
     return known(away), known(away + log_var)
 
 
+def neg_log_posterior(
+    model: DPCDVAE, crystals: CrystalBatch, z: Tensor
+) -> Tensor:  # (B,) infinite where a crystal has no places or no encoding
+    "Measure how unlikely crystals make latent vectors: -2 log q(z | x), but for a constant."
+    return compare_latents(model, crystals, z)[1]
+
+
 def take_better(
     kept: CrystalBatch,  # B crystals
     made: CrystalBatch,  # K others
