@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.labs import mcnemar
 from benchmarks.speed import circumstances, go_on, rounded
-from benchmarks.studies import chance, rebuilt, some, train_once
-from benchmarks.tables import by_chance, paired, table, with_interval
+from benchmarks.studies import chance, clock, rebuilt, some, train_once
+from benchmarks.tables import by_chance, came_back, paired, table, with_interval
 from dpcdvae.cli.commands import load_model
 from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.datasets import load_crystals
@@ -68,9 +68,8 @@ def one(
     folder: Path, data: Path, preset: str, minutes: int, times: str, val: CrystalBatch, seed: int
 ) -> dict:
     "Train, or take what is there, and measure."
-    limit = f"{minutes // 60:02d}:{minutes % 60:02d}:00"
     changes = {"latent.prior_steps": 0, "training.times": times}  # no prior: nothing is drawn here
-    train_once(data, folder, preset, limit, -1, seed, **changes)
+    train_once(data, folder, preset, clock(minutes), -1, seed, **changes)
     model = load_model(folder)
     facts = dict(minutes=minutes, epoch=model.card["epoch"], val_loss=model.card["val_loss"])
     training = json.loads((folder / "run.json").read_text()) | dict(data=data.name)
@@ -98,9 +97,7 @@ def denoisers_table(r: dict) -> str:  # markdown
             name.split(", ")[1] + (", critical times" if "critical" in name else ""),
             m.get("minutes", ""),
             f"{m['val_loss']:.3f}",
-            with_interval(m["metrics"]["strict_rate"]),
-            with_interval(m["metrics"]["match_rate"]),
-            f"{m['metrics']['rms']['value']:.3f}",
+            *came_back(m["metrics"]),
             m["steps"],
             f"{m['milliseconds_a_crystal']:.0f}",
             with_interval(m["short"]["metrics"]["strict_rate"]),

@@ -20,11 +20,12 @@ from pathlib import Path
 from benchmarks.builds import COMMAND, OWN, check_out
 from benchmarks.labs import mcnemar
 from benchmarks.speed import children_seconds, circumstances, go_on, rounded
-from benchmarks.studies import chance, rebuilt, some
-from benchmarks.tables import by_chance, paired, table, with_interval
+from benchmarks.studies import chance, clock, rebuilt, some
+from benchmarks.tables import by_chance, came_back, paired, table
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.entries import read_crystals
+from dpcdvae.model.training import is_finished
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("strict_rate", "match_rate", "match_rate_anonymous", "rms", "composition_exact")
@@ -46,9 +47,9 @@ def train_both(trees: dict, runs: dict, minutes: dict, data: Path, seed: int) ->
     "Train both builds at the same time; what is finished stays as it is."
     jobs = {}
     for build, run in runs.items():
-        if (run / "run.json").exists() and "seconds" in json.loads((run / "run.json").read_text()):
+        if is_finished(run):
             continue
-        limit = f"{minutes[build] // 60:02d}:{minutes[build] % 60:02d}:00"
+        limit = clock(minutes[build])
         more = ["--resume"] if (run / "checkpoint.safetensors").exists() else []
         what = ["--data", data, "--out", run, "--max-time", limit, "--seed", seed, *HOW[build], *more]
         jobs[build] = start(trees[build], "train", *what)
@@ -94,9 +95,7 @@ def learning_table(r: dict) -> str:  # markdown
             m["network"],
             f"{m['training']['seconds'] / 60:.1f}",
             f"{m['training']['crystals_seen']:,}",
-            with_interval(m["metrics"]["strict_rate"]),
-            with_interval(m["metrics"]["match_rate"]),
-            f"{m['metrics']['rms']['value']:.3f}",
+            *came_back(m["metrics"]),
             m["steps"],
             f"{m['cpu']:.0f}",
         ]

@@ -46,8 +46,8 @@ def counted(model, crystals, **how):  # what is reconstructed, and how often a c
 def rates(model_name: str, data: Path, num: int, seed: int, **how) -> dict:  # how: fields of `Sampling`
     "Reconstruct test crystals with a pretrained model and evaluate them."
     crystals = some(load_crystals(data, split="test", progress=False), num, seed)
-    before = time.process_time()
-    rebuilt, placements = counted(load_model(model_name), crystals, seed=seed, progress=False, **how)
+    model, before = load_model(model_name), time.process_time()
+    rebuilt, placements = counted(model, crystals, seed=seed, progress=False, **how)
     spent = (time.process_time() - before) / len(crystals)
     pairs = rebuilt.to_structures(), crystals.to_structures()
     _, summary = evaluate_reconstruction(*pairs, workers=1, progress=False)

@@ -68,6 +68,11 @@ def chance(crystals: CrystalBatch) -> dict:  # metric -> rate
     return rebuilt(crystals, crystals, ("match_chance", "strict_chance"), workers=1, progress=False)[0]
 
 
+def clock(minutes: int) -> str:  # HH:MM:SS
+    "Write minutes as a training's limit."
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
+
+
 def graph_for(model) -> str:
     return "crystalnn" if model.config.encoder.graph == "crystalnn" else "none"
 
@@ -525,7 +530,7 @@ def calls_plot(result: dict):  # -> a plotly figure
     return paper(
         fig.update_xaxes(type="log", title="NFE a crystal"),
         height=380,
-        legend=dict(orientation="h", y=-0.25),
+        legend=dict(orientation="h", y=-0.35),
     )
 
 

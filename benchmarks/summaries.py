@@ -119,14 +119,13 @@ def strict_table(r: dict) -> str:
     keys = {"match_rate": "match_chance"} | {
         f"fit_rate_{s}": f"fit_chance_{s}" for s in ("0.5", "0.3", "0.2", "0.1")
     }
-    timed = any("placements" in m for m in r["models"].values())
+    more = dict(placements="placements", seconds_per_crystal="s a crystal") if "accept" in r else {}
     head = ["model", "crystals", "field's rate", *(f"fit, stol {k.split('_')[-1]}" for k in list(keys)[1:])]
     rows = []
     for name, model in r["models"].items():
         m = model["metrics"]
         rates = [f"{show(m[k])} (chance {show(m[c])})" for k, c in keys.items()]
-        spent = [f"{model[k]:g}" if k in model else "–" for k in ("placements", "seconds_per_crystal")]
-        rows.append([name, model["num"], *rates, show(m["METRe"]), *spent * timed])
+        rows.append([name, model["num"], *rates, show(m["METRe"]), *(f"{model[k]:g}" for k in more)])
     made = f"The likeliest of {r.get('num_candidates')} candidates each, by z alone"
     if r.get("num_candidates", 1) == 1:
         made = "One candidate each"
@@ -136,9 +135,8 @@ def strict_table(r: dict) -> str:
             f"{r['num_candidates']} times at most, {r['steps']} evaluations each of {r['spacing']} spacing; "
             f"the likeliest by z alone is kept, the target is not looked at"
         )
-    more = ["placements", "s a crystal"] * timed
     return (
-        f"{table([*head, 'METRe', *more], rows)}\n\n{made}, decoded freely, seed {r['seed']}. The "
+        f"{table([*head, 'METRe', *more.values()], rows)}\n\n{made}, decoded freely, seed {r['seed']}. The "
         f"field's rate bounds the root mean square displacement by stol 0.5, `fit` the largest one. Chance: "
         f"random coordinates in the true cell."
     )
@@ -422,7 +420,7 @@ def _stability_rows(arms: dict) -> tuple:  # rows, sentence; none where nothing 
     found = [a.get("stability", {}) for a in arms.values()]
     done = next(filter(None, found), None)
     if done is None:
-        return [], "Nothing was relaxed here: stability needs a convex hull (`--hull`)."
+        return [], "Stability: not measured, for want of a hull of this set."
     middle = lambda m: "–" if not m or m.get("median") is None else f"{m['median']:.3f}"
     rows = [["relaxed of these", *(s.get("num", "–") for s in found)]]
     rows += [

@@ -18,6 +18,12 @@ def with_interval(m: dict | None, share: bool = True, sign: str = "") -> str:
     return f"{percent(m['value'])}{ends} %"
 
 
+def came_back(metrics: dict) -> list[str]:  # three cells
+    "Write the strict rate, the field's, and the RMS of the matches."
+    rates = (with_interval(metrics[k]) for k in ("strict_rate", "match_rate"))
+    return [*rates, f"{metrics['rms']['value']:.3f}"]
+
+
 def by_chance(sets) -> str:  # (name of the data, metrics with both chance levels) of each; a sentence
     "Say how many crystals random coordinates in the true cell match, by both rules."
     level = lambda m, rule: f"{100 * m[f'{rule}_chance']['value']:.1f} %"

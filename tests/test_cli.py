@@ -153,6 +153,14 @@ def test_old_flags_work_and_say_their_new_name(capsys):
     assert parser().parse_args(again).force == ("lattice",) and not capsys.readouterr().err
 
 
+def test_only_a_reconstruction_accepts_a_candidate(capsys):
+    words = "--model perov_mini --out out --candidates 4 --accept 3".split()
+    assert parser().parse_args(["reconstruct", "--data", "perov_mini", *words]).accept == 3
+    with pytest.raises(SystemExit):
+        parser().parse_args(["generate", "--num", "1", *words])
+    assert "no argument --accept" in capsys.readouterr().err
+
+
 def test_json_is_all_there_is_on_stdout(capsys):
     assert main(["models", "--json"]) == 0
     assert {m["model"] for m in json.loads(capsys.readouterr().out)["models"]} >= {"perov-5", "mp-20"}

@@ -49,7 +49,7 @@ def test_builds_learn_at_once_and_go_on(tmp_path, monkeypatch):
     assert "00:40:00" in old and "01:30:00" in now and "transformer" in now and "transformer" not in old
     assert "--resume" in now and "--resume" not in old
     for folder in folders.values():
-        (folder / "run.json").write_text(json.dumps(dict(seconds=60.0)))
+        (folder / "run.json").write_text(json.dumps(dict(steps=10)))
     given.clear()
     train_both(trees, folders, minutes, tmp_path, 1)
     assert given == []

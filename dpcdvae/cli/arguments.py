@@ -79,7 +79,6 @@ PLACING = [
         help="sample N times and keep the candidate whose latent vector fits best",
     ),
     renamed("--tries", "num_candidates", type=whole(1)),
-    opt("--accept", type=positive(), help="make no more candidates at a latent distance below this, as 3"),
     opt(
         "--film",
         type=whole(0),
@@ -198,6 +197,7 @@ RECONSTRUCT = [
         metavar="F",
         help="partial denoising (SDEdit) from this fraction of the steps, in the given cell",
     ),
+    opt("--accept", type=positive(), metavar="D", help="end at a candidate of latent distance below D"),
     WORKERS,
     *SAMPLING,
     *PLACING,

@@ -163,7 +163,7 @@ def block_of(a) -> int:  # crystals
 
 def sampling(a) -> dict:
     "Collect the options of a job."
-    names = "sampler steps spacing seed boundary swap_species num_candidates accept out".split()
+    names = ("sampler", "steps", "spacing", "seed", "boundary", "swap_species", "num_candidates", "out")
     more = dict(films=a.film, progress=shows_progress(a), share=a.share or launched(), block=block_of(a))
     return {k: getattr(a, k) for k in names} | more
 
@@ -270,7 +270,8 @@ def cmd_reconstruct(a) -> tuple[str, dict]:  # text, record
     model = load_model(a.model)
     crystals, source = crystals_to_test(a, model)
     start_anew(a)
-    model.reconstruct(crystals, data=source, z=a.z, force=tuple(a.force), start=a.start, **sampling(a))
+    how = dict(z=a.z, force=tuple(a.force), start=a.start, accept=a.accept)
+    model.reconstruct(crystals, data=source, **how, **sampling(a))
     return job_done(a, len(crystals), "reconstructed")
 
 # %% ../../nbs/cli/03_commands.ipynb #cbd4fe96
