@@ -67,7 +67,7 @@ PLACING = [
         dest="swap_species",
         type=whole(0),
         metavar="N",
-        help="proposals to swap species, five times in a run, 0 for none; the model's choice if not given",
+        help="proposals to swap species, five times in a run; not given: none if z is drawn, else the model's choice",
     ),
     renamed("--arrange", "swap_species", type=whole(0)),
     opt(

@@ -47,7 +47,8 @@ class Sampling:
     steps: int | None = None  # NFE: evaluations of the network a crystal
     seed: int = 0
     boundary: str | int | None = None  # every, network or never; a number: after so many steps
-    swap_species: int | None = None  # swaps of species proposed at each fifth of the steps; 0: none
+    # swaps of species proposed at each fifth of the steps; None: the model's where z is a mean, else 0
+    swap_species: int | None = None
     spacing: str = "uniform"  # of the timesteps: uniform, quadratic, early, logsnr or critical
     z: str = "mean"  # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force: tuple = ()  # reconstruction: take "num_atoms", "composition", "lattice" from the target
@@ -89,7 +90,7 @@ class Sampling:
             sampler=chosen(self.sampler, c.sampler),
             steps=chosen(self.steps, max(1, round(c.steps * (self.start or 1)))),
             boundary=chosen(self.boundary, c.boundary),
-            swap_species=chosen(self.swap_species, 0 if self.start else c.swap_species),
+            swap_species=chosen(self.swap_species, 0 if self._swaps_mislead() else c.swap_species),
             force=KNOWN_STATS if self.start else tuple(self.force),
         )
         full._check_sampler(model)
@@ -97,6 +98,9 @@ class Sampling:
         full = full._check_swaps(model, asked=bool(self.swap_species))
         full._check_formula(model)
         return full
+
+    def _swaps_mislead(self) -> bool:  # the noise of a drawn z reads like environments
+        return bool(self.start) or self.z == "sampled"
 
     def _check_sampler(self, model: DPCDVAE) -> None:
         diffusion = model.config.diffusion

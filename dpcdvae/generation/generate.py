@@ -48,6 +48,8 @@ JOBS = dict(reconstruct="reconstruction", generate="generation", optimise="optim
 def sampling_for(job: str, **settings) -> Sampling:
     "Make a `Sampling` for one of `JOBS`; a field that the job would ignore is refused."
     s = make_sampling(**settings)
+    if job == "generate" and s.swap_species is None:
+        s = dataclasses.replace(s, swap_species=0)  # z is a draw: see `Sampling`
     for name, jobs in MEANT_FOR.items():
         given = getattr(s, name)
         value = tuple(given) if name == "force" else given
