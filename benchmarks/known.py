@@ -312,6 +312,25 @@ def answer(r: dict) -> str:  # markdown
     return "\n".join(f"- {s}" for s in said)
 
 
+def heats_figure(r: dict):
+    "Draw computed heats of formation against measured ones."
+    import plotly.graph_objects as go
+
+    from dpcdvae.viz.atoms import paper
+
+    rows = r["heats"] + r["carbon_heats"]
+    ends = [f(h["measured"] for h in rows) for f in (min, max)]
+    fig = go.Figure(go.Scatter(x=ends, y=ends, mode="lines", line=dict(color="#868e96", dash="dot")))
+    fig.data[0].update(showlegend=False, hoverinfo="skip")
+    for (kind, words), symbol in zip(KINDS.items(), ("circle-open", "cross", "x-thin-open")):
+        some = [h for h in rows if h[kind] is not None]
+        places = dict(x=[h["measured"] for h in some], y=[h[kind] for h in some])
+        marker = dict(size=9, symbol=symbol)
+        fig.add_scatter(**places, mode="markers", marker=marker, name=words, text=[h["name"] for h in some])
+    fig.update_xaxes(title="measured (eV/atom)").update_yaxes(title="computed (eV/atom)")
+    return paper(fig, height=380, margin=dict(t=10))
+
+
 def _constants_sentence(found: dict) -> str:
     share = lambda m: f"{100 * m['value']:.1f} % [{100 * m['low']:.1f}, {100 * m['high']:.1f}]"
     b, p, d = (found[k] for k in ("built", "placed", "between"))

@@ -4,11 +4,13 @@
 
 Crystals of the model, the test set, the training set, ion exchange and random placement are evaluated
 by the same functions against the same sets; how many held-out crystals come back is read from
-results/strict.json. With a hull the first crystals of each set are relaxed and placed above it. What is in
-the file of results is not done again; a set that was stopped goes on where it was."""
+results/strict.json. With a hull crystals of each set are relaxed and placed above it: the first of a draw
+of 256, by default, made in the same way. What is in the file of results is not done again; a set that was
+stopped goes on where it was."""
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 from benchmarks.speed import circumstances
@@ -47,7 +49,7 @@ def known_set(data: Path, split: str) -> Entries:
     return found
 
 
-def crystals_of(arm: str, model: str, data: Path, known: dict, folder: Path, num: int, seed: int) -> list:
+def crystals_of(arm: str, model: str, data: Path, known: dict, seed: int, folder: Path, num: int) -> list:
     "Make or draw the crystals of an arm; entries."
     if arm == "model":
         generated(model, num, seed, folder)
@@ -102,6 +104,7 @@ def model_study(
     hull: Path | None = None,  # see `read_hull`; None: nothing is relaxed
     relaxed: int = 500,  # crystals of each arm
     chosen: tuple = ARMS,  # those to do
+    relaxed_from: int = 256,  # crystals of the draw whose first are relaxed
 ) -> dict:
     "Evaluate all arms of a model, one after another."
     record = json.loads(out.read_text()) if out.exists() else dict(name="models", seed=seed, models={})
@@ -114,14 +117,15 @@ def model_study(
     for arm in todo:
         folder = runs / (model if arm == "model" else f"{model}-{arm.replace(',', '').replace(' ', '-')}")
         found = arms.setdefault(arm, {})
+        draw = partial(crystals_of, arm, model, data, known, seed)
         try:
-            entries = crystals_of(arm, model, data, known, folder, num, seed)
             if "num" not in found:
-                found |= evaluate_arm(entries, known, cutoffs_for(data.name), folder)
+                found |= evaluate_arm(draw(folder, num), known, cutoffs_for(data.name), folder)
                 found["made_on"] = circumstances()
                 _write(out, record)
-            if hull:
-                found["stability"] = relax_arm(entries, known, hull, folder, relaxed)
+            if hull and "stability" not in found:
+                aside = folder.with_name(f"{folder.name}-{relaxed_from}")
+                found["stability"] = relax_arm(draw(aside, relaxed_from), known, hull, aside, relaxed)
         except MetricsError as e:
             found["reason"] = str(e)
         _write(out, record)
@@ -159,11 +163,13 @@ def main(argv=None) -> None:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--hull", type=Path, help="a convex hull: stability too")
     p.add_argument("--relaxed", type=int, default=500, help="crystals of each set to relax")
+    p.add_argument("--relaxed-from", type=int, default=256, help="crystals of the draw they are taken from")
     p.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="which; the others can follow")
     p.add_argument("--runs", type=Path, default=Path("runs/models"))
     p.add_argument("--out", type=Path, default=Path("results/models.json"))
     a = p.parse_args(argv)
-    model_study(a.model, a.data, a.num, a.seed, a.runs, a.out, a.hull, a.relaxed, a.arms)
+    sizes = a.hull, a.relaxed, a.arms, a.relaxed_from
+    model_study(a.model, a.data, a.num, a.seed, a.runs, a.out, *sizes)
 
 
 if __name__ == "__main__":

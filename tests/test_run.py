@@ -718,6 +718,7 @@ def test_what_a_finished_model_needs_is_fitted_in_best_and_last(tmp_path):
 
 def test_species_are_swapped_by_models_that_can_and_refused_by_others():
     from dpcdvae.generation.decode import Sampling
+    from dpcdvae.generation.generate import sampling_for
 
     model = DPCDVAE(
         get_config("tiny", latent=dict(species_aware=True), sampling=dict(swap_species=16))
@@ -742,6 +743,11 @@ def test_species_are_swapped_by_models_that_can_and_refused_by_others():
     model.prepare(toys(2))
     model.fit_prior(toys(2))
     assert Sampling().fill(model).swap_species == 16
+    assert Sampling(z="sampled").fill(model).swap_species == 0, "a draw of z carries noise that misleads"
+    assert sampling_for("generate").fill(model).swap_species == 0
+    asked = sampling_for("generate", swap_species=16), Sampling(z="sampled", swap_species=16)
+    assert all(s.fill(model).swap_species == 16 for s in asked)
+    assert sampling_for("optimise").fill(model).swap_species == 16
 
 
 def test_a_job_of_several_candidates_goes_on_and_is_shared(model, model_folder, tmp_path, capsys):

@@ -6,6 +6,7 @@
 __all__ = ['outside_training', 'warn_outside', 'seen_in_training', 'reconstruct', 'generate']
 
 # %% ../../nbs/generation/05_generate.ipynb #06831877
+import dataclasses
 import warnings
 from pathlib import Path
 
