@@ -9,12 +9,14 @@ from benchmarks.denoisers import denoisers_table
 from benchmarks.evaluating import evaluating_table
 from benchmarks.first_use import first_use_table
 from benchmarks.guidance import guidance_table
+from benchmarks.known import answer, known_table
 from benchmarks.learning import learning_table
 from benchmarks.longrun import long_table
 from benchmarks.mutants import mutants_table
 from benchmarks.neighbours import neighbours_table
 from benchmarks.prediction import prediction_table
 from benchmarks.pythons import pythons_table
+from benchmarks.swaps import swaps_table
 from benchmarks.tables import paired, table, with_interval
 
 
@@ -287,7 +289,10 @@ def optimizers_table(r: dict) -> str:  # markdown
 
 TABLES["optimizers"] = optimizers_table
 COMMANDS["optimizers"] = "python -m benchmarks.optimizers --data DIR/perov_5"
-TABLES["denoisers"] = denoisers_table
+TABLES |= dict(denoisers=denoisers_table, swaps=swaps_table)
+TABLES["known"] = lambda r: f"{known_table(r)}\n\n{answer(r)}"
+COMMANDS["swaps"] = "python -m benchmarks.swaps --data DIR"
+COMMANDS["known"] = "python -m benchmarks.known --data DIR"
 TABLES["learning"] = learning_table
 COMMANDS["learning"] = "python -m benchmarks.learning --data DIR/perov_5"
 COMMANDS["denoisers"] = (
