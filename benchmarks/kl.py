@@ -37,13 +37,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.labs import compared, conclusion, lab_rates, pooled
+from benchmarks.labs import compared, conclusion, lab_rates, listed, pooled, seen
 from benchmarks.speed import circumstances, go_on, rounded
 from benchmarks.studies import held_out, rebuilt, train_once
 from benchmarks.tables import table
 from dpcdvae.cli.commands import load_model
 from dpcdvae.data.datasets import load_crystals
-from dpcdvae.data.files import atomic_write
+from dpcdvae.data.files import atomic_write, number_of
 from dpcdvae.evaluation.generation import evaluate_generation
 from dpcdvae.evaluation.matching import best_matches
 from dpcdvae.evaluation.reduction import reduce_crystals
@@ -277,25 +277,75 @@ def steps_list(result: dict) -> str:  # markdown
     return "\n".join(line for title, tests in groups.items() for line in (f"*{title}*", *said(tests), ""))
 
 
-def listed(names: list) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 2 else names) or "none"
-
-
 def share(scores: list) -> str:
     return f"{100 * pooled(scores):.0f} %"
 
 
-def reconstruction_answer(result: dict) -> str:  # a sentence
+def steps_to(names: list) -> str:
+    return f"at the step{'s' * (len(names) > 1)} to {listed(names)}" if names else "at no step"
+
+
+def reconstruction_answer(result: dict) -> str:  # sentences
     "Say what the weight does to reconstruction, by the field's rule."
     rates = rate_by(result, "match_rate")
     best, worst, test = best_and_worst(rates)
     decided = [(ours, t["difference"]) for (ours, _), t in neighbours(rates).items() if t["decided"]]
     lost, gained = ([ours for ours, d in decided if sign * d > 0] for sign in (-1, 1))
     return (
-        f"With the KL weight {best} {share(rates[best])} of the held-out crystals match and with {worst} "
-        f"{share(rates[worst])} (McNemar, {'decided' if test['decided'] else 'undecided'}, "
-        f"p = {test['p']:.1g}); matches are lost on the way up to {listed(lost)}, "
-        f"gained on the way up to {listed(gained)}."
+        f"{share(rates[best])} of the held-out crystals match with the weight {best}, {share(rates[worst])} "
+        f"with {worst} ({'decided' if test['decided'] else 'undecided'}, McNemar's "
+        f"p = {test['p']:.1g}). From one weight to the next larger one matches are lost {steps_to(lost)}, "
+        f"and gained {steps_to(gained)}."
+    )
+
+
+def silent_answer(result: dict) -> str:  # sentences
+    "Say at which weight the dimensions of the latent vector fall below the noise."
+    above, nats, active = (latent_by(result, k) for k in ("above_noise", "nats", "active"))
+    dim = next(iter(result["models"].values()))["latent"]["dim"]
+    mean = lambda values: sum(values) / len(values)
+    silent = [k for k in labels(result) if mean(above[k]) < dim / 2]
+    where = (
+        f"It falls silent at {silent[0]}, the first weight with which less than half of the {dim} dimensions "
+        "vary over crystals more than they are uncertain"
+        if silent
+        else f"It does not fall silent: with every weight at least half of the {dim} dimensions vary over "
+        "crystals more than they are uncertain"
+    )
+    each = listed([f"{spread(above[k])} with {k}" for k in labels(result)])
+    last = labels(result)[-1]
+    return (
+        f"{where}: {each}. It is not gone then: with {last} it still holds {spread(nats[last])} nats, and by "
+        f"the usual count {spread(active[last])} of its dimensions are active."
+    )
+
+
+def came_out(held: bool) -> str:
+    return "as predicted" if held else "against the prediction"
+
+
+def low_weights(result: dict) -> str:
+    "Check the predictions about the smallest weights and about 0.01, by the field's rule."
+    tests = neighbours(rate_by(result, "match_rate"))
+    first, released = tests["0.001", "0.0001"], tests["0.01", "0.001"]
+    points = lambda t: f"{100 * t['difference']:+.0f} points"
+    least = lambda t: f"four of five such trials would show about {100 * seen(t, len(tests)):.0f}"
+    changed = f"changes it ({points(first)}), {came_out(False)}"
+    same = f"changes nothing that could be seen ({points(first)}; {least(first)}), {came_out(True)}"
+    falls = released["decided"] and released["difference"] < 0
+    loss = f"costs {points(released)}" if falls else f"shows no loss ({points(released)}; {least(released)})"
+    return (
+        f"Between 0.0001 and 0.001 the weight {changed if first['decided'] else same}. "
+        f"The released 0.01 {loss}, {came_out(falls)}."
+    )
+
+
+def high_weight(result: dict) -> str:
+    "Say what is left with the largest weight, where chance was predicted."
+    left = share(rate_by(result, "match_rate")["1"])
+    return (
+        f"{left} match with 1; chance was predicted, and what a decoder without latent vector would match "
+        "was not measured."
     )
 
 
@@ -306,20 +356,52 @@ def ahead(result: dict, metric: str) -> str:
     return f"the fitted prior is ahead at {listed(fitted)}, N(0, 1) at {listed(standard)}"
 
 
-def generation_answer(result: dict) -> str:  # a sentence
+def generation_answer(result: dict) -> str:  # sentences
     "Say under which prior new crystals are valid, and find more of the test set."
     valid = {p: rate_by(result, "valid", p) for p in PRIORS}
     top = {p: max(scores, key=lambda k: pooled(scores[k])) for p, scores in valid.items()}
     fitted, standard = (f"{share(valid[p][top[p]])} with the weight {top[p]}" for p in PRIORS)
+    held = float(top[PRIORS[0]]) <= 1e-3, float(top[PRIORS[1]]) >= 0.1
+    best, _ = compared(*(valid[p][top[p]] for p in PRIORS))
+    apart = "differ" if best["p"] < 0.05 else "cannot be distinguished"
     return (
-        f"Of the new crystals at most {fitted} are valid under the fitted prior, {standard} under N(0, 1): "
-        f"{ahead(result, 'valid')} (Fisher); by the test crystals found, {ahead(result, 'METRe')} (McNemar)."
+        f"Of the new crystals at most {fitted} are valid under the fitted prior ({came_out(held[0])}: a "
+        f"small weight), and {standard} under N(0, 1) ({came_out(held[1])}: a large one); the two "
+        f"best {apart} ({100 * best['difference']:+.0f} points, Fisher's p = {best['p']:.1g}). "
+        f"By valid crystals {ahead(result, 'valid')} (Fisher); by the test crystals found, "
+        f"{ahead(result, 'METRe')} (McNemar)."
     )
 
 
-def kl_answer(result: dict) -> str:  # two sentences
-    "Answer from the stored runs."
-    return f"{reconstruction_answer(result)} {generation_answer(result)}"
+def elsewhere(result: dict, switches: dict) -> str:  # a sentence
+    "Compare what the weight 0.01 does to the preset default on Perov-5 with what it does in the sweep."
+    found = [lab_rates(switches, "free, mean").get(k, []) for k in ("KL weight 0.01", "as it is")]
+    num = min(map(len, found))
+    if not num:
+        return ""
+    there = [scores[:num] for scores in found]
+    here = [rate_by(result, "match_rate")[k] for k in ("0.01", "0.001")]
+    tests = [compared(*pair)[0] for pair in (there, here)]
+    ways = [(t["p"] < 0.05) * (1 if t["difference"] > 0 else -1) for t in tests]
+    said = [f"from {share(pair[1])} to {share(pair[0])}" for pair in (there, here)]
+    decided = ["" if w else ", undecided" for w in ways]
+    return (
+        f"It came out {'alike' if ways[0] == ways[1] else 'otherwise'} there: with 0.01 instead of 0.001 the "
+        f"match rate goes {said[0]} in {number_of(num, 'training')} (Fisher's p = {tests[0]['p']:.1g}"
+        f"{decided[0]}), in the sweep {said[1]} (McNemar's p = {tests[1]['p']:.1g}{decided[1]})."
+    )
+
+
+def kl_answer(result: dict) -> str:  # markdown
+    "Answer each question and each prediction from the stored runs."
+    return "\n".join(
+        [
+            f"- **Reconstruction.** {reconstruction_answer(result)} {low_weights(result)} "
+            + high_weight(result),
+            f"- **When does the latent vector fall silent?** {silent_answer(result)}",
+            f"- **Generation.** {generation_answer(result)}",
+        ]
+    )
 
 
 def main() -> None:

@@ -3,12 +3,14 @@
 import contextlib
 import io
 import json
+import math
 import os
 import tempfile
 import warnings
 from pathlib import Path
 
 from benchmarks.studies import compare
+from dpcdvae.data.files import number_of
 
 SMALL = dict(max_epochs=1, num=4, num_new=4, steps=50, seeds=(0,))  # enough to see that an experiment runs
 
@@ -138,7 +140,7 @@ def mcnemar(ours: str, theirs: str) -> dict:  # difference, low, high, p, visibl
     """Compare two rates on the same crystals, given as a 1 or 0 each, by McNemar's exact test.
 
     The interval is Agresti and Min's (Statistics in Medicine 24, 729, 2005); `visible` is the difference that
-    four of five trials with as many changed crystals would show."""
+    four of five trials with as many changed crystals would show by one comparison, `seen` by several."""
     from scipy.stats import binomtest
 
     if len(ours) != len(theirs):
@@ -164,15 +166,40 @@ def fisher(count: int, total: int, base_count: int, base_total: int) -> dict:  #
 
 def compared(scores: list, base: list) -> tuple[dict, bool]:  # test, whether it is paired
     "Compare the scores of two labels, paired where both kept what became of each crystal."
+    totals = dict(totals=tuple(sum(m["total"] for m in v) for v in (scores, base)))
     if len(scores) == len(base) and all("each" in m for m in [*scores, *base]):
-        return mcnemar(*("".join(m["each"] for m in v) for v in (scores, base))), True
+        return mcnemar(*("".join(m["each"] for m in v) for v in (scores, base))) | totals, True
     counts = [sum(m[k] for m in v) for v in (scores, base) for k in ("count", "total")]
-    return fisher(*counts), False
+    return fisher(*counts) | totals, False
+
+
+def smallest_decidable(test: dict, level: float) -> float:
+    "Find the smallest difference that a test can decide at all: changes of one sign alone, or a rate of 0."
+    ours, base = test["totals"]
+    if "low" in test:  # McNemar's
+        return (math.floor(math.log2(2 / level)) + 1) / ours  # 2 * 0.5**n < level
+    p = lambda n, total, other: fisher(n, total, 0, other)["p"]
+    least = lambda total, other: next((n for n in range(total) if p(n, total, other) < level), total) / total
+    return min(least(ours, base), least(base, ours))
+
+
+def seen(test: dict, comparisons: int) -> float:
+    "Say which difference four of five trials would decide at the level of 5 % shared among comparisons."
+    from scipy.stats import norm
+
+    level = 0.05 / comparisons
+    error = test["visible"] / 2.8  # 1.96 + 0.84: the level of 5 %, four of five trials
+    return max((norm.isf(level / 2) + 0.84) * error, smallest_decidable(test, level))
 
 
 def pooled(scores: list) -> float:
     "Take the rate of all seeds together."
     return sum(m["count"] for m in scores) / sum(m["total"] for m in scores)
+
+
+def listed(names: list) -> str:
+    "Write names as they stand in a sentence."
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 2 else names) or "none"
 
 
 def by_seed(scores: list, base: list) -> list[float]:  # points
@@ -211,8 +238,8 @@ def conclusion(test: dict, comparisons: int) -> str:
     if test["p"] < 0.05 / comparisons:
         return f"**{'more' if test['difference'] > 0 else 'less'}**: {points} (p = {test['p']:.1g})"
     return (
-        f"undecided: {points} (p = {test['p']:.2f}; a difference of about {100 * test['visible']:.0f} "
-        "points would have been seen)"
+        f"undecided: {points} (p = {test['p']:.2f}; four of five such trials would show about "
+        f"{number_of(round(100 * seen(test, comparisons)), 'point')})"
     )
 
 

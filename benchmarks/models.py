@@ -49,13 +49,19 @@ def known_set(data: Path, split: str) -> Entries:
     return found
 
 
+def best_of_eight(data: Path) -> dict:  # fields of `Sampling` and constraints
+    "Choose how eight are drawn: of carbon as they come, else with a space group and formulas that are new."
+    if data.name.startswith("carbon"):
+        return dict(best_of=8)
+    return dict(symmetry="draw", temperature=0.5, steps=20, best_of=8, reference=data / "train.csv.gz")
+
+
 def crystals_of(arm: str, model: str, data: Path, known: dict, seed: int, folder: Path, num: int) -> list:
     "Make or draw the crystals of an arm; entries."
     if arm == "model":
         generated(model, num, seed, folder)
     elif arm == BEST:
-        how = dict(symmetry="draw", temperature=0.5, steps=20, best_of=8, reference=data / "train.csv.gz")
-        generated(model, num, seed, folder, how)
+        generated(model, num, seed, folder, best_of_eight(data))
     elif arm == CHOSEN:
         substituted(model, num, seed, folder, data, best_of=8)
     elif arm in SETS:

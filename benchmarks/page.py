@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 from benchmarks.anatomy import ladder_table
-from benchmarks.energies import TRUSTED, _energy, ground_table, trust_table
+from benchmarks.energies import TRUSTED, ground_table, trust_table
 from benchmarks.gpu import gpu_table
 from benchmarks.house import house_table
+from benchmarks.lab_answers import chance_of, regained_answer
 from benchmarks.levels import levels_command, levels_table
 from benchmarks.player import player_table
 from benchmarks.speed_tables import bench_table
@@ -101,13 +102,9 @@ def _calls(r):
     return "\n\n".join(parts + ([by_chance([(r["data"], r["chance"])])] if "chance" in r else []))
 
 
-def _regained(r):
-    m = r["metrics"]
-    return (
-        f"{m['back']['count']} of {m['back']['total']} held-out crystals relax back to where they came "
-        f"from; they begin {_energy(m['above'])} above the known ground state and end "
-        f"{_energy(m['left'])} from it ({m['left']['count']} crystals). {r['calculator']}."
-    )
+def _regained(path: Path) -> str:
+    r = json.loads(path.read_text())
+    return f"{regained_answer(r, chance_of(r['data'], path.parent))} {r['calculator']}."
 
 
 SHOWN = {
@@ -126,6 +123,7 @@ SHOWN = {
     "switches": lambda r: switch_table(r),
     "generation": lambda r: generation_table(r),
 }  # kind -> table
+FROM_PATHS = ("priors", "switches", "generation", "regained")  # kinds whose table takes the file's path
 
 
 def _circumstances(on: dict) -> str:
@@ -199,7 +197,7 @@ def results_page(folder="results") -> str:  # markdown
         shown = (
             TABLES[path.stem](r)
             if path.stem in TABLES
-            else SHOWN[kind](path if kind in ("priors", "switches", "generation") else r)
+            else SHOWN[kind](path if kind in FROM_PATHS else r)
             if kind in SHOWN
             else study_table(path)
             if "reconstruction" in r

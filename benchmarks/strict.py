@@ -20,7 +20,7 @@ from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.reconstruction import evaluate_reconstruction
 from dpcdvae.generation import best_of
 
-SETS = {"perov-5": ("perov_5", 512), "mp-20": ("mp_20", 256), "carbon-24": ("carbon_24", 128)}
+SETS = {"perov-5": ("perov_5", 512), "mp-20": ("mp_20", 256), "carbon-24": ("carbon_24", 256)}
 EMBEDDED = {"perov_mini": ("perov_mini", 150), "carbon_mini": ("carbon_mini", 53)}
 KEPT = ("strict_", "match_", "fit_", "rms", "METRe", "crmse", "composition_exact", "num_atoms_exact")
 STRICT = Path("results/strict.json")
