@@ -1,15 +1,26 @@
 "Several draws of each crystal, and formulas that are known already."
 
+import csv
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
+from pymatgen.core import Composition, Structure
 
+from dpcdvae.cli.app import main
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.data.composition import element_counts, formula_keys
-from dpcdvae.data.datasets import load_crystals
-from dpcdvae.generation.best_of import DRAW_STRIDE, LEVELS, constrained_inputs, denoising_error, draw_unknown
+from dpcdvae.data.datasets import load_crystals, source_files
+from dpcdvae.generation.best_of import (
+    DRAW_STRIDE,
+    LEVELS,
+    constrained_inputs,
+    denoising_error,
+    draw_unknown,
+    known_formulas,
+)
 from dpcdvae.generation.constraints import Constraints, satisfied
 from dpcdvae.generation.decode import Sampling, by_size, make_sampling
 from dpcdvae.generation.generate import generate
@@ -105,6 +116,37 @@ def test_no_formula_of_the_reference_is_drawn(model):
     assert is_known(generate(model, 16, **STEPS).crystals).any()
     for n in (1, 2):
         assert not is_known(generate(model, 16, reference=train, best_of=n, **STEPS).crystals).any()
+
+
+def test_the_reference_of_a_data_set_is_its_training_split(model, tmp_path):
+    "By name, in a folder of splits and in a list; one file, and crystals in memory, are taken whole."
+    split = lambda part: load_crystals("perov_mini", split=part, progress=False)
+    train, test = known_formulas(split("train")), known_formulas(split("test"))
+    assert not torch.isin(test, train).all()
+    for name in ("train", "test"):
+        file = source_files("perov_mini")[name][0]
+        shutil.copy(file, tmp_path / f"{name}{''.join(file.suffixes)}")
+    for source in ("perov_mini", "perov-mini", tmp_path, [str(tmp_path)]):
+        assert torch.equal(known_formulas(source), train)
+    [file] = tmp_path.glob("test.*")
+    assert torch.equal(known_formulas(str(file)), test) and torch.equal(known_formulas(split("test")), test)
+    assert torch.equal(known_formulas("NaCl"), known_formulas(toy("NaCl")))
+    file.rename(tmp_path / file.name.replace("test", "other"))
+    (tmp_path / "some").mkdir()
+    shutil.copy(next(tmp_path.glob("other.*")), tmp_path / "some")
+    assert torch.equal(known_formulas(tmp_path / "some"), test)
+
+
+def test_formulas_of_the_test_split_can_be_drawn(model, tmp_path):
+    "A model that draws one formula of the test split is not kept from it by the name of its data set."
+    split = lambda part: load_crystals("perov_mini", split=part, progress=False)
+    train, test = split("train"), split("test")
+    new = ~torch.isin(formula_keys(element_counts(test)), formula_keys(element_counts(train)))
+    formula = test[int(new.nonzero()[0])].formulas()[0]
+    ask = f"generate --model perov_mini --num 1 --steps 2 --formula {formula} --out {tmp_path / 'new'}"
+    assert main([*ask.split(), "--reference", "perov_mini"]) == 0
+    [row] = csv.DictReader(open(tmp_path / "new" / "crystals.csv"))
+    assert Structure.from_str(row["cif"], "cif").composition == Composition(formula)
 
 
 def test_where_every_formula_is_known_it_is_said(model):

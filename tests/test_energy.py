@@ -216,6 +216,52 @@ def test_what_is_done_is_read_back_and_not_done_again(tmp_path, monkeypatch):
     assert E.energies(made, made, "emt", **quiet)[1]["num_crystals"] == 3
 
 
+def test_energies_as_they_are_leave_a_relaxation_alone(tmp_path, monkeypatch):
+    made = folder(tmp_path, [copper(0.01 * i, 0.02) for i in range(3)])
+    E.energies(made, made, "emt", **quiet)
+    before = {n: (made / n).read_bytes() for n in ("energies.json", "relaxed.csv")}
+    still = E.energies(made, made, "emt", max_steps=0, **quiet)[1]
+    assert before == {n: (made / n).read_bytes() for n in before} and (made / "energies.csv").exists()
+    monkeypatch.setattr(E, "relax_entries", lambda task: pytest.fail("computed again"))
+    assert E.energies(made, made, "emt", **quiet)[1]["kind"] == "relax"
+    assert E.energies(made, made, "emt", max_steps=0, **quiet)[1] == still
+    (made / "energy.json").rename(made / "energies.json")  # where it was until version 0.1
+    assert E.energies(made, made, "emt", max_steps=0, **quiet)[1] == still
+
+
+def test_energies_as_they_are_leave_the_journal_of_a_relaxation_alone(tmp_path, monkeypatch):
+    made, calls = folder(tmp_path, [copper(0.01 * i, 0.02) for i in range(3)]), []
+    real = E.relax_many
+
+    def stopping(*a, **k):
+        calls.append(k["max_steps"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*a, **k)
+
+    monkeypatch.setattr(E, "relax_many", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        E.energies(made, made, "emt", **quiet)
+    E.energies(made, made, "emt", max_steps=0, **quiet)
+    E.energies(made, made, "emt", **quiet)
+    assert calls == [500, 500, 0, 0, 0, 500, 500]  # the first crystal is not relaxed again
+
+
+def test_relax_replaces_results_of_other_settings_only_when_asked(tmp_path, capsys):
+    made = folder(tmp_path, [copper(0.02, 0.02)])
+    words = ["relax", str(made), "--calculator", "emt", "--workers", "1"]
+    assert main(words) == 0 and main(words) == 0
+    before = (made / "relaxed.csv").read_bytes()
+    other = [*words, "--max-steps", "1"]
+    assert main(other) == 2 and "relaxed.csv is of other crystals or settings" in capsys.readouterr().err
+    assert (made / "relaxed.csv").read_bytes() == before
+    assert main([*other, "--overwrite"]) == 0 and (made / "relaxed.csv").read_bytes() != before
+    assert main(["energy", *words[1:]]) == 0  # it has files of its own
+    (made / "relaxed.csv").unlink()
+    (made / ".relaxing.jsonl").write_text("another input\n[]\n")
+    assert main(other) == 2 and ".relaxing.jsonl is of other crystals" in capsys.readouterr().err
+
+
 def test_another_calculator_starts_anew(tmp_path, monkeypatch):
     made, calls = folder(tmp_path, [copper(0.01, 0.02)] * 2), []
     real = E.relax_many
@@ -678,6 +724,17 @@ def test_only_what_converged_to_a_plausible_crystal_is_placed():
     assert placed(converged=True, plausible=True)["energy_above_hull"] == pytest.approx(-0.3)
     assert placed(converged=True, plausible=False) == dict(hull_reason="implausible")
     assert placed(converged=False, plausible=True) == dict(hull_reason="not relaxed")
+
+
+def test_a_crystal_is_no_repetition_of_one_that_did_not_converge():
+    from dpcdvae.energy.stability import _compare
+
+    cif = copper().to(fmt="cif")
+    ends = [(False, True), (True, False), (True, True), (True, True)]  # converged, plausible
+    rows = [dict(cif=cif, converged=c, plausible=p) for c, p in ends]
+    _compare(rows, [Structure(Lattice.cubic(4.0), ["Au"], [[0, 0, 0]])], **quiet)
+    assert [r["relaxed_unique"] for r in rows] == [False, False, True, False]
+    assert [r["relaxed_novel"] for r in rows] == [False, False, True, True]
 
 
 def test_whatever_fails_stays_in_the_denominator(tmp_path):

@@ -217,8 +217,18 @@ def test_diversity_is_the_mean_pair_distance():
     assert F.diversity(prints[:2])["structure_diversity"]["value"] is None
 
 
-def test_nothing_made_or_nothing_true_has_no_coverage():
-    assert F.coverage([None], random_prints(np.random.default_rng(0), 2), (1, 1)) == {}
+def test_crystals_without_fingerprints_cover_nothing():
+    "A set that cannot be fingerprinted is the worst one, not one without a figure."
+    got = F.coverage([None] * 3, random_prints(np.random.default_rng(0), 2), (1, 1))
+    for name, total in (("recall", 2), ("precision", 3)):
+        for key in (f"cov_{name}", f"cov_{name}_same"):
+            assert (got[key]["value"], got[key]["count"], got[key]["total"]) == (0.0, 0, total)
+        assert got[f"amsd_{name}"]["value"] is None and got[f"amcd_{name}"]["value"] is None
+    assert F.coverage([], random_prints(np.random.default_rng(0), 2), (1, 1))["cov_recall"]["value"] == 0.0
+
+
+def test_without_a_reference_there_is_no_coverage():
+    assert F.coverage(random_prints(np.random.default_rng(0), 2), [None], (1, 1)) == {}
 
 
 # ---- property and optimisation ----

@@ -101,3 +101,14 @@ def test_crystals_are_evaluated_without_a_reference():
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     rows, summary = evaluate_generation([salt, salt], workers=1, progress=False)
     assert [r["unique"] for r in rows] == [True, False] and "novel" not in summary["metrics"]
+
+
+def test_without_a_hull_formulas_are_not_compared(tmp_path):
+    "Total energies order metals, not crystals: nothing is dropped by them, the command asks for a hull."
+    three = [fcc(3.6, *["Cu"] * 4), fcc(4.0, *["Au"] * 4), fcc(3.5, *["Ni"] * 4), fcc(3.9, *["Cu"] * 4)]
+    with pytest.raises(ValueError, match=r"3 formulas are left.*--hull.*--keep 3"):
+        screen(three, 2, tmp_path, calculator="emt", **quiet)
+    assert not (tmp_path / "crystals.csv").exists()
+    kept, summary = screen(three, 3, tmp_path, calculator="emt", **quiet)
+    assert sorted(r["formula"] for r in kept) == ["Au", "Cu", "Ni"]
+    assert "others are lower" not in summary["dropped"]

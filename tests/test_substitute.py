@@ -59,6 +59,7 @@ def test_no_formula_of_the_known_crystals_or_the_reference_is_made(model, train)
     everything = load_crystals("perov_mini", split="train", progress=False)
     others = set(substitute(model, train, 24, best_of=2, reference=everything).formulas())
     assert made & set(everything.formulas()) and not others & set(everything.formulas())
+    assert set(substitute(model, train, 24, best_of=2, reference="perov_mini").formulas()) == others
 
 
 def test_a_job_goes_on_and_is_shared(model, train, tmp_path):

@@ -67,7 +67,8 @@ PLACING = [
         dest="swap_species",
         type=whole(0),
         metavar="N",
-        help="proposals to swap species, five times in a run; not given: none if z is drawn, else the model's choice",
+        help="proposals to swap species, five times in a run; not given: none if z is drawn, else the "
+        "model's choice",
     ),
     renamed("--arrange", "swap_species", type=whole(0)),
     opt(
@@ -102,9 +103,7 @@ CALCULATOR = [
     CRYSTALS,
     opt("--calculator", default="chgnet", help="chgnet, emt, or any of ASE: module:Name(setting=value)"),
     opt("--timeout", type=positive(), default=600.0, metavar="S", help="seconds a crystal"),
-    SCHEDULER,
-    WORKERS,
-    COLUMN,
+    *(SCHEDULER, WORKERS, COLUMN, OVERWRITE),
 ]
 CONSTRAINTS = [
     opt("--required", type=listed, default=(), help="elements that must be there: Li,O"),
@@ -209,7 +208,7 @@ GENERATE = [
     opt("--formula", help="the atoms of one cell, such as SrTiO3; the model's choice if not given"),
     opt("--temperature", type=positive(10.0), default=1.0, help="below 1: likelier crystals, less variety"),
     opt("--best-of", type=whole(1), default=1, metavar="N", help="draws of each; the best denoised is kept"),
-    opt("--reference", help="known crystals, such as the training set: none of their formulas is drawn"),
+    opt("--reference", help="known crystals, of a data set its training split: their formulas are not drawn"),
     *CONSTRAINTS,
     OUT,
     WORKERS,
@@ -225,7 +224,7 @@ SUBSTITUTE = [
     opt(
         "--best-of", type=whole(1), default=8, metavar="N", help="exchanges tried; the best denoised is kept"
     ),
-    opt("--reference", help="more known crystals: none of their formulas is made"),
+    opt("--reference", help="known crystals, of a data set its training split: their formulas are not made"),
     *(SEED, WORKERS, THREADS, SHARE, OVERWRITE, *RELAXING),
 ]
 PREDICT = [
@@ -325,13 +324,13 @@ HULL = [
         metavar="FORMULA=E",
         help="formation energies (eV/atom) to place above the hull",
     ),
-    *CALCULATOR[1:-1],
+    *CALCULATOR[1:-2],
 ]
 SCREEN = [
     opt("folder", type=Path, help="folder of generated crystals, or any file or folder of crystals"),
     opt("--keep", type=whole(1), required=True, metavar="N", help="crystals to keep, at most"),
     opt("--out", type=Path, required=True, help="folder for the kept crystals, and why others were dropped"),
-    opt("--hull", help="convex hull (see dpcdvae hull); without it the lowest crystal of each formula"),
+    opt("--hull", help="convex hull (see dpcdvae hull); without it --keep must take one of each formula"),
     opt("--reference", help="known crystals, which are dropped: the training set"),
     opt("--calculator", default="chgnet", help="chgnet, emt, or module:Name(setting=value)"),
     opt("--max-steps", type=whole(0), default=0, metavar="N", help="of a relaxation before; 0: none"),

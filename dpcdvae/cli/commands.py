@@ -365,9 +365,10 @@ def cmd_predict(a) -> tuple[str, dict]:  # text, record
         )
     load_model(a.model).generate(a.num, out=made, constraints=asked, **how)
     known = known_candidates(asked, a) if a.known else []
-    ranked, num = rank_candidates([made, *known], a)
+    ranked, num, left = rank_candidates([made, *known], a)
     kept = [{k: r[k] for k in RANKED[1:]} for r in ranked]
-    return predicted(ranked, num, a), dict(candidates=num, structures=len(ranked), ranked=kept)
+    found = dict(candidates=num, structures=len(ranked), not_ranked=left, ranked=kept)
+    return predicted(ranked, num, left, a), found
 
 
 def known_candidates(asked, a) -> list[Path]:  # a folder with crystals.csv; none where nothing is alike
@@ -383,25 +384,21 @@ def known_candidates(asked, a) -> list[Path]:  # a folder with crystals.csv; non
     return [a.out / "known"]
 
 
-RANKED = ["rank", "energy", "num_atoms", "space_group", "found", "material_id", "cif"]
+RANKED = ["rank", "energy", "num_atoms", "space_group", "found", "converged", "material_id", "cif"]
 
 
-def predicted(ranked: list[dict], num: int, a) -> str:
-    "Tell which structures have the lowest energies."
-    lines = [
-        f"{k}. {r['energy']:.4f} eV/atom, {number_of(r['num_atoms'], 'atom')}, "
-        f"space group {r['space_group']}, found {number_of(r['found'], 'time')}"
-        for k, r in enumerate(ranked[:5], 1)
-    ]
-    found = number_of(len(ranked), "different structure")
-    end = f"{found} of {number_of(num, 'candidate')}, ranked in {a.out / 'ranked.csv'}"
-    return "\n".join([*lines, end])
+def predicted(ranked: list[dict], num: int, left: dict, a) -> str:
+    "Tell which structures have the lowest energies, and why candidates were left out."
+    from dpcdvae.energy.ranking import ranking_text
+
+    found = f"{number_of(len(ranked), 'different structure')} of {number_of(num, 'candidate')}"
+    return f"{ranking_text(ranked, left)}\n{found}, ranked in {a.out / 'ranked.csv'}"
 
 
-def rank_candidates(folders: list, a) -> tuple[list[dict], int]:  # one a structure, lowest energy first
+def rank_candidates(folders: list, a) -> tuple[list[dict], int, dict]:  # structures, candidates, left out
     "Relax candidates, merge those that are one structure, and rank them by energy."
     from dpcdvae.data.files import atomic_write
-    from dpcdvae.energy.ranking import rank
+    from dpcdvae.energy.ranking import left_out, rank, with_input
     from dpcdvae.energy.relax import energies
     from dpcdvae.generation.jobs import csv_text
 
@@ -409,11 +406,11 @@ def rank_candidates(folders: list, a) -> tuple[list[dict], int]:  # one a struct
     rows = []
     for made in folders:
         out = a.out / ("relaxed" if made.name == "candidates" else f"relaxed-{made.name}")
-        rows += energies(made, out, a.calculator, **how)[0]
+        rows += with_input(energies(made, out, a.calculator, **how)[0], made)
     ranked = rank(rows)
     lines = [[k, *(r[c] for c in RANKED[1:])] for k, r in enumerate(ranked, 1)]
     atomic_write(a.out / "ranked.csv", csv_text([RANKED, *lines]))
-    return ranked, len(rows)
+    return ranked, len(rows), left_out(rows)
 
 # %% ../../nbs/cli/03_commands.ipynb #4547f8ce
 def cmd_steer(a) -> tuple[str, dict]:  # text, record

@@ -111,15 +111,16 @@ def cmd_evaluate(a) -> tuple[str, dict]:  # text, record
 # %% ../../nbs/cli/04_evaluating.ipynb #4ba9d614
 def cmd_relax(a) -> tuple[str, dict]:  # text, record
     "Relax crystals, or compute their energies as they are."
-    from dpcdvae.energy.relax import energies, energy_table
+    from dpcdvae.energy.relax import RELAXED, STILL, energies, energy_table
     from dpcdvae.evaluation.entries import read_crystals
 
     out, still = place_of(a.folder), a.command == "energy"
     how = dict(workers=a.workers, progress=shows_progress(a), timeout=a.timeout, scheduler=a.scheduler)
+    how |= dict(overwrite=a.overwrite)
     how |= dict(max_steps=0) if still else dict(fmax=a.fmax, max_steps=a.max_steps, cell=not a.fixed_cell)
     _, summary = energies(read_crystals(a.folder, a.column), out, a.calculator, **how)
-    rows = out / ("energies.csv" if still else "relaxed.csv")
-    end = f"crystal by crystal in {rows}, in short in {out / 'energies.json'}"
+    files = STILL if still else RELAXED
+    end = f"crystal by crystal in {out / files.table}, in short in {out / files.summary}"
     return f"{energy_table(summary)}\n{end}", summary
 
 

@@ -14,6 +14,7 @@ import statistics
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -297,16 +298,51 @@ def _value(text: str):
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def what_is_done(out: Path, key: str, table: str) -> tuple | None:  # (rows, seconds)
+class Files(NamedTuple):
+    "The names of the files in a folder, by kind of job."
+
+    kind: str
+    table: str
+    summary: str
+    journal: str
+
+
+RELAXED = Files("relax", "relaxed.csv", "energies.json", ".relaxing.jsonl")
+STILL = Files("energy", "energies.csv", "energy.json", ".energy.jsonl")
+
+
+def summaries(out: Path, files: Files) -> list[tuple[Path, dict]]:
+    "Read a folder's summaries of a kind; energies.json was of both kinds until version 0.1."
+    paths = [out / name for name in dict.fromkeys((files.summary, RELAXED.summary))]
+    found = [(p, json.loads(p.read_text())) for p in paths if p.is_file()]
+    return [(p, said) for p, said in found if said.get("kind") == files.kind]
+
+
+def finished(out: Path, files: Files, key: str) -> dict:  # the summary; empty where there is none
+    "Find what is finished in a folder, if it is of this input."
+    found = (said for _, said in summaries(out, files) if said.get("input") == key)
+    return next(found, {}) if (out / files.table).is_file() else {}
+
+
+def refuse_another(out: Path, files: Files, key: str) -> None:
+    "Raise MetricsError where a folder holds a table or a journal of other crystals or settings."
+    table, journal = out / files.table, out / files.journal
+    there = next((p for p in (table, journal) if p.is_file()), None)
+    begun = journal.read_text(encoding="utf-8").partition("\n")[0] if journal.is_file() else None
+    if there and begun != key and not finished(out, files, key):
+        raise MetricsError(
+            f"{there} is of other crystals or settings and is not replaced: move it away, or start anew "
+            "(--overwrite on the command line)"
+        )
+
+
+def what_is_done(out: Path, files: Files, key: str) -> tuple | None:  # (rows, seconds)
     "Read back what is finished in a folder, if it is of this input."
-    try:
-        said = json.loads((out / "energies.json").read_text())
-    except FileNotFoundError:
-        return None
-    if said.get("input") != key or not (out / table).is_file():
+    said = finished(out, files, key)
+    if not said:
         return None
     csv.field_size_limit(2**30)
-    with open(out / table, newline="", encoding="utf-8") as f:
+    with open(out / files.table, newline="", encoding="utf-8") as f:
         rows = [
             {k: v if k in TEXTS else _value(v) for k, v in r.items() if v or k in TEXTS}
             for r in csv.DictReader(f)
@@ -368,7 +404,7 @@ def _summary(rows, calculator, settings, seconds, key, timeout, seed) -> dict:
 
 def energies(
     src,  # any source of `dpcdvae.evaluation.entries.read_crystals`, or a folder with crystals.csv
-    out=None,  # folder for relaxed.csv, relaxed.extxyz and energies.json; None: keep in memory
+    out=None,  # folder for tables and summary, see `RELAXED` and `STILL`; None: keep in memory
     calculator: str = "chgnet",  # see `get_calculator`
     fmax: float = 0.05,  # eV/Å
     max_steps: int = 500,  # 0: energies as they are
@@ -378,6 +414,7 @@ def energies(
     timeout: float = 600.0,  # seconds a crystal
     scheduler: str | None = None,  # address of a Dask scheduler
     seed: int = 0,  # of the bootstrap
+    overwrite: bool = True,  # replace what `out` holds of other crystals or settings; False: MetricsError
 ) -> tuple:  # (rows, summary)
     "Relax many crystals and summarise their energies; what is in `out` of the same input is not done again."
     get_calculator(calculator)  # what is missing is said before anything is done
@@ -388,6 +425,8 @@ def energies(
     )
     tasks = _tasks(entries, calculator, settings, timeout)
     with lock_folder(out):
+        if out and not overwrite:
+            refuse_another(Path(out), RELAXED if max_steps else STILL, key)
         how = (calculator, timeout, settings)
         return _energies(out and Path(out), key, tasks, how, workers, progress, scheduler, seed)
 
@@ -395,13 +434,13 @@ def energies(
 def _energies(out, key: str, tasks: list, how: tuple, workers, progress, scheduler, seed) -> tuple:
     "Relax what is not done, and write tables and summary."
     start, (calculator, timeout, settings) = time.perf_counter(), how
-    table = "relaxed.csv" if settings["max_steps"] else "energies.csv"
-    done = what_is_done(out, key, table) if out else None
+    files = RELAXED if settings["max_steps"] else STILL
+    done = what_is_done(out, files, key) if out else None
     if done:
         rows, seconds = done
-        (out / ".relaxing.jsonl").unlink(missing_ok=True)  # of a process killed after its last table
+        (out / files.journal).unlink(missing_ok=True)  # of a process killed after its last table
     else:
-        log = Journal(out / ".relaxing.jsonl", key) if out else None
+        log = Journal(out / files.journal, key) if out else None
         found = parallel_map(
             relax_entries, tasks, workers, progress, "relax", _ended, connect(scheduler), log
         )
@@ -409,20 +448,21 @@ def _energies(out, key: str, tasks: list, how: tuple, workers, progress, schedul
     rows = Results(rows)
     summary = _summary(rows, calculator, settings, seconds, key, timeout, seed)
     if out:
-        _write(out, table, rows, summary, fresh=not done)
+        _write(out, files, rows, summary, fresh=not done)
     if out and not done:
         log.close()
     return rows, summary
 
 
-def _write(out: Path, table: str, rows: list, summary: dict, fresh: bool) -> None:
+def _write(out: Path, files: Files, rows: list, summary: dict, fresh: bool) -> None:
     "Write tables and summary."
     if fresh:
-        (out / "energies.json").unlink(missing_ok=True)  # of another input: it would vouch for this table
-        atomic_write(out / table, table_text(rows))
-        if summary["kind"] == "relax":
+        for path, _ in summaries(out, files):
+            path.unlink()  # of another input: it would vouch for this table
+        atomic_write(out / files.table, table_text(rows))
+        if files is RELAXED:
             atomic_write(out / "relaxed.extxyz", extxyz_text(rows))
-    atomic_write(out / "energies.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    atomic_write(out / files.summary, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 # %% ../../nbs/energy/03_relax.ipynb #1b658956
 LABELS = dict(

@@ -37,7 +37,7 @@ CHECKS = dict(
 )
 
 
-def mark(rows: list[dict], keep: int, one_a_formula: bool) -> None:
+def mark(rows: list[dict], keep: int | None) -> None:  # keep: None: the lowest of each formula
     "Write into each row, in order of height, why it is dropped; nothing where it is kept."
     kept, formulas = 0, set()
     for row in rows:
@@ -45,7 +45,7 @@ def mark(rows: list[dict], keep: int, one_a_formula: bool) -> None:
         reason = (
             next(failed, "") if row["height"] is not None else row.get("reason") or "no place on the hull"
         )
-        if not reason and one_a_formula and row["formula"] in formulas:
+        if not reason and keep is None and row["formula"] in formulas:
             reason = "a lower one has its formula"
         if not reason and kept == keep:
             reason = "others are lower"
@@ -82,7 +82,7 @@ def _write(out: Path, rows: list[dict], kept: list[dict], summary: dict) -> None
 # %% ../../nbs/energy/08_screening.ipynb #199e42f2
 def screen(
     src,  # crystals: any source of `read_crystals`, or a folder with crystals.csv
-    keep: int,  # crystals to keep, at most
+    keep: int,  # crystals to keep, at most; without a hull at least as many as there are formulas
     out=None,  # folder for crystals.csv, screened.csv, screening.json; None: keep in memory
     hull=None,  # `Hull`, or what `read_hull` reads; None: the lowest of each formula
     reference=None,  # known crystals, which are dropped: the training set
@@ -101,8 +101,13 @@ def screen(
     found, _ = evaluate_generation([r["entry"] for r in rows], reference, **how)
     for row, f in zip(rows, found):
         row |= {k: f[k] for k in CHECKS if k in f}
-    mark(rows, keep, one_a_formula=known is None)
+    mark(rows, None if known is None else keep)
     kept = [r for r in rows if not r["dropped"]]
+    if len(kept) > keep:
+        raise ValueError(
+            f"{len(kept)} formulas are left, and energies of different formulas cannot be compared: "
+            f"give a convex hull (--hull), or keep all of them (--keep {len(kept)})"
+        )
     for r in kept:
         r["cif"] = structure_of(r["entry"]).to(fmt="cif")
     for r in rows:

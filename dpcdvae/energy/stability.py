@@ -67,9 +67,14 @@ def stability_levels(
 RATES = ("stable", "metastable", "metastable_08", "stable_unique", "sun", "msun", "msun_08")
 
 
+def _end(row: dict) -> str:  # CIF; empty where there is none
+    "Take the plausible crystal that a row's relaxation converged to."
+    return (row.get("cif") or "") if row.get("converged") and row.get("plausible") else ""
+
+
 def _compare(rows: list, reference, **how) -> None:
     "Write into each row whether its relaxed crystal repeats an earlier one, or one of the reference."
-    entries = [Entry(i, r.get("material_id", ""), r.get("cif") or "") for i, r in enumerate(rows)]
+    entries = [Entry(i, r.get("material_id", ""), _end(r)) for i, r in enumerate(rows)]
     found = evaluate_generation(entries, reference, **how)[0]
     for row, f in zip(rows, found):
         row["relaxed_unique"] = bool(f.get("unique"))

@@ -55,9 +55,11 @@ def nearest(
 ) -> (
     tuple
 ):  # (smallest structure distance, smallest composition distance, one crystal near in both), (N,) each
-    "Measure from each crystal of `a` to the nearest of `b`, a block at a time."
+    "Measure from each crystal of `a` to the nearest of `b`, a block at a time; to none it is infinite."
     from scipy.spatial.distance import cdist
 
+    if not len(b[0]):
+        return np.full(len(a[0]), np.inf), np.full(len(a[0]), np.inf), np.zeros(len(a[0]), bool)
     found = []
     for i in range(0, len(a[0]), block):
         s, c = (cdist(x[i : i + block], y) for x, y in zip(a, b))
@@ -77,7 +79,7 @@ def coverage(
 ) -> dict:  # metric name -> value, low, high, count, total
     "Compare two sets of crystals by their fingerprints (COV, AMSD, AMCD)."
     made, true = arrays(generated), arrays(reference)
-    if not len(made[0]) or not len(true[0]):
+    if not len(true[0]):
         return {}
     out = {}
     for name, (a, b, total) in dict(

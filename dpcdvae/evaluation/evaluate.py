@@ -124,7 +124,7 @@ def evaluate(
     progress: bool = True,  # show a bar
     timeout: float = 60.0,  # seconds a crystal
     scheduler: str | None = None,  # address of a Dask scheduler
-    out=None,  # folder to write into; None: one of its own next to the input, see `evaluation_folder`
+    out=None,  # folder to write into; None: next to the input, or a temporary one of crystals in memory
     fingerprints: bool = False,  # of generated crystals: coverage and diversity, half a second a crystal
     cutoffs=None,  # of coverage: a data set's name, or "structure,composition"; None: by the test set's name
     property: str | None = None,  # column of the test set whose distribution to compare

@@ -29,9 +29,10 @@ EVALUATED = (
     "matched",
     "rms",
     "space_group",
+    "energy_above_hull",
     "reason",
 )
-ENERGIES = ("energy", "relaxed_energy", "to_relaxed", "e_above_hull", "converged")
+ENERGIES = ("energy", "relaxed_energy", "to_relaxed", "converged")
 
 
 def table_values(path: Path, names: tuple) -> dict[int, dict]:  # index -> name -> value
@@ -58,14 +59,29 @@ def typed(text: str):
         return text
 
 
+def relaxed_table(home: Path) -> Path:
+    "Find the table of a relaxation: in a folder of crystals, or in its `relaxed`."
+    both = home / "relaxed.csv", home / "relaxed" / "relaxed.csv"
+    return next((p for p in both if p.is_file()), both[0])
+
+
+def screened_heights(path: Path) -> dict[int, dict]:  # index in crystals.csv -> name -> value
+    "Read the energies above a hull of crystals that a screening kept; they are in this order."
+    found = table_values(path, ("energy_above_hull", "dropped")).values()
+    kept = [v for v in found if "dropped" not in v and "energy_above_hull" in v]
+    return dict(enumerate(sorted(kept, key=lambda v: v["energy_above_hull"])))
+
+
 def next_to(results: Path) -> dict[int, dict]:  # index -> name -> value
     "Collect energies and evaluation results that lie with some crystals."
-    home = results if results.is_dir() else results.parent
-    places = [(home / n, ENERGIES) for n in ("energies.csv", "relaxed.csv")] if results.is_dir() else []
-    places += [(f / "per_crystal.csv", EVALUATED) for f in (home, evaluation_folder(results))]
+    home, found = results if results.is_dir() else results.parent, []
+    if results.is_dir():
+        found = [table_values(p, ENERGIES) for p in (home / "energies.csv", relaxed_table(home))]
+        found.append(screened_heights(home / "screened.csv"))
+    found += [table_values(f / "per_crystal.csv", EVALUATED) for f in (home, evaluation_folder(results))]
     out: dict[int, dict] = {}
-    for path, names in places:
-        for i, values in table_values(path, names).items():
+    for table in found:
+        for i, values in table.items():
             out.setdefault(i, {}).update(values)
     return out
 
@@ -230,7 +246,7 @@ def export_rows(results, column: str | None = None, relaxed: bool = False) -> li
 
 def relaxed_cifs(results: Path) -> dict[int, str]:
     "Find the relaxed crystals of a run: index -> CIF."
-    path = results / "relaxed.csv"
+    path = relaxed_table(results)
     if not path.is_file():
         raise DataError(f"{path} does not exist; relax the crystals first, or leave --relaxed out")
     return {i: v["cif"] for i, v in table_values(path, ("cif",)).items() if v.get("cif")}

@@ -6,6 +6,8 @@
 __all__ = ['LEVELS', 'denoising_error']
 
 # %% ../../nbs/generation/03_best_of.ipynb #7555bde3
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,14 @@ from ..crystal.batch import CrystalBatch, crystal_mean
 from ..crystal.rng import CounterRNG
 from ..data.as_crystals import as_crystals
 from ..data.composition import element_counts, formula_keys
+from dpcdvae.data.datasets import (
+    EMBEDDED,
+    OFFICIAL,
+    has_files,
+    load_crystals,
+    plain_name,
+    source_files,
+)
 from ..data.files import number_of
 from dpcdvae.generation.constrained_draws import (
     draw_block,
@@ -149,9 +159,21 @@ def _error(
 REDRAWS, REDRAW_STRIDE = 50, 2**56  # of formulas that are known; between their seeds
 
 
+def training_part(source):  # whatever `as_crystals` takes -> the same, or the crystals of its training split
+    "Choose the training split of a data set that has one; anything else is taken whole."
+    if isinstance(source, (list, tuple)):
+        return [training_part(one) for one in source]
+    if not has_files(source):
+        return source
+    folder = Path(source).expanduser().is_dir() and "train" in source_files(source)
+    if not folder and plain_name(source) not in (*OFFICIAL, *EMBEDDED):
+        return source
+    return load_crystals(source, "train", niggli=False, progress=False)
+
+
 def known_formulas(reference) -> Tensor:  # known crystals, as `as_crystals` takes them -> (K,) int64
-    "Collect the reduced formulas of known crystals."
-    return formula_keys(element_counts(as_crystals(reference))).unique()
+    "Collect the reduced formulas of known crystals; of a data set with splits, those of the training split."
+    return formula_keys(element_counts(as_crystals(training_part(reference)))).unique()
 
 
 def draw_unknown(

@@ -20,7 +20,7 @@ from ..crystal.rng import counter_normal, counter_uniform
 from ..crystal.symmetry import Symmetry, cell_choices, metric_strain, place_orbits
 from ..crystal.wyckoff import invariant_metric, space_group
 from ..data.files import number_of
-from .constraints import Constraints, SiteConstraint, element_number, orbit_of
+from .constraints import Constraints, SiteConstraint, element_number, fixed_counts, orbit_of
 from .decode import Sampling, formula_counts, latent_noise
 from ..model.dpcdvae import DPCDVAE, Stats
 from ..model.prior import choose
@@ -49,7 +49,7 @@ def formula_rules(c: Constraints, formulas) -> FormulaRules:
     least = {element_number(s, "required"): 1 for s in c.required}
     for site in c.fixed_sites:
         z = element_number(site[0], "fixed_sites")
-        least[z] = max(least.get(z, 0), sum(element_number(t[0], "fixed_sites") == z for t in c.fixed_sites))
+        least[z] = int(fixed_counts(c)[z - 1])
     may = torch.zeros(100, dtype=torch.bool) if c.allowed else torch.ones(100, dtype=torch.bool)
     may[[element_number(s, "allowed") - 1 for s in c.allowed]] = True
     may[[element_number(s, "forbidden") - 1 for s in c.forbidden]] = False
@@ -122,6 +122,9 @@ def formula_units(
             + (f" in space group {number}" if number else "")
         )
     cells = torch.stack(cells)
+    cells = cells[(cells >= fixed_counts(c)).all(1)]
+    if not len(cells):
+        raise ValueError(f"{c.reduced_formula}: no cell that it can have holds all fixed sites")
     draws = [formulas.nll(cells, torch.Generator().manual_seed(k)) for k in range(16)]
     log_weight = (formulas.sizes[cells.sum(-1)] + 1e-3).log() - torch.stack(draws).mean(0)
     return cells, log_weight.softmax(0)
@@ -332,12 +335,7 @@ def symmetric_inputs(
     stats = model.decode_stats(z, size.repeat_interleave(CANDIDATES))
     if c.cell:
         stats = _with_cell(stats, c.cell)
-    best, choice, strain = symmetric_cells(stats, number)
-    if c.cell and float(strain.max()) > 0.02:
-        raise ValueError(
-            f"cell is {c.cell}: it is strained by {float(strain.max()):.3f} from any that space "
-            f"group {int(number[strain.argmax()])} allows"
-        )
+    best, choice, _ = symmetric_cells(stats, number)
     row = torch.arange(len(ids)) * CANDIDATES + best
     made = [
         place_orbits(int(n), [(LETTERS[l], z) for z, l in o], int(k))
@@ -368,6 +366,10 @@ def fix_sites(
     Z = atomic_numbers.cpu()
     for symbol, *x in c.fixed_sites:
         free = ((Z == element_number(symbol, "fixed_sites")) & ~fixed).nonzero().squeeze(1)
+        lacking = torch.bincount(batch[free], minlength=len(num_atoms)) == 0
+        if lacking.any():
+            which = f"{int(lacking.sum())} of {number_of(len(num_atoms), 'crystal')}"
+            raise ValueError(f"fixed_sites: no atom of {symbol} for the site {tuple(x)} in {which}")
         first = free[torch.searchsorted(batch[free], torch.arange(len(num_atoms)))]
         fixed[first], coords[first] = True, torch.tensor(x, dtype=torch.float32) % 1
     device = atomic_numbers.device
@@ -452,6 +454,10 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         )
     if s.formula and c.space_group:
         check_fit(c.space_group, formula_counts(s.formula))
+    if s.formula:
+        _check_fixed(c, s.formula)
+    if c.cell and c.space_group:
+        _check_strain(c)
     if c.wyckoff:
         _check_wyckoff(c)
     symmetry_prior_for(model, c)
@@ -459,10 +465,27 @@ def check_constraints(model: DPCDVAE, s: Sampling, c: Constraints) -> Sampling: 
         prior_for(model, c.target, c.guidance)
         warn_far(model, c.target)
     if c.reduced_formula:
-        formula_units(model.prior.formulas, c, c.space_group), _check_reduced(c)
+        formula_units(model.prior.formulas, c, c.space_group)
     elif not (c.wyckoff or s.formula):
         formula_rules(c, model.prior.formulas)
     return dataclasses.replace(s, swap_species=0) if c.symmetry != "free" or c.fixed_sites else s
+
+
+def _check_fixed(c: Constraints, formula: str) -> None:
+    lacking = (fixed_counts(c) > formula_counts(formula)).nonzero()[:, 0]
+    if len(lacking):
+        names = ", ".join(SYMBOLS[z + 1] for z in lacking.tolist())
+        raise ValueError(f"fixed_sites: there are more sites of {names} than atoms in {formula}")
+
+
+def _check_strain(c: Constraints) -> None:
+    lengths, angles = torch.tensor([c.cell], dtype=torch.float64).split(3, 1)
+    strain = float(nearest_choice(lengths, angles, c.space_group)[1])
+    if strain > 0.02:
+        raise ValueError(
+            f"cell is {c.cell}: it is strained by {strain:.3f} from any that space group "
+            f"{c.space_group} allows"
+        )
 
 
 def _check_wyckoff(c: Constraints) -> None:
@@ -474,11 +497,3 @@ def _check_wyckoff(c: Constraints) -> None:
     there = {SYMBOLS[z] for _, z in map(orbit_of, c.wyckoff)}
     if missing := set(c.required) - there:
         raise ValueError(f"{', '.join(sorted(missing))} must be there and is on no position of wyckoff")
-
-
-def _check_reduced(c: Constraints) -> None:
-    there = {SYMBOLS[i + 1] for i in formula_counts(c.reduced_formula).nonzero().squeeze(1).tolist()}
-    if missing := (set(c.required) | {f[0] for f in c.fixed_sites}) - there:
-        raise ValueError(f"{', '.join(sorted(missing))} must be there and is not in {c.reduced_formula}")
-    if bad := there & set(c.forbidden) or (c.allowed and there - set(c.allowed)):
-        raise ValueError(f"{c.reduced_formula} has {', '.join(sorted(bad))}, which may not be there")

@@ -7,7 +7,9 @@ __all__ = ['Constraints', 'satisfied']
 
 # %% ../../nbs/generation/01_constraints.ipynb #261728bd
 import dataclasses
+import functools
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +17,14 @@ from torch import Tensor
 
 from ..crystal.batch import SYMBOLS, ragged_index
 from ..crystal.lattice import lattice_from_parameters, minimum_image, wrap
-from ..crystal.symmetry import Symmetry, check_sites
-from ..crystal.wyckoff import space_group
+from dpcdvae.crystal.symmetry import (
+    Symmetry,
+    _first_rows,
+    _unimodular,
+    cell_choices,
+    check_sites,
+)
+from ..crystal.wyckoff import SpaceGroup, orbit_points, space_group
 from ..data.as_crystals import as_crystals
 from .decode import formula_counts
 
@@ -88,12 +96,18 @@ def orbit_of(text: str) -> tuple[str, int]:  # letter, Z
     return letter.strip().lstrip("0123456789"), element_number(symbol.strip(), "wyckoff")
 
 
+def fixed_counts(c: Constraints) -> Tensor:  # (100,) sites with Z = 1..100
+    "Count the fixed sites of each element."
+    z = [element_number(site[0], "fixed_sites") for site in c.fixed_sites]
+    return torch.bincount(torch.tensor(z, dtype=torch.long), minlength=101)[1:]
+
+
 def _check_elements(c: Constraints) -> None:
     for name in ("required", "allowed", "forbidden"):
         for symbol in getattr(c, name):
             element_number(symbol, name)
     if c.reduced_formula:
-        formula_counts(c.reduced_formula)
+        _check_reduced(c)
     wanted = (
         set(c.required) | {s[0] for s in c.fixed_sites} | {SYMBOLS[z] for _, z in map(orbit_of, c.wyckoff)}
     )
@@ -106,6 +120,14 @@ def _check_elements(c: Constraints) -> None:
         raise ValueError(f"num_atoms is {c.num_atoms!r}: give a whole number, or the least and the most")
     if high < max(len(set(c.required)), len(c.fixed_sites)):
         raise ValueError(f"num_atoms is {c.num_atoms}: too few for the elements and sites that are asked for")
+
+
+def _check_reduced(c: Constraints) -> None:
+    there = {SYMBOLS[i + 1] for i in formula_counts(c.reduced_formula).nonzero().squeeze(1).tolist()}
+    if missing := (set(c.required) | {f[0] for f in c.fixed_sites}) - there:
+        raise ValueError(f"{', '.join(sorted(missing))} must be there and is not in {c.reduced_formula}")
+    if bad := there & set(c.forbidden) or (c.allowed and there - set(c.allowed)):
+        raise ValueError(f"{c.reduced_formula} has {', '.join(sorted(bad))}, which may not be there")
 
 
 def _check_symmetry(c: Constraints) -> None:
@@ -142,6 +164,11 @@ def _check_cell(c: Constraints) -> None:
     lattice = lattice_from_parameters(*torch.tensor([c.cell], dtype=torch.float64).split(3, 1))
     if not float(torch.linalg.det(lattice)) > 1e-3:
         raise ValueError(f"cell is {c.cell}: it has no volume")
+    if c.symmetry == "draw":
+        raise ValueError(
+            "cell cannot be joined with symmetry 'draw', whose groups ask for cells of their own: give "
+            "space_group, or leave one of the two out"
+        )
 
 
 def _check_target(c: Constraints) -> None:
@@ -216,6 +243,114 @@ class SiteConstraint:
             x if self.fixed is None or time else torch.where(self.fixed[:, None], self.coords.to(x.dtype), x)
         )
 
+# %% ../../nbs/generation/01_constraints.ipynb #5d1a7c20
+def same_rotations(
+    R: Tensor,  # (...,G,3,3)
+    others: Tensor,  # (S,3,3)
+) -> Tensor:  # (...,G,S) bool
+    "Find each rotation among others."
+    return (R.unsqueeze(-3) == others).flatten(-2).all(-1)
+
+
+def independent_rows(A: Tensor) -> list[int]:  # (M,3) -> at most 3 numbers of rows
+    "Choose short rows that span what all span."
+    rows = []
+    for i in A.norm(dim=1).argsort(stable=True).tolist():
+        if len(rows) < 3 and int(torch.linalg.matrix_rank(A[[*rows, i]])) > len(rows):
+            rows.append(i)
+    return rows
+
+
+def shared_origins(
+    R: Tensor,  # (G,3,3) operations of a group
+    t: Tensor,  # (G,3)
+    other_R: Tensor,  # (S,3,3) operations of a crystal, in the same basis
+    other_t: Tensor,  # (S,3)
+    tol: float = 1e-3,  # fractional
+) -> Tensor:  # (K,3) fractional; along a free direction one of all
+    "Find the origins from which a group's operations are among those of a crystal."
+    same = same_rotations(R, other_R)
+    if not same.any(1).all():
+        return R.new_zeros(0, 3)
+    A = torch.eye(3, dtype=R.dtype) - R  # from the origin s the operation R, t is R, t + A s
+    rows = independent_rows(A.view(-1, 3))
+    if not rows:
+        return R.new_zeros(1, 3)
+    B = A.view(-1, 3)[rows]
+    whole = torch.arange(math.ceil(float(torch.linalg.det(B @ B.T).sqrt()) - 1e-6), dtype=R.dtype)
+    off = [((other_t[same[i // 3]] - t[i // 3])[:, i % 3, None] + whole).flatten() for i in rows]
+    s = wrap(torch.cartesian_prod(*off).view(-1, len(rows)) @ torch.linalg.pinv(B).T)
+    s = s[_first_rows((s / tol).round())]
+    moved = t + (A @ s[:, None, :, None]).squeeze(-1)
+    near = minimum_image(moved[:, :, None] - other_t).abs().amax(-1) < tol  # (K,G,S)
+    return s[(near & same).any(2).all(1)]
+
+# %% ../../nbs/generation/01_constraints.ipynb #5d1a7c22
+def positions_at(
+    group: SpaceGroup,
+    x: Tensor,  # (K,3) primitive coordinates
+    tol: float = 1e-3,  # fractional
+) -> Tensor:  # (K,) numbers of positions, 0 for a
+    "Find the Wyckoff position of each point, the most special that holds it."
+    images = orbit_points(group.rotations, group.translations[:, :, None], x.T).transpose(1, 2)  # (G,K,3)
+    shifts = torch.cartesian_prod(*[torch.arange(-2.0, 3.0)] * 3).double()
+    found = torch.full((len(x),), len(group.positions) - 1)
+    for k, p in reversed(list(enumerate(group.positions))):
+        off = images[:, :, None] - p.origin + shifts
+        found[((off - off @ p.projection.T).abs().amax(-1) < tol).any(2).any(0)] = k
+    return found
+
+
+def axis_changes(group: SpaceGroup) -> tuple[Tensor, Tensor]:  # (C,3,3), (C,G,3,3) rotations in the new axes
+    "List changes of the primitive axes that keep the rotations of a group; the others are their products."
+    M = _unimodular().double()
+    M = M[M.abs().sum((1, 2)) <= (4 if len(group.rotations) == 2 else 5)]
+    to_new = torch.linalg.inv(M).round().transpose(1, 2)
+    R = to_new[:, None] @ group.rotations @ M.transpose(1, 2)[:, None]
+    keep = torch.stack([same_rotations(r, group.rotations).any(1).all() for r in R])
+    to_new, R = to_new[keep], R[keep]
+    alike = (to_new[:, None] @ group.rotations).flatten(2) @ 5.0 ** torch.arange(9).double()
+    first = _first_rows(alike.sort(1).values)  # the others are products with operations of the group
+    return to_new[first], R[first]
+
+
+@functools.cache
+def relabellings(number: int) -> frozenset:  # of tuples: the new position of each
+    "List how the Wyckoff positions of a space group change places in other choices of origin and axes."
+    G, u = space_group(number), torch.tensor([0.1231, 0.3417, 0.2709], dtype=torch.float64)
+    points = torch.stack([p.projection @ u + p.origin for p in G.positions])
+    own = G.rotations, G.translations
+    moved = [points + s for s in shared_origins(*own, *own)]
+    for to_new, R in zip(*axis_changes(G)):
+        moved += [points @ to_new.T + s for s in shared_origins(R, G.translations @ to_new.T, *own)[:1]]
+    steps = {tuple(positions_at(G, x).tolist()) for x in moved}
+    known = new = set(steps)
+    while new:
+        new = {tuple(a[i] for i in b) for a in steps for b in new} - known
+        known = known | new
+    return frozenset(known)
+
+
+def wanted_orbits(c: Constraints) -> Counter | None:  # (position, Z) -> atoms in the primitive cell
+    "Count the atoms on each position that is asked for."
+    if not c.wyckoff:
+        return None
+    positions, wanted = space_group(c.space_group).positions, Counter()
+    for letter, z in map(orbit_of, c.wyckoff):
+        k = next(k for k, p in enumerate(positions) if p.letter == letter)
+        wanted[k, z] += positions[k].num_sites
+    return wanted
+
+
+def same_orbits(number: int, found: Counter, wanted: Counter) -> bool:  # (position, Z) -> atoms
+    "Tell whether elements occupy the positions that are wanted, in some choice of origin and axes."
+    times, rest = divmod(found.total(), wanted.total())
+    scaled = {k: n * times for k, n in wanted.items()}
+    sizes = lambda orbits: sorted((z, n) for (_, z), n in orbits.items())
+    if rest or sizes(found) != sizes(scaled):
+        return False
+    return any({(p[k], z): n for (k, z), n in found.items()} == scaled for p in relabellings(number))
+
 # %% ../../nbs/generation/01_constraints.ipynb #14e526f6
 def satisfied(crystals, c: Constraints, symprec: float = 0.01) -> Tensor:  # (B,) bool
     "Tell which crystals obey the constraints; a target is none."
@@ -240,7 +375,7 @@ def _obeys(crystal, c: Constraints, symprec: float) -> bool:  # of one crystal
             < (1e-3 if c.symmetry == "free" else 0.1)
         )
     if c.space_group:
-        good = good and has_group(crystal, c.space_group, symprec)
+        good = good and has_group(crystal, c.space_group, symprec, wanted_orbits(c))
     return good and all(_there(crystal, site) for site in c.fixed_sites)
 
 
@@ -254,15 +389,52 @@ def _there(crystal, site: tuple) -> bool:
     return bool((off < 1e-4).any())
 
 # %% ../../nbs/generation/01_constraints.ipynb #56071b5b
-def has_group(crystal, number: int, symprec: float = 0.01) -> bool:
-    """Tell whether a crystal's group is the one asked for or contains it (then it has as many operations or
-    more)."""
+def has_group(
+    crystal,
+    number: int,  # space group
+    symprec: float = 0.01,  # Å
+    wanted: Counter | None = None,  # (position, Z) -> atoms in the primitive cell, as `wanted_orbits`
+) -> bool:
+    """Tell whether operations of a crystal form a space group, in its own or its primitive cell, and, where
+    positions are wanted, whether its atoms occupy these in some choice of origin and axes."""
     import spglib
 
-    L = crystal.lattice[0].double().numpy()
-    d = spglib.get_symmetry_dataset(
-        (L, crystal.frac_coords.double().numpy(), crystal.atomic_numbers.numpy()), symprec=symprec
-    )
+    if not (crystal.frac_coords.isfinite().all() and crystal.lattice.isfinite().all()):
+        return False  # spglib would end the process
+    L, z = crystal.lattice[0].double().numpy(), crystal.atomic_numbers.numpy()
+    cell = (L, crystal.frac_coords.double().numpy(), z)
+    d = spglib.get_symmetry_dataset(cell, symprec=symprec)
     if d is None:
         return False
-    return d.number == number or len(d.rotations) > len(space_group(number).rotations)
+    if d.number == number:
+        letters = [p.letter for p in space_group(number).positions]
+        found = Counter(zip(map(letters.index, d.wyckoffs), z.tolist()))
+        if wanted is None or same_orbits(number, found, wanted):
+            return True
+    return any(_holds(x, number, wanted, symprec) for x in (cell, _primitive(cell, symprec)))
+
+
+def _primitive(cell: tuple, symprec: float) -> tuple:  # lattice, coordinates, Z: of the Niggli cell
+    import spglib
+
+    L, x, z = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=symprec)
+    reduced = spglib.niggli_reduce(L)
+    return reduced, x @ L @ torch.linalg.inv(torch.tensor(reduced)).numpy(), z
+
+
+def _holds(cell: tuple, number: int, wanted: Counter | None, symprec: float) -> bool:
+    import spglib
+
+    d = spglib.get_symmetry_dataset(cell, symprec=symprec)
+    if d is None or len(d.rotations) < len(space_group(number).rotations):
+        return False
+    tol = min(max(5 * symprec / float(torch.tensor(cell[0]).norm(dim=1).min()), 1e-3), 0.02)
+    there = torch.tensor(d.rotations).double(), torch.tensor(d.translations).double()
+    M, R, t = cell_choices(number)
+    for k in same_rotations(R, there[0]).any(-1).all(-1).nonzero()[:, 0].tolist():
+        for origin in shared_origins(R[k], t[k], *there, tol):
+            x = (torch.tensor(cell[1]) - origin) @ M[k]
+            positions = positions_at(space_group(number), x, tol).tolist()
+            if wanted is None or same_orbits(number, Counter(zip(positions, cell[2].tolist())), wanted):
+                return True
+    return False

@@ -83,7 +83,7 @@ def substitute(
     out=None,  # a folder to stream to; None: return them
     best_of: int = 8,  # exchanges tried in each crystal
     seed: int = 0,
-    reference=None,  # more known crystals, as `as_crystals` takes them: none of their formulas is made
+    reference=None,  # more known crystals, of a data set its training split: none of their formulas is made
     progress: bool = False,
     block: int = 64,  # crystals made and written at a time
     share: tuple[int, int] = (0, 1),  # (which, of how many) processes that share the folder
