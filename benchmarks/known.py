@@ -180,7 +180,7 @@ def outcome(row: dict, known: tuple) -> dict:
     "Keep the energies of a relaxed crystal, its space group and its constants."
     if not row.get("converged"):
         return dict(reason=row.get("reason") or "not converged", energy=row.get("energy"))
-    end = Structure.from_str(row["cif"], fmt="cif")
+    end = row.get("structure") or Structure.from_str(row["cif"], fmt="cif")
     kept = dict(energy=row["energy"], relaxed_energy=row["relaxed_energy"], group=space_group(end))
     return kept | dict(constants=measured_like(end, known))
 
@@ -347,19 +347,26 @@ def heats_figure(r: dict):
     "Draw computed heats of formation against measured ones."
     import plotly.graph_objects as go
 
-    from dpcdvae.viz.atoms import paper
+    from dpcdvae.viz.atoms import paper, pretty
 
     rows = r["heats"] + r["carbon_heats"]
     ends = [f(h["measured"] for h in rows) for f in (min, max)]
     fig = go.Figure(go.Scatter(x=ends, y=ends, mode="lines", line=dict(color="#868e96", dash="dot")))
     fig.data[0].update(showlegend=False, hoverinfo="skip")
+    short = {c["name"]: c["name"] if c["formula"] == "C" else pretty(c["formula"]) for c in r["crystals"]}
     for (kind, words), symbol in zip(KINDS.items(), ("circle-open", "cross", "x-thin-open")):
         some = [h for h in rows if h[kind] is not None]
-        places = dict(x=[h["measured"] for h in some], y=[h[kind] for h in some])
-        marker = dict(size=9, symbol=symbol)
-        fig.add_scatter(**places, mode="markers", marker=marker, name=words, text=[h["name"] for h in some])
+        fig.add_scatter(x=[h["measured"] for h in some], y=[h[kind] for h in some], name=words)
+        fig.data[-1].update(
+            mode="markers", marker=dict(size=9, symbol=symbol), text=[h["name"] for h in some]
+        )
+    built = [h for h in rows if h["built"] is not None]
+    for k, h in enumerate(built):  # by turns on either side, so that neighbours do not touch
+        side = dict(ax=-44, ay=-16) if k % 2 else dict(ax=44, ay=16)
+        arrow = dict(arrowhead=0, arrowwidth=0.6, font_size=11)
+        fig.add_annotation(x=h["measured"], y=h["built"], text=short[h["name"]], **side, **arrow)
     fig.update_xaxes(title="measured (eV/atom)").update_yaxes(title="computed (eV/atom)")
-    return paper(fig, height=380, margin=dict(t=10))
+    return paper(fig, height=420, margin=dict(t=10))
 
 
 def _constants_sentence(found: dict, crystals: list) -> str:
