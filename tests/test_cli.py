@@ -193,7 +193,8 @@ def test_overwrite_removes_a_job_and_nothing_else(tmp_path, capsys):
     (tmp_path / "crystals.csv").unlink()
     (tmp_path / "notes.txt").write_text("mine")
     assert main(words) == 0 and main([*words, "--seed", "1"]) == 2
-    assert main([*words, "--seed", "1", "--overwrite"]) == 0
+    (tmp_path / "energies.csv").write_text("of the crystals that go")
+    assert main([*words, "--seed", "1", "--overwrite"]) == 0 and not (tmp_path / "energies.csv").exists()
     assert json.loads((tmp_path / "run.json").read_text())["seed"] == 1
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert main([*words, "--seed", "1", "--overwrite", "--share", "0/2"]) == 2

@@ -682,11 +682,11 @@ def test_hull_is_pymatgens():
 def test_a_hull_of_what_converged_counts_from_the_lowest_form_of_an_element(monkeypatch, tmp_path):
     from dpcdvae.energy import hull
 
-    found = [("Cu", -3.5, True), ("Cu", -9.0, False), ("Cu", -3.0, True)]
-    rows = [dict(formula=f, relaxed_energy=e, converged=c) for f, e, c in found]
+    found = [("Cu", -3.5, True), ("Cu", -9.0, False), ("Cu", -3.0, True), ("Cu", -8.0, True)]
+    rows = [dict(formula=f, relaxed_energy=e, converged=c, plausible=e > -8) for f, e, c in found]
     monkeypatch.setattr(hull, "energies", lambda *a, **k: (rows, dict(calculator="emt", settings={})))
     made = hull.hull_from_crystals([], tmp_path, "emt", max_steps=5)
-    assert made.elements == dict(Cu=-3.5) and made.about["num_failed"] == 1
+    assert made.elements == dict(Cu=-3.5) and made.about["num_failed"] == 2
 
 
 def test_sun_by_hand():

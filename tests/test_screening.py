@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 
 from dpcdvae.cli.app import main
 from dpcdvae.energy.hull import make_hull
-from dpcdvae.energy.screening import screen
+from dpcdvae.energy.screening import height, screen
 
 quiet = dict(workers=1, progress=False)
 FCC = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
@@ -112,3 +112,9 @@ def test_without_a_hull_formulas_are_not_compared(tmp_path):
     kept, summary = screen(three, 3, tmp_path, calculator="emt", **quiet)
     assert sorted(r["formula"] for r in kept) == ["Au", "Cu", "Ni"]
     assert "others are lower" not in summary["dropped"]
+
+
+def test_an_implausible_crystal_has_no_height(hull):
+    row = dict(formula="NaCl", relaxed_energy=-9.0)
+    assert height(row, None) == -9.0 and height(row | dict(plausible=False), None) is None
+    assert height(row | dict(plausible=False), hull) is None

@@ -41,6 +41,7 @@ def graph_of(model) -> str:
 
 
 JOB_FILES = ("crystals.csv", "truth.csv", "run.json", "starts.csv", "films", "parts", "relaxed", "split.csv")
+JOB_FILES += ("energies", "energy.json", ".relaxing.jsonl", ".energy.jsonl")  # of the crystals that are gone
 RUN_FILES = ("best", "last", "checkpoint.safetensors", "run.json", "logs", "split.csv")
 
 

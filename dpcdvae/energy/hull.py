@@ -246,7 +246,8 @@ def hull_from_crystals(
 
     rows, summary = energies(src, Path(out) / "reference", calculator, max_steps=max_steps, **how)
     name = "relaxed_energy" if max_steps else "energy"
-    good = [r for r in rows if r.get(name) is not None and (not max_steps or r.get("converged"))]
+    ended = lambda r: r.get("converged") and r.get("plausible")
+    good = [r for r in rows if r.get(name) is not None and (not max_steps or ended(r))]
     formulas = [r["formula"] for r in good]
     values, elements = _from_totals(
         Path(str(src)) if isinstance(src, (str, Path)) else Path("the crystals"),

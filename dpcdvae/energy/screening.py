@@ -23,6 +23,8 @@ from ..evaluation.statistics import reasons
 # %% ../../nbs/energy/08_screening.ipynb #a47ab7f9
 def height(row: dict, hull) -> float | None:  # eV/atom; None: cannot be placed
     "Place a crystal above a hull, relaxed or as it is; without a hull, take its energy."
+    if row.get("plausible") is False:
+        return None
     energy = row.get("relaxed_energy", row.get("energy"))
     if energy is None or hull is None:
         return energy

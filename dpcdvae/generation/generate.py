@@ -168,7 +168,7 @@ def generate(
     block: int = 256,  # crystals decoded and written at a time; a job goes on at a whole block
     share: tuple[int, int] = (0, 1),  # (which, of how many) processes that share the folder
     constraints: Constraints = Constraints(),  # elements, formula, symmetry, cell, fixed sites
-    reference=None,  # known crystals, as `as_crystals` takes them: none of their formulas is drawn
+    reference=None,  # known crystals, of a data set its training split: none of their formulas is drawn
     **sampling,  # fields of `Sampling` (sampler, steps, seed, num_candidates ...) or of `Constraints`
 ) -> Trajectories | None:  # the crystals with their trajectories; None: they are in the folder
     "Draw latent vectors and decode them."
