@@ -9,6 +9,7 @@ from dpcdvae.cli.cards import lineage, minutes_trained, read_card, split_of, wit
 from dpcdvae.data.datasets import plain_name
 from dpcdvae.data.files import atomic_write
 from dpcdvae.data.splits import read_record, save_seen
+from dpcdvae.evaluation.matching import ONLY_BACK, ONLY_GIVEN
 from dpcdvae.evaluation.summary import show
 from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE
@@ -73,6 +74,8 @@ PARTS = dict(
     l="lattice out of tolerance",
     s="right places, wrong species",
     x="atoms out of place",
+    g=ONLY_GIVEN,  # the reduction to primitive cells splits the pair
+    b=ONLY_BACK,
     f="could not be evaluated",
 )
 
