@@ -39,7 +39,8 @@ def numbers_of(name: str) -> dict:
     crystals = stored_crystals("carbon_mini" if name.startswith("carbon") else "perov_mini")
     losses = model.losses(crystals, torch.Generator().manual_seed(0))
     rebuilt = model.reconstruct(crystals, seed=0, steps=6)
-    new = model.generate(6, seed=3, steps=6)
+    swaps = model.config.sampling.swap_species  # as new crystals were made when the numbers were stored
+    new = model.generate(6, seed=3, steps=6, swap_species=swaps)
     place = lambda t: [round(float(x), 5) for x in t.frac_unwrapped[-1].double().flatten()]
     cell = lambda t: [round(float(x), 4) for x in (*t.lengths, *t.angles)]
     return dict(

@@ -400,7 +400,7 @@ def has_group(
     import spglib
 
     if not (crystal.frac_coords.isfinite().all() and crystal.lattice.isfinite().all()):
-        return False  # spglib would end the process
+        return False
     L, z = crystal.lattice[0].double().numpy(), crystal.atomic_numbers.numpy()
     cell = (L, crystal.frac_coords.double().numpy(), z)
     d = spglib.get_symmetry_dataset(cell, symprec=symprec)
