@@ -37,6 +37,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.lab_answers import sign_of
 from benchmarks.labs import compared, conclusion, lab_rates, listed, pooled, seen
 from benchmarks.speed import circumstances, go_on, rounded
 from benchmarks.studies import held_out, rebuilt, train_once
@@ -382,7 +383,7 @@ def elsewhere(result: dict, switches: dict) -> str:  # a sentence
     there = [scores[:num] for scores in found]
     here = [rate_by(result, "match_rate")[k] for k in ("0.01", "0.001")]
     tests = [compared(*pair)[0] for pair in (there, here)]
-    ways = [(t["p"] < 0.05) * (1 if t["difference"] > 0 else -1) for t in tests]
+    ways = [sign_of(*pair, 1) for pair in (there, here)]
     said = [f"from {share(pair[1])} to {share(pair[0])}" for pair in (there, here)]
     decided = ["" if w else ", undecided" for w in ways]
     return (

@@ -44,14 +44,15 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from benchmarks.speed import circumstances, rounded
-from benchmarks.tables import table
+from benchmarks.studies import chance
+from benchmarks.tables import by_chance, table
 from dpcdvae.cli.commands import load_model
 from dpcdvae.crystal.batch import CrystalBatch
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 from dpcdvae.energy.hull import read_hull
 from dpcdvae.energy.relax import energies
-from dpcdvae.evaluation.compare import space_group
+from dpcdvae.evaluation.compare import STOL, STOLS, space_group
 from dpcdvae.evaluation.entries import Entry
 from dpcdvae.evaluation.matching import best_matches, match_rows
 from dpcdvae.evaluation.reduction import reduce_crystals
@@ -60,7 +61,6 @@ from dpcdvae.evaluation.statistics import mean
 NOISES = 8
 EV = 96.485  # kJ/mol
 OUT = Path("results/known.json")
-STRICT, FIELD = 0.1, 0.5  # tolerances of places, in units of (V/n)^(1/3)
 # name, formula, space group, constants (Å), sites, enthalpy of formation (kJ/mol of formula)
 COMPOUNDS = (
     ("lithium fluoride", "LiF", 225, dict(a=4.03), dict(Li=[0, 0, 0], F=[0.5, 0.5, 0.5]), -616.0),
@@ -130,10 +130,9 @@ def fullerite(a: float = 14.17, bond: float = 1.43) -> Structure:  # primitive c
         for signs in itertools.product((1, -1), repeat=3):
             y = [s * v for s, v in zip(signs, x)]
             corners |= {tuple(y[(i + k) % 3] for i in range(3)) for k in range(3)}
-    frac = np.array(sorted(corners)) * bond / 2 / a
-    lattice = Lattice.from_parameters(a, a, a, 90, 90, 90)
-    cell = Lattice(np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]) @ lattice.matrix)
-    return Structure(cell, ["C"] * len(frac), frac @ lattice.matrix, coords_are_cartesian=True)
+    cell = Lattice(a / 2 * (1 - np.eye(3)))
+    coords = np.array(sorted(corners)) * bond / 2
+    return Structure(cell, ["C"] * len(coords), coords, coords_are_cartesian=True)
 
 
 def built(known: tuple) -> Structure:
@@ -204,7 +203,7 @@ def study_set(known: tuple, model_name: str, train: Path, folder: Path, seed: in
         mine = slice(NOISES * i, NOISES * (i + 1))
         each = zip(ends[mine], found.field_rms[mine], found.matches.max_dist[mine])
         placements = [
-            outcome(row, k) | dict(match=bool(field < FIELD), strict=bool(far < STRICT))
+            outcome(row, k) | dict(match=bool(field < STOL), strict=bool(far < STOLS[-1]))
             for row, field, far in each
         ]
         seen = reference.name(int(best[i])) if np.isfinite(rms[i]) else None
@@ -223,6 +222,11 @@ def lowest(row: dict) -> dict | None:  # outcome
     "Take the relaxed reconstruction of lowest energy."
     ended = [p for p in row.get("placed", ()) if "relaxed_energy" in p]
     return min(ended, key=lambda p: p["relaxed_energy"]) if ended else None
+
+
+def num_back(placed: list) -> int:
+    "Count the reconstructions that relax to the measured structure."
+    return sum(p.get("constants") is not None for p in placed)
 
 
 def error_of(constants: dict | None, measured: dict) -> float | None:  # mean of the absolute relative errors
@@ -313,8 +317,7 @@ def _counted(c: dict) -> list[str]:
     if "placed" not in c:
         return ["–"] * 5
     n, best, ended = len(c["placed"]), lowest(c), c["built"].get("relaxed_energy")
-    back = sum(p.get("constants") is not None for p in c["placed"])
-    counts = [*(sum(p[k] for p in c["placed"]) for k in ("strict", "match")), back]
+    counts = [*(sum(p[k] for p in c["placed"]) for k in ("strict", "match")), num_back(c["placed"])]
     above = "–"
     if best and ended is not None:
         above = f"{1e3 * (best['relaxed_energy'] - ended):+.0f} ({best['group']})"
@@ -332,14 +335,15 @@ def heat_table(r: dict) -> str:  # markdown
 def answer(r: dict) -> str:  # markdown
     "Say what became of constants and order."
     said = [_constants_sentence(r["errors"], r["crystals"]), _farthest(r["crystals"]), _counts(r["crystals"])]
+    said[-1] += " " + by_chance(r["chance"].items())
     for kind, words in KINDS.items():
         said.append(_order_sentence(words, order(r["heats"], kind)))
     for kind in ("built", "placed"):
         rows = [h for h in r["carbon_heats"] if h[kind] is not None]
         names = [h["name"] for h in sorted(rows, key=lambda h: h[kind])]
         right = [h["name"] for h in rows]
-        outcome_of = "as measured" if names == right else f"measured is {' < '.join(right)}"
-        said.append(f"Carbon, {KINDS[kind]}: {' < '.join(names)}, {outcome_of}.")
+        against = "as measured" if names == right else f"measured is {' < '.join(right)}"
+        said.append(f"Carbon, {KINDS[kind]}: {' < '.join(names)}, {against}.")
     return "\n".join(f"- {s}" for s in said)
 
 
@@ -396,9 +400,8 @@ def _farthest(crystals: list) -> str:
 def _counts(crystals: list, gap: float = 1e-3) -> str:
     "Count what comes back, and name the crystals of which the calculator prefers another structure."
     some = [c for c in crystals if "placed" in c]
-    every = [(c, p) for c in some for p in c["placed"]]
-    strict, field = (sum(p[k] for _, p in every) for k in ("strict", "match"))
-    back = sum(p.get("constants") is not None for _, p in every)
+    every = [p for c in some for p in c["placed"]]
+    strict, field = (sum(p[k] for p in every) for k in ("strict", "match"))
     pairs = [(c, best, c["built"]["relaxed_energy"]) for c in some if (best := lowest(c))]
     lower = [
         f"{c['name']} (space group {best['group']}, {1e3 * (ended - best['relaxed_energy']):.0f})"
@@ -407,20 +410,19 @@ def _counts(crystals: list, gap: float = 1e-3) -> str:
     ]
     other = f" Below the measured structure, by so many meV/atom, relax: {', '.join(lower)}." if lower else ""
     return (
-        f"Of {len(every)} reconstructions {strict} match strictly, {field} by the field's rule, and {back} "
-        f"relax to the measured structure (its space group and primitive cell).{other}"
+        f"Of {len(every)} reconstructions {strict} match strictly, {field} by the field's rule, and "
+        f"{num_back(every)} relax to the measured structure (its space group and primitive cell).{other}"
     )
 
 
 def _order_sentence(words: str, o: dict) -> str:
     wrong = f"; the wrong way: {', '.join(o['exchanged'])}" if o["exchanged"] else ""
-    outcome_of = "follow the measured order" if o["tau"] > 0 else "run against the measured order"
+    said = "follow the measured order" if o["tau"] > 0 else "run against the measured order"
     if o["p"] >= 0.05:
-        outcome_of = "leave undecided whether they follow the measured order"
+        said = "leave undecided whether they follow the measured order"
     predicted = f"tau = {o['tau']:.2f}, above 0.8 was predicted, p = {o['p']:.1g}"
     return (
-        f"Heats of formation, {words}, **{outcome_of}**: {o['right']} of {o['pairs']} pairs "
-        f"({predicted}{wrong})."
+        f"Heats of formation, {words}, **{said}**: {o['right']} of {o['pairs']} pairs ({predicted}{wrong})."
     )
 
 
@@ -433,9 +435,13 @@ def run(data: Path, runs: Path, seed: int) -> dict:
     carbon.append(described(C60, ball, relaxed([ball], ["C60"], runs / "C60")[0]))
     summary = json.loads((runs / "C60" / "energies.json").read_text())
     crystals = compounds + carbon
+    levels = {
+        name: chance(CrystalBatch.from_structures([built(k) for k in known for _ in range(NOISES)]))
+        for name, known in (("compounds", COMPOUNDS), ("carbon", CARBON))
+    }
     about = dict(name="known", seed=seed, noises=NOISES, calculator=summary["calculator"])
     found = dict(crystals=crystals, errors=errors(crystals, seed), heats=heats(compounds, hull))
-    found |= dict(carbon_heats=heats(carbon, hull))
+    found |= dict(carbon_heats=heats(carbon, hull), chance=levels)
     return about | rounded(found, 6) | dict(made_on=circumstances())
 
 

@@ -195,16 +195,15 @@ def trust_answer(result: dict) -> str:  # markdown
         second = [r["second"] for r in rows]
         error = [r["surrogate"] - r["second"] for r in rows]
         each = [100 * e / s for e, s in zip(error, second)]
-        mean = lambda values: sum(values) / len(values)
         about = agreement(rows)
-        size = mean([abs(e) for e in error])
+        bias, size = about["mean_error"], about["mean_absolute_error"]
         ends = "[{low:.0f}, {high:.0f}] meV/atom".format
         lines.append(
             f"- **{NEAR.get(source, source)}** (`{source}`, {len(rows)} crystals that begin "
-            f"{mean(second):.0f} meV/atom above their relaxed state by the second calculator): the surrogate "
-            f"differs by {mean(error):+.0f} {ends(**about['mean_error'])} on average, "
-            f"{100 * sum(error) / sum(second):+.0f} % of the energy, and by {size:.0f} "
-            f"{ends(**about['mean_absolute_error'])} without regard to sign; of a single crystal's energy by "
+            f"{sum(second) / len(second):.0f} meV/atom above their relaxed state by the second calculator): "
+            f"the surrogate differs by {bias['value']:+.0f} {ends(**bias)} on average, "
+            f"{100 * sum(error) / sum(second):+.0f} % of the energy, and by {size['value']:.0f} "
+            f"{ends(**size)} without regard to sign; of a single crystal's energy by "
             f"{min(each):+.0f} to {max(each):+.0f} %."
         )
     return "\n".join(lines)

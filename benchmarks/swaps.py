@@ -15,8 +15,8 @@ from benchmarks.labs import fisher, mcnemar
 from benchmarks.models import known_set
 from benchmarks.speed import circumstances, go_on, rounded
 from benchmarks.strict import SETS
-from benchmarks.studies import held_out, rebuilt
-from benchmarks.tables import came_back, paired, table, with_interval
+from benchmarks.studies import chance, held_out, rebuilt
+from benchmarks.tables import by_chance, came_back, paired, table, with_interval
 from dpcdvae.cli.commands import load_model
 from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.coverage import cutoffs_for
@@ -80,7 +80,8 @@ def swaps_table(r: dict) -> str:  # markdown
     return (
         f"{table(head, rows)}\n\n{table(head_new, new)}\n\nTest crystals and new ones: {counts}. Swaps: "
         f"proposals at each fifth of the steps. Strict rates with swaps - without, McNemar's test: "
-        f"{'; '.join(tests)}. COV-P, Fisher's test: {covered}. Milliseconds are processor time of one thread."
+        f"{'; '.join(tests)}. COV-P, Fisher's test: {covered}. "
+        f"{by_chance(r['chance'].items())} Milliseconds are processor time of one thread."
     )
 
 
@@ -92,12 +93,17 @@ def main() -> None:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", type=Path, default=Path("results/swaps.json"))
     a = p.parse_args()
-    record = go_on(a.out, dict(name="swaps", seed=a.seed, swaps=SWAPS), models={})
+    record = go_on(a.out, dict(name="swaps", seed=a.seed, swaps=SWAPS), models={}, chance={})
+    record.setdefault("chance", {})
     for name in a.only:
+        folder, num = SETS[name]
+        truth = held_out(a.data / folder, num, a.seed)
+        if folder not in record["chance"]:
+            record["chance"][folder] = rounded(chance(truth))
+            atomic_write(a.out, json.dumps(record, indent=1) + "\n")
         if name in record["models"]:
             continue
-        folder, num = SETS[name]
-        model, truth = load_model(name), held_out(a.data / folder, num, a.seed)
+        model = load_model(name)
         found = dict(reconstruction=reconstructions(model, truth, a.seed))
         found |= dict(generation=new_crystals(model, a.data / folder, a.num_new, a.seed))
         about = dict(data=folder, num=num, num_new=a.num_new, made_on=circumstances())

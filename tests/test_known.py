@@ -82,6 +82,7 @@ def test_the_stored_answer_follows_its_data():
     stored = json.loads((ROOT / known.OUT).read_text())
     said, table = known.answer(stored), known.known_table(stored)
     assert all(c["name"] in table for c in stored["crystals"])
+    assert "By chance" in said and known.by_chance(stored["chance"].items()) in said
     turned = copy.deepcopy(stored)
     for r in turned["heats"]:
         r["measured"] = -r["measured"]
@@ -94,6 +95,9 @@ def test_the_stored_answer_follows_its_data():
 def test_the_table_of_swaps_shows_every_rate():
     stored = json.loads((ROOT / "results/swaps.json").read_text())
     shown = swaps_table(stored)
+    assert all(
+        f"{data} {100 * m['match_chance']['value']:.1f} %" in shown for data, m in stored["chance"].items()
+    )
     rate = lambda found, key: f"{100 * found['metrics'][key]['value']:.1f}"
     for name, m in stored["models"].items():
         for both in m["reconstruction"].values():
