@@ -6,7 +6,8 @@
 The job is the command itself, one thread, one process of its own; SIGINT, SIGKILL and SIGTERM end it in turn
 at even shares of the way, and the same command goes on. Memory is resident memory of the process and its
 children, seconds are those of the clock and of the processor (what else runs here slows only the first).
-A call that is ended goes on with its next part when it is made again."""
+A call that is ended, or dies, goes on with its next part when it is made again; what its last part had
+measured is kept."""
 
 import argparse
 import csv
@@ -87,8 +88,10 @@ def memory_and_processor(process: psutil.Process) -> tuple[float, float]:  # MiB
         return 0.0, 0.0
 
 
-def part_of_run(command: list, log: Path, done, over, stop: tuple, every: float, begin: float) -> dict:
-    "Run the command until a share of its way, then stop it; samples: [s, MiB, processor s, crystals]."
+def part_of_run(command: list, log: Path, done, over, stop: tuple, every: float, begin: float, keep) -> dict:
+    """Run the command until a share of its way, then stop it; samples: [s, MiB, processor s, crystals].
+
+    `keep(part)` is called with what there is after each sample, its exit code still None."""
     end, number = stop
     env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONUNBUFFERED="1")
     start, samples = time.monotonic(), []
@@ -96,10 +99,18 @@ def part_of_run(command: list, log: Path, done, over, stop: tuple, every: float,
     with open(log, "ab") as f:
         process = subprocess.Popen(command, stdout=f, stderr=f, env=env, start_new_session=True)
     watched, stopped = psutil.Process(process.pid), None
+    part = lambda: dict(
+        stopped_by=stopped,
+        exit_code=process.returncode,
+        done=done(),
+        seconds=round(time.monotonic() - start, 1),
+        samples=samples,
+    )
     while process.poll() is None:
         memory, seconds = memory_and_processor(watched)
         if memory:
             samples.append([round(time.monotonic() - begin, 1), round(memory), round(seconds, 1), done()])
+            keep(part() | dict(pid=process.pid))
         if number and not stopped and over() >= end:
             os.kill(process.pid, number)
             stopped = number.name
@@ -107,8 +118,19 @@ def part_of_run(command: list, log: Path, done, over, stop: tuple, every: float,
             process.wait(1.0 if stopped else every)
         except subprocess.TimeoutExpired:
             continue
-    how = dict(stopped_by=stopped, exit_code=process.returncode, done=done())
-    return how | dict(seconds=round(time.monotonic() - start, 1), samples=samples)
+    return part()
+
+
+def end_of_orphan(part: dict, wait: float = 600.0) -> dict:  # the part as it ended
+    "Stop the process of a part whose call died before it, and let it save."
+    try:
+        left = psutil.Process(part.pop("pid"))
+        if PROGRAM[0] in left.cmdline():
+            left.send_signal(signal.SIGINT)
+            left.wait(wait)
+    except psutil.NoSuchProcess:
+        pass
+    return part | dict(stopped_by="the end of the call")
 
 
 def stopped_run(
@@ -118,13 +140,18 @@ def stopped_run(
     log, journal = work / "log.txt", work / "parts.json"
     parts = json.loads(journal.read_text()) if journal.exists() else []
     if so_far:
-        return parts
+        going_on = lambda p: {k: v for k, v in p.items() if k != "pid"} | dict(stopped_by="goes on")
+        return [going_on(p) if "pid" in p else p for p in parts]
+    if parts and "pid" in parts[-1]:
+        parts[-1] = end_of_orphan(parts[-1])
     past = parts[-1]["samples"][-1][0] if parts else 0.0
     begin = time.monotonic() - past
-    while not parts or parts[-1]["exit_code"]:
-        share = (len(parts) + 1) / (stops + 1)
-        stop = (share, SIGNALS[len(parts) % len(SIGNALS)] if share < 1 else None)
-        parts.append(part_of_run(command, log, done, over, stop, every, begin))
+    keep = lambda part: atomic_write(journal, json.dumps([*parts, part]))
+    while not parts or parts[-1]["exit_code"] != 0:
+        planned = sum(p["stopped_by"] in {s.name for s in SIGNALS} for p in parts)
+        share = (planned + 1) / (stops + 1)
+        stop = (share, SIGNALS[planned % len(SIGNALS)] if share < 1 else None)
+        parts.append(part_of_run(command, log, done, over, stop, every, begin, keep))
         print(json.dumps({key: v for key, v in parts[-1].items() if key != "samples"}), flush=True)
         if parts[-1]["exit_code"] and not parts[-1]["stopped_by"]:
             raise SystemExit(f"the command failed; see {log}")
@@ -208,6 +235,7 @@ def train(a, work: Path) -> dict:
 
     out, limit = work / "run", _seconds(a.max_time)
     words = f"--preset {a.preset} --max-time {a.max_time} --threads 1 --workers 1 --resume"
+    words += "".join(f" --set {setting}" for setting in a.set)
     command = [*PROGRAM, "train", "--data", str(a.data), *words.split(), "--out", str(out)]
     done = Log(work / "log.txt", get_config(a.preset).training.batch_size)
     over = lambda: done.seconds / limit
@@ -317,6 +345,7 @@ def main(argv=None) -> None:
     p.add_argument("--data", type=Path, default=Path("perov_mini"))
     p.add_argument("--preset", default="tiny")
     p.add_argument("--max-time", default="01:00:00")
+    p.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the training")
     a = p.parse_args(argv)
     work = (a.work or Path("runs") / f"long-{a.job}").resolve()
     work.mkdir(parents=True, exist_ok=True)
