@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dpcdvae.cli import cores
+from dpcdvae.cli import app, cores
 from dpcdvae.cli.cores import Look, choose_threads, look, others
 
 
@@ -55,6 +55,27 @@ def test_a_resumed_training_keeps_its_threads(free_choice, monkeypatch, tmp_path
     assert choose_threads(args(out=tmp_path), first) == 1  # a new one
     (tmp_path / "run.json").write_text("{}")
     assert choose_threads(args(resume=True, out=tmp_path), first) == 1
+
+
+def test_threads_sleep_soon_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setattr(os, "environ", {})
+    app.prepare(args("generate"))
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    for own in (dict(GOMP_SPINCOUNT="7"), dict(OMP_WAIT_POLICY="ACTIVE")):
+        monkeypatch.setattr(os, "environ", dict(own))
+        app.prepare(args("generate"))
+        assert {k: v for k, v in os.environ.items() if "SPGLIB" not in k} == own
+
+
+def test_they_are_asked_before_torch_is_loaded():
+    "Its OpenMP reads the environment once."
+    code = (
+        "import os, sys; from dpcdvae.cli import app; "
+        "seen = []; app.sleep_while_waiting = lambda: seen.append('torch' in sys.modules); "
+        "app.run_command = lambda a: print(seen); app.main(['train', '--data', 'perov_mini', '--out', 'x'])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert out.stdout.splitlines()[-1] == "[False]", out.stderr
 
 
 @pytest.mark.skipif(look() is None, reason="this system does not tell what processes take")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import commands, demo, evaluating
 from .arguments import parser
-from .cores import TRAINING, choose_threads, look
+from .cores import TRAINING, choose_threads, look, sleep_while_waiting
 from .values import suggestion
 
 # %% ../../nbs/cli/07_app.ipynb #de855f47
@@ -42,6 +42,7 @@ def prepare(a, first=None) -> None:  # a look at the processor when the program 
     warnings.filterwarnings("ignore", category=UserWarning, module="pymatgen|lightning|torch|matminer")
     warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"
     os.environ.setdefault("SPGLIB_WARNING", "OFF")  # a crystal without symmetry is no news
+    sleep_while_waiting()
     asked = getattr(a, "threads", None)
     if not asked and a.command not in TRAINING:
         return

@@ -46,12 +46,19 @@ def others(first: Look, last: Look) -> float:  # cores
 
 # %% ../../nbs/cli/06_cores.ipynb #62c7e43b
 TRAINING = ("train", "finetune", "steer", "demo")
+PATIENCE = "1000"  # turns of a waiting thread before it sleeps: libgomp's own where threads outnumber cores
 LONG_ENOUGH = 0.3  # seconds between two looks
 
 
 def free_threads(cores: int, held: float) -> int:
     "Choose a number of threads where other processes hold some cores."
     return max(1, min(cores, round(cores - held)))
+
+
+def sleep_while_waiting() -> None:
+    "Let threads that wait for each other give way soon; to be called before torch is imported."
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", PATIENCE)
 
 
 def recorded_threads(out: Path) -> int | None:  # of a training that is resumed
