@@ -1,12 +1,15 @@
 """Time to quality: a build of the past and this one learn side by side, one thread each
 
     python -m benchmarks.learning --data DIR/perov_5
+    python -m benchmarks.learning --data DIR/mp_20 --minutes 60 30 --in-turn --out results/learning-mp_20.json
 
 DIR/perov_5 is the folder of a set with its splits. The old build trains its preset `default` for 40 minutes,
-this one the preset `transformer` for 20, at the same time, each by its own command; neither fits a prior,
-since nothing is drawn. Each then reconstructs the same 512 validation crystals, one try, with its own number
-of evaluations, and one evaluation, of this build, counts what matches strictly. It writes
-results/learning.json; a finished training is taken as it is, an interrupted one goes on."""
+this one the preset `transformer` for 20, at the same time (or in turn), each by its own command; neither fits
+a prior, since nothing is drawn. The losses of validation are those that each build logs after every epoch,
+the same sum with the same weights, its times drawn evenly. Each then reconstructs the same 512 validation
+crystals, one try, with its own number of evaluations, and one evaluation, of this build, counts what matches
+strictly. It writes results/learning.json; a finished training is taken as it is, an interrupted one goes
+on."""
 
 import argparse
 import csv
@@ -43,8 +46,8 @@ def start(tree: Path, *arguments) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=tree, env=env)
 
 
-def train_both(trees: dict, runs: dict, minutes: dict, data: Path, seed: int) -> None:
-    "Train both builds at the same time; what is finished stays as it is."
+def train_both(trees: dict, runs: dict, minutes: dict, data: Path, seed: int, in_turn: bool = False) -> None:
+    "Train both builds at the same time, or one after the other; what is finished stays as it is."
     jobs = {}
     for build, run in runs.items():
         if is_finished(run):
@@ -53,9 +56,36 @@ def train_both(trees: dict, runs: dict, minutes: dict, data: Path, seed: int) ->
         more = ["--resume"] if (run / "checkpoint.safetensors").exists() else []
         what = ["--data", data, "--out", run, "--max-time", limit, "--seed", seed, *HOW[build], *more]
         jobs[build] = start(trees[build], "train", *what)
+        if in_turn:
+            jobs[build].wait()
     failed = [build for build, job in jobs.items() if job.wait()]
     if failed:
         raise ValueError(f"the training of the build {failed[0]!r} failed: its last lines stand above")
+
+
+def losses(run: Path) -> list:  # [minutes, loss of validation], epoch by epoch
+    "Read the losses of a training of steady speed."
+    facts = json.loads((run / "run.json").read_text())
+    minutes = facts["seconds"] / 60 / facts["steps"]
+    with open(run / "logs" / "metrics.csv", newline="") as f:
+        found = [(int(r["step"]) + 1, r["val/total"]) for r in csv.DictReader(f)]
+    return [[round(step * minutes, 2), round(float(loss), 4)] for step, loss in found if loss]
+
+
+def reached(now: list, before: list) -> float | None:  # minutes
+    "Find when one curve has come down to the lowest of another; None where it does not."
+    least = min(loss for _, loss in before)
+    return next((minutes for minutes, loss in now if loss <= least), None)
+
+
+def by_loss(curves: dict) -> str:  # one sentence
+    "Say when the losses of this build came down to the old one's lowest."
+    least, when = min(curves[OLD], key=lambda p: p[1]), reached(curves[NOW], curves[OLD])
+    ends = {k: min(v, key=lambda p: p[1])[1] for k, v in curves.items()}
+    said = f"lowest loss of validation {ends[OLD]:.3f} before (after {least[0]:.0f} minutes)"
+    if when is None:
+        return f"{said}, {ends[NOW]:.3f} now (after {curves[NOW][-1][0]:.0f}): not reached"
+    return f"{said}, reached now after {when:.0f} minutes, {ends[NOW]:.3f} at the end"
 
 
 def choose(data: Path, num: int, seed: int, out: Path):
@@ -103,11 +133,17 @@ def learning_table(r: dict) -> str:  # markdown
         for build, m in pair["builds"].items()
     ]
     tests = "; ".join(paired(f"seed {s}, now - before", p["test"]) for s, p in r["seeds"].items())
+    curves = [
+        f"seed {s}, {by_loss({b: m['losses'] for b, m in p['builds'].items()})}"
+        for s, p in r["seeds"].items()
+    ]
+    when = "one after the other" if r.get("in_turn") else "at the same time"
     return (
         f"{table(head, rows)}\n\n{r['num_val']} validation crystals of {r['data']}, one try. Before: commit "
-        f"{r['old']}. Both trained at the same time on one thread each; minutes of the clock; "
+        f"{r['old']}. Both trained {when} on one thread each; minutes of the clock; "
         "the reconstruction's seconds are processor time of the whole command, start included. "
-        f"{by_chance([(r['data'], r['chance'])])} Strict rates, McNemar's test: {tests}."
+        f"{by_chance([(r['data'], r['chance'])])} Strict rates, McNemar's test: {tests}. "
+        f"Losses: {'; '.join(curves)}."
     )
 
 
@@ -118,6 +154,7 @@ def main() -> None:
     p.add_argument("--minutes", type=int, nargs=2, default=(40, 20), help="of training: before and now")
     p.add_argument("--num", type=int, default=512, help="crystals of the validation set")
     p.add_argument("--seed", type=int, default=1, help="of the trainings")
+    p.add_argument("--in-turn", action="store_true", help="train one after the other")
     p.add_argument("--folder", type=Path, help="where the old build goes; else runs/builds/COMMIT")
     p.add_argument("--runs", type=Path, default=Path("runs/learning"))
     p.add_argument("--out", type=Path, default=Path("results/learning.json"))
@@ -127,19 +164,20 @@ def main() -> None:
     a.runs.mkdir(parents=True, exist_ok=True)
     rows = a.runs.resolve() / f"{data.name}-val-{a.num}.csv"
     truth = choose(data, a.num, 0, rows)
-    result = go_on(a.out, dict(name="learning", data=data.name, old=a.old, num_val=a.num), seeds={})
+    what = dict(name="learning", data=data.name, old=a.old, num_val=a.num)
+    result = go_on(a.out, what | (dict(in_turn=True) if a.in_turn else {}), seeds={})
     if "chance" not in result:
         result["chance"] = chance(truth)
+    names = {OLD: a.old, NOW: NOW}
+    runs = {b: a.runs.resolve() / f"{data.name}-{names[b]}-{minutes[b]}-{a.seed}" for b in trees}
     if str(a.seed) not in result["seeds"]:
-        names = {OLD: a.old, NOW: NOW}
-        runs = {b: a.runs.resolve() / f"{data.name}-{names[b]}-{minutes[b]}-{a.seed}" for b in trees}
-        train_both(trees, runs, minutes, data, a.seed)
+        train_both(trees, runs, minutes, data, a.seed, a.in_turn)
         builds = {}
         for build, run in runs.items():
             training = json.loads((run / "run.json").read_text()) | dict(data=data.name)
             found = reconstructed(trees[build], run, rows, run / "reconstructed", truth)
             network = "transformer" if build == NOW else "GemNet-T"
-            builds[build] = dict(network=network, training=training) | found
+            builds[build] = dict(network=network, training=training, losses=losses(run)) | found
         test = mcnemar(builds[NOW]["strict"], builds[OLD]["strict"])
         result["seeds"][str(a.seed)] = dict(builds=builds, test=test, made_on=circumstances())
     result["made_on"] = result["seeds"][str(a.seed)]["made_on"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import learning
-from benchmarks.learning import NOW, OLD, choose, learning_table, train_both
+from benchmarks.learning import NOW, OLD, by_loss, choose, learning_table, losses, reached, train_both
 from dpcdvae.data.datasets import load_crystals
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,3 +70,39 @@ def test_the_table_says_what_is_stored():
             rate = build["metrics"]["strict_rate"]
             assert f"{100 * rate['value']:.1f} [" in shown and rate["total"] == stored["num_val"]
             assert build["strict"].count("1") == rate["count"]
+
+
+def test_builds_can_be_trained_in_turn(tmp_path, monkeypatch):
+    "The second starts when the first has ended."
+    order = []
+
+    class Slow(Job):
+        def wait(self):
+            order.append("end")
+            return super().wait()
+
+    monkeypatch.setattr(learning, "start", lambda tree, *what: order.append("start") or Slow(0))
+    folders = {OLD: tmp_path / "a", NOW: tmp_path / "b"}
+    train_both({OLD: tmp_path, NOW: tmp_path}, folders, {OLD: 2, NOW: 1}, tmp_path, 1, in_turn=True)
+    assert order[:3] == ["start", "end", "start"]
+
+
+def test_losses_are_read_by_the_minute(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(dict(seconds=600, steps=100)))
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "metrics.csv").write_text(
+        "epoch,step,train/total,val/total\n0,49,,5.5\n0,49,7.0,\n1,99,,5.25\n"
+    )
+    assert losses(tmp_path) == [[5.0, 5.5], [10.0, 5.25]]
+
+
+def test_the_time_to_a_loss_is_that_of_the_first_epoch_that_has_it():
+    before, now = [[20.0, 6.0], [40.0, 5.0], [60.0, 5.1]], [[10.0, 5.2], [20.0, 5.0], [30.0, 4.9]]
+    assert reached(now, before) == 20.0
+    assert "5.000 before (after 40 minutes), reached now after 20 minutes, 4.900" in by_loss(
+        {OLD: before, NOW: now}
+    )
+    assert reached(before, now) is None
+    assert "4.900 before (after 30 minutes), 5.000 now (after 60): not reached" in by_loss(
+        {OLD: now, NOW: before}
+    )
