@@ -127,7 +127,7 @@ export class PlayerView {
       this.headingKey = key;
       const move = (by) => () => this.session.set({ crystal: (s.crystal + by + films.length) % films.length, playing: false });
       const chooser = films.length > 1 ? [h("button", { type: "button", class: "dpv-small", "aria-label": "previous crystal", onclick: move(-1) }, "‹"), h("span", { class: "dpv-which" }, `${s.crystal + 1} / ${films.length}`), h("button", { type: "button", class: "dpv-small", "aria-label": "next crystal", onclick: move(1) }, "›")] : [];
-      this.heading.replaceChildren(h("span", { class: "dpv-title" }, title), ...chooser);
+      this.heading.replaceChildren(h("span", { class: `dpv-title${s.label.length > 32 ? " dpv-long" : ""}` }, title), ...chooser);
     }
     this.writeLegend();
     const words = spoken(film, s.frame);
