@@ -19,6 +19,7 @@ NOTEBOOKS = notebooks(ROOT)
 BOOKS = dict(argvalues=NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.name}")
 CHAPTERS = dict(BOOKS, argvalues=[p for p in NOTEBOOKS if exports(p)])
 DOORS = {  # the only imports of our own upward, or inside functions; the command line loads lazily
+    ("crystal.batch", "data.results"),  # crystals become a list of results
     ("data.results", "evaluation.export"),  # a list of results is written as an export is
     ("data.results", "viz.view"),  # and shown
     ("evaluation.matching", "evaluation.compiled"),  # the compiler is loaded where there is work for it

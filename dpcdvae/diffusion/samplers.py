@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..crystal.batch import Prediction, mean_free
+from ..crystal.batch import mean_free
 from ..crystal.lattice import cart_to_frac, minimum_image
 from ..crystal.rng import counter_normal, number_in_crystal
-from .processes import CartesianScore, Process
+from .processes import CartesianScore, Prediction, Process
 
 # %% ../../nbs/diffusion/02_samplers.ipynb #4bda4708
 def ddim_step(

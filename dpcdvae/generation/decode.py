@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..crystal.batch import SYMBOLS, CrystalBatch, Prediction
+from ..crystal.batch import SYMBOLS, CrystalBatch
 from ..crystal.lattice import minimum_image
 from ..crystal.rng import counter_normal
 from ..data.composition import composition_fractions
 from ..data.files import number_of
 from ..data.results import Results
+from ..diffusion.processes import Prediction
 from dpcdvae.diffusion.samplers import (
     SAMPLERS,
     check_boundary,

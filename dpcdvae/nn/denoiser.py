@@ -9,9 +9,10 @@ __all__ = ['NETWORKS', 'TimeEmbedding', 'AtomEmbedding', 'Denoiser']
 import torch
 from torch import Tensor, nn
 
-from ..crystal.batch import CrystalBatch, Prediction, mean_free
+from ..crystal.batch import CrystalBatch, mean_free
 from ..crystal.lattice import cart_to_frac, minimum_image, volume, wrap
 from ..crystal.neighbors import find_neighbors
+from ..diffusion.processes import Prediction
 from .basis import fourier_features, sinusoidal_embedding
 from .environment import PairDecoder, SiteDecoder, atom_length
 from .gemnet import GemNetT
