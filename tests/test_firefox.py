@@ -82,23 +82,41 @@ def test_the_stage_shows_atoms_or_says_why_not(firefox, film):
 EXPLORER = """from dpcdvae.crystal.batch import toy
 from dpcdvae.viz.forward import ForwardExplorer
 
-ForwardExplorer(toy("SrTiO3"), t=600, height=300)"""
+explorer = ForwardExplorer(toy("SrTiO3"), t=600, height=300)
+explorer"""
+PAIR = """from dpcdvae.viz.view import view
+
+view(toy("NaCl"), toy("CsCl"))"""
+PICKER = """import traitlets
+
+from dpcdvae import load_crystals
+from dpcdvae.viz.browse import CrystalPicker
+
+picker = CrystalPicker(load_crystals("perov_mini", split="test", progress=False))
+traitlets.dlink((picker, "selected"), (explorer, "crystal"))
+picker"""
 PLOT = "document.querySelector('.js-plotly-plot')"
 LINE = f"[...({PLOT}?.querySelectorAll('.trace path.js-line') ?? [])].map(p => p.getAttribute('d')).join()"
+TITLES = "[...document.querySelectorAll('.dpv-title')].map(t => t.textContent)"
 
 
-@pytest.fixture
-def explorer(firefox, tmp_path):
-    "A forward explorer in a page of Voila."
+@pytest.fixture(scope="module")
+def page(firefox, tmp_path_factory):
+    "A page of Voila: a forward explorer, two crystals side by side, a picker of crystals."
     pytest.importorskip("voila", reason="voila is not installed: pip install voila")
-    server = Voila(tmp_path, notebook([EXPLORER]))
+    server = Voila(tmp_path_factory.mktemp("voila"), notebook([EXPLORER, PAIR, PICKER]))
     server.listen()
     firefox.goto(server.url)
     firefox.until(f"{PLAYER.replace(').player', ')?.player')} && {LINE}", 90)
-    firefox.evaluate("document.querySelector('.dpv-stage').scrollIntoView({block: 'center'})")
+    firefox.until(f"{TITLES}.length === 3 && document.querySelector('.dpcdvae-gallery button')", 90)
     yield
     firefox.goto("about:blank")
     server.end()
+
+
+@pytest.fixture
+def explorer(firefox, page):
+    firefox.evaluate("document.querySelector('.dpv-stage').scrollIntoView({block: 'center'})")
 
 
 def test_the_histogram_follows_the_slider_in_voila(firefox, explorer):
@@ -116,3 +134,29 @@ def test_the_histogram_follows_the_slider_in_voila(firefox, explorer):
             firefox.until(f"Math.abs(Math.max(...{shown}) - {max(trace.y)}) < 1e-3")
             assert np.allclose(firefox.evaluate(f"[...{shown}]"), trace.y, atol=1e-3)
         at = part
+
+
+def test_crystals_stand_side_by_side_without_a_time(firefox, page):
+    "Each in a player of its own, whose switches obey the mouse."
+    assert firefox.evaluate(f"{TITLES}.slice(1)") == ["NaCl", "CsCl"]
+    boxes = firefox.evaluate("[...document.querySelectorAll('.dpv')].map(d => d.getBoundingClientRect())")
+    assert abs(boxes[1]["top"] - boxes[2]["top"]) < 2 and boxes[1]["right"] <= boxes[2]["left"]
+    times = (
+        "[...document.querySelectorAll('.dpv')].map(d => d.querySelector('.dpv-slider').checkVisibility())"
+    )
+    assert firefox.evaluate(times) == [True, False, False]
+    chip = "document.querySelectorAll('.dpv')[2].querySelector('[data-toggle=bonds]')"
+    for pressed in ("true", "false"):
+        firefox.click(chip)
+        firefox.until(f"{chip}.getAttribute('aria-pressed') === '{pressed}'")
+    other = chip.replace("[2]", "[1]")
+    assert firefox.evaluate(f"{other}.getAttribute('aria-pressed')") == "false"
+
+
+def test_a_crystal_that_is_clicked_goes_into_the_explorer(firefox, page):
+    "As in the tour: the picker feeds the next explorer."
+    for k in (2, 0):
+        card = f"document.querySelectorAll('.dpcdvae-gallery button')[{k}]"
+        name = firefox.evaluate(f"{card}.querySelector('b').textContent")
+        firefox.click(card)
+        firefox.until(f"{TITLES}[0] === '{name}'")
