@@ -293,8 +293,12 @@ TABLES |= dict(denoisers=denoisers_table, swaps=swaps_table)
 TABLES["known"] = lambda r: f"{known_table(r)}\n\n{answer(r)}"
 COMMANDS["swaps"] = "python -m benchmarks.swaps --data DIR"
 COMMANDS["known"] = "python -m benchmarks.known --data DIR"
-TABLES["learning"] = learning_table
+TABLES |= dict.fromkeys(("learning", "learning-mp_20"), learning_table)
 COMMANDS["learning"] = "python -m benchmarks.learning --data DIR/perov_5"
+COMMANDS["learning-mp_20"] = (
+    "python -m benchmarks.learning --data DIR/mp_20 --minutes 60 30 --in-turn "
+    "--out results/learning-mp_20.json"
+)
 COMMANDS["denoisers"] = (
     "python -m benchmarks.denoisers --data DIR/SET [--minutes N] [--presets NAME] [--times critical] "
     "[--model NAME]"

@@ -62,8 +62,9 @@ def test_a_training_that_fails_is_named(tmp_path, monkeypatch):
         train_both({OLD: tmp_path, NOW: tmp_path}, folders, minutes, tmp_path, 1)
 
 
-def test_the_table_says_what_is_stored():
-    stored = json.loads((ROOT / "results/learning.json").read_text())
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("learning*.json")), ids=lambda p: p.stem)
+def test_the_table_says_what_is_stored(path):
+    stored = json.loads(path.read_text())
     shown = learning_table(stored)
     for pair in stored["seeds"].values():
         for build in pair["builds"].values():
