@@ -1,9 +1,9 @@
 """Four open questions in small: three seeds, the same held-out crystals, both rules of matching
 
 `python -m benchmarks.small_labs` trains small models that differ in one choice and writes a file of results
-of labs A, B, D, E and G after each model; what is there is not done again. `--only torus gine` takes some;
-`paths`, `gine-perov` and `kl-perov` need `--perov-5 DIR`, the folder of Perov-5's official splits, `gine-carbon`
-`--carbon-24 DIR`.
+of labs A, B, D, E, G and M after each model; what is there is not done again. `--only torus gine` takes some;
+`paths`, `gine-perov` and `kl-perov` need `--perov-5 DIR`, the folder of Perov-5's official splits, and
+`gine-carbon` needs `--carbon-24 DIR`.
 
 Plan, committed before the first result. Every model is small (the preset tiny, or a preset of the papers with
 its networks cut to that size), trained on perov_mini with one thread for a number of epochs that is the same
@@ -154,7 +154,8 @@ LABS = {
     ),
     "kl-perov": dict(
         variants={
-            f"KL weight {weight:g}": ("tiny", QUICK | SOME | {"losses.kl": weight}) for weight in (0.001, 0.01)
+            f"KL weight {weight:g}": ("tiny", QUICK | SOME | {"losses.kl": weight})
+            for weight in (0.001, 0.01)
         },
         num=256,
     ),
