@@ -107,6 +107,43 @@ def gine_answer(result: dict) -> str:  # sentences
     )
 
 
+PEROV_GINE = {  # what is tried -> what it is compared with, and how many decisions share the level
+    "GINE as released": ("without GINE", 1),
+    "paper-gine": ("paper", 2),
+    "paper-gine, recentred": ("paper", 2),
+}
+
+
+def gine_perov_answer(result: dict) -> str:  # sentences
+    "Say whether GINE costs matches on Perov-5, alone and in the paper's preset, recentred or not."
+    rules = [lab_rates(result, "composition forced", metric) for metric in ("match_rate", "strict_rate")]
+    costs = {
+        label: by_both(*(MATTERS[sign_of(r[base], r[label], shared)] for r in rules))
+        for label, (base, shared) in PEROV_GINE.items()
+    }
+    return (
+        f"On Perov-5 itself, with the composition given, GINE as released {costs['GINE as released']} where "
+        "all else is equal and the environment has no path; in the paper's preset, cut down, GINE as "
+        f"published (without recentring) {costs['paper-gine']}; recentred as `paper` is, it "
+        f"{costs['paper-gine, recentred']}."
+    )
+
+
+def kl_perov_answer(result: dict) -> str:  # sentences
+    "Say what the released KL weight costs on Perov-5, with z's composition and with the true one."
+    pairs = {}
+    for reading in ("free, mean", "composition forced"):
+        rates = lab_rates(result, reading)
+        pairs[reading] = rates["KL weight 0.01"], rates["KL weight 0.001"]
+    exact = lab_rates(result, "free, mean", "composition_exact")
+    kept = against(exact["KL weight 0.01"], exact["KL weight 0.001"])
+    said = [f"{HOW_MANY[sign_of(*pair, len(pairs))]} ({against(*pair)})" for pair in pairs.values()]
+    return (
+        f"With 0.01 instead of 0.001 match {said[0]} where the composition is read from z, which is exact in "
+        f"{kept}; with the composition given match {said[1]}."
+    )
+
+
 def lost_by(result: dict, metric: str, samplers) -> dict:  # sampler -> (scores, base, points, sign)
     "Compare the Gaussian with the wrapped normal under each sampler."
     found = {}

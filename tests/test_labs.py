@@ -15,6 +15,8 @@ from benchmarks.lab_answers import (
     baseline_answer,
     end_of,
     gine_answer,
+    gine_perov_answer,
+    kl_perov_answer,
     regained_answer,
     torus_answer,
     trust_answer,
@@ -367,6 +369,38 @@ def test_gine_is_convicted_by_what_was_measured(cost, back, centred):
     assert {0: "is undecided", 40: "brings matches", -40: "costs matches"}[centred] in said.split(
         "Recentring"
     )[1]
+
+
+@pytest.mark.parametrize("alone, published, centred", [(0, 0, 0), (40, -40, 40), (-40, 40, -40)])
+def test_gine_on_perov_5_is_convicted_pair_by_pair(alone, published, centred):
+    counts = {
+        "without GINE": 50,
+        "GINE as released": 50 - alone,
+        "paper": 50,
+        "paper-gine": 50 - published,
+        "paper-gine, recentred": 50 - centred,
+    }
+    each = {k: dict(match_rate=n, strict_rate=50) for k, n in counts.items()}
+    said = gine_perov_answer(by_label("composition forced", **each))
+    effects = {0: "costs nothing that could be seen", 40: "costs matches", -40: "helps"}
+    parts = said.split("GINE as released ")[1].split("; ")
+    for part, effect in zip(parts, (alone, published, centred)):
+        assert effects[effect] in part and ("by either rule" in part) == (effect == 0)
+
+
+@pytest.mark.parametrize("free, forced", [(0, 0), (-40, 0), (40, -40)])
+def test_the_kl_weight_costs_what_was_measured(free, forced):
+    def counts(reading, n):
+        rates = lambda n: dict(match_rate=n, composition_exact=n)
+        return by_label(reading, **{"KL weight 0.01": rates(50 + n), "KL weight 0.001": rates(50)})["models"]
+
+    models = counts("free, mean", free)
+    for name, model in counts("composition forced", forced).items():
+        models[name]["reconstruction"] |= model["reconstruction"]
+    said = kl_perov_answer(dict(models=models))
+    read, given = said.split("; with the composition given match ")
+    ways = {0: "about as many (undecided)", -40: "fewer", 40: "more"}
+    assert f"match {ways[free]} ({50 + free} against 50 %) where" in read and given.startswith(ways[forced])
 
 
 def test_a_gaussian_loses_where_its_rates_do():
