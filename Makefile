@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export GOMP_SPINCOUNT ?= 1000# threads that wait give way soon, in notebooks too (see nbs/cli/06_cores.ipynb)
+# threads that wait give way soon, in notebooks too: PATIENCE of nbs/cli/06_cores.ipynb
+export GOMP_SPINCOUNT ?= 1000
 
 BROWSER := $(addprefix tests/test_,$(addsuffix .py,browser explorers tour))
 FAST := $(addprefix tests/test_,$(addsuffix .py,ratchet house cli reference_numbers definitions symmetry sampler film steer plot))

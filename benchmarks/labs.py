@@ -87,6 +87,12 @@ def describe(result: dict) -> str:  # one sentence
     )
 
 
+def lab_chance(result: dict, reading: str = "free, mean") -> str:  # one sentence
+    "Say what random coordinates match in a comparison, where all models have the same crystals."
+    rate = next(iter(result["models"].values()))["reconstruction"][reading]["match_chance"]["value"]
+    return f"random coordinates in the true cell match {100 * rate:.1f} % by the field's rule"
+
+
 def study_lab(
     path, study, trial: dict, full: dict, home="../.."
 ) -> tuple[dict, str]:  # results, one sentence about them

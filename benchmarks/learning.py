@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.builds import COMMAND, OWN, check_out
 from benchmarks.labs import mcnemar
 from benchmarks.speed import children_seconds, circumstances, go_on, rounded
-from benchmarks.studies import chance, clock, rebuilt, some
+from benchmarks.studies import chance, clock, loss_curves, rebuilt, some
 from benchmarks.tables import by_chance, came_back, paired, table
 from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
@@ -67,9 +67,8 @@ def losses(run: Path) -> list:  # [minutes, loss of validation], epoch by epoch
     "Read the losses of a training of steady speed."
     facts = json.loads((run / "run.json").read_text())
     minutes = facts["seconds"] / 60 / facts["steps"]
-    with open(run / "logs" / "metrics.csv", newline="") as f:
-        found = [(int(r["step"]) + 1, r["val/total"]) for r in csv.DictReader(f)]
-    return [[round(step * minutes, 2), round(float(loss), 4)] for step, loss in found if loss]
+    found = loss_curves(run, points=facts["steps"])["val/total"]  # all of them
+    return [[round((step + 1) * minutes, 2), loss] for step, loss in found]
 
 
 def reached(now: list, before: list) -> float | None:  # minutes
@@ -80,12 +79,12 @@ def reached(now: list, before: list) -> float | None:  # minutes
 
 def by_loss(curves: dict) -> str:  # one sentence
     "Say when the losses of this build came down to the old one's lowest."
-    least, when = min(curves[OLD], key=lambda p: p[1]), reached(curves[NOW], curves[OLD])
-    ends = {k: min(v, key=lambda p: p[1])[1] for k, v in curves.items()}
-    said = f"lowest loss of validation {ends[OLD]:.3f} before (after {least[0]:.0f} minutes)"
+    lowest = {build: min(curve, key=lambda p: p[1]) for build, curve in curves.items()}
+    (minutes, least), (_, ours), when = lowest[OLD], lowest[NOW], reached(curves[NOW], curves[OLD])
+    said = f"lowest loss of validation {least:.3f} before (after {minutes:.0f} minutes)"
     if when is None:
-        return f"{said}, {ends[NOW]:.3f} now (after {curves[NOW][-1][0]:.0f}): not reached"
-    return f"{said}, reached now after {when:.0f} minutes, {ends[NOW]:.3f} at the end"
+        return f"{said}, {ours:.3f} now (after {curves[NOW][-1][0]:.0f}): not reached"
+    return f"{said}, reached now after {when:.0f} minutes, {ours:.3f} at the end"
 
 
 def choose(data: Path, num: int, seed: int, out: Path):
@@ -168,9 +167,9 @@ def main() -> None:
     result = go_on(a.out, what | (dict(in_turn=True) if a.in_turn else {}), seeds={})
     if "chance" not in result:
         result["chance"] = chance(truth)
-    names = {OLD: a.old, NOW: NOW}
-    runs = {b: a.runs.resolve() / f"{data.name}-{names[b]}-{minutes[b]}-{a.seed}" for b in trees}
     if str(a.seed) not in result["seeds"]:
+        names = {OLD: a.old, NOW: NOW}
+        runs = {b: a.runs.resolve() / f"{data.name}-{names[b]}-{minutes[b]}-{a.seed}" for b in trees}
         train_both(trees, runs, minutes, data, a.seed, a.in_turn)
         builds = {}
         for build, run in runs.items():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +62,8 @@ def test_threads_sleep_soon_unless_the_user_says_otherwise(monkeypatch):
     monkeypatch.setattr(os, "environ", {})
     app.prepare(args("generate"))
     assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    assert f"export GOMP_SPINCOUNT ?= {cores.PATIENCE}\n" in makefile  # the same in notebooks
     for own in (dict(GOMP_SPINCOUNT="7"), dict(OMP_WAIT_POLICY="ACTIVE")):
         monkeypatch.setattr(os, "environ", dict(own))
         app.prepare(args("generate"))

@@ -22,7 +22,8 @@ step = int(done.read_text()) if done.exists() else 0
 while step < end:
     time.sleep(0.02)
     step += 1
-    done.write_text(str(step))
+    done.with_suffix(".part").write_text(str(step))
+    done.with_suffix(".part").replace(done)
     print(f"0:00:{step:02d} epoch 0 step {step} ", flush=True)
 """
 
