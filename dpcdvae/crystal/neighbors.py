@@ -7,6 +7,7 @@ __all__ = ['Neighbors', 'find_neighbors']
 
 # %% ../../nbs/crystal/02_neighbors.ipynb #eaa3e746
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,8 +26,20 @@ class Neighbors:
     dist: Tensor  # (N,K) Å
     mask: Tensor  # (N,K) True where the slot holds a neighbour
     cutoff: Tensor  # (N,) Å, the atom's own cutoff: here its envelope is zero
-    reverse: Tensor  # (N,K) flat slot j*K+l that holds the same edge seen from j
-    has_reverse: Tensor  # (N,K) False where j does not count i among its K
+
+    @property
+    def reverse(self) -> Tensor:  # (N,K) flat slot j*K+l that holds the same edge seen from j
+        "Find the same edge seen from the other atom."
+        return self._reversed[0]
+
+    @property
+    def has_reverse(self) -> Tensor:  # (N,K)
+        "Tell whether there is one: False where j does not count i among its K."
+        return self._reversed[1]
+
+    @cached_property
+    def _reversed(self) -> tuple[Tensor, Tensor]:
+        return _reverse(self.index, self.jimage, self.mask)
 
 # %% ../../nbs/crystal/02_neighbors.ipynb #4d2b5585
 def image_grid(
@@ -160,4 +173,4 @@ def find_neighbors(
     me = torch.arange(len(index), device=index.device)[:, None]
     empty = (index == me) & (jimage == 0).all(-1)
     mask = (dist < own_cutoff[:, None]) & ~empty
-    return Neighbors(index, jimage, vec, dist, mask, own_cutoff, *_reverse(index, jimage, mask))
+    return Neighbors(index, jimage, vec, dist, mask, own_cutoff)

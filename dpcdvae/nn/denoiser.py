@@ -225,6 +225,7 @@ class Denoiser(nn.Module):
         with torch.autocast(lattice.device.type, enabled=False):
             frac = wrap(crystals.frac_coords)
             nb = find_neighbors(crystals, self.num_neighbors, self.cutoff, frac, lattice)
+            nb.reverse  # found here, once: a compiled network cannot
         return self.gemnet(atoms, nb, self._edge_attr(crystals, z, nb, lattice))
 
     def _apply_transformer(

@@ -59,9 +59,7 @@ def bonded_neighbors(
     limit = torch.where(unlike, IONIC, TOLERANCE) * (radius[:, None] + radius[j])
     barred = (salt & metal)[:, None] & metal[j] | free[:, None] | free[j] | (radius[:, None] * radius[j] == 0)
     bonded = found.mask & (found.dist <= limit) & (found.dist >= TOO_CLOSE) & ~barred
-    return Neighbors(
-        j, found.jimage, found.vec, found.dist, bonded, found.cutoff, found.reverse, found.has_reverse
-    )
+    return Neighbors(j, found.jimage, found.vec, found.dist, bonded, found.cutoff)
 
 # %% ../../nbs/viz/18_polyhedra.ipynb #b2bd4f33
 @dataclass(frozen=True)
