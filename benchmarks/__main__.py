@@ -65,7 +65,7 @@ def main(argv=None):
     )
     p.add_argument("--data", nargs="+")
     p.add_argument("--out", type=Path)
-    p.add_argument("--preset", default="default")
+    p.add_argument("--preset", default="transformer")
     p.add_argument("--run", type=Path)
     p.add_argument("--max-time", help="of a training; ground: 00:02:00, else 01:00:00")
     p.add_argument("--num", type=int, help="crystals; ground: 24, trust: 7 of each kind, else 512")

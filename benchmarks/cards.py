@@ -107,7 +107,7 @@ def train_command(
     if "parent" in run:
         first, more = ["finetune", "--model", run["parent_name"]], ["--parts", run["parts"]]
         inherited = GIVEN_BY_FINETUNE
-    elif run["preset"] != "default":
+    else:
         more = ["--preset", run["preset"]]
     more += [x for k, v in run["changes"].items() if k not in inherited for x in ("--set", f"{k}={v}")]
     where = ["--data", source, "--out", out, *limit]
@@ -306,7 +306,7 @@ def limits(card: dict) -> list[str]:
         if t["data"] not in EMBEDDED
         else f"It saw {t['num_train']:,} crystals for {minutes_trained(card)} minutes."
     ]
-    if get_config(t.get("preset", "default")).denoiser.network == "transformer":
+    if get_config(t["preset"]).denoiser.network == "transformer":
         said.append(
             "Its denoiser is a transformer on pairs of atoms, not the papers' GemNet-T "
             "(chapter `nn/06_transformer`)."

@@ -1,7 +1,7 @@
 """GemNet-T and the transformer as denoisers, after the same time of training on the same crystals
 
 `python -m benchmarks.denoisers --data DIR` (a folder with splits, as perov_5 or mp_20) trains the presets
-`default` and `transformer`, which differ in the denoiser and its cutoff (7 and 6 Å, the encoder's, too), for
+`gemnet` and `transformer`, which differ in the denoiser and its cutoff (7 and 6 Å, the encoder's, too), for
 the same time on one thread, reconstructs the same 512 validation crystals with each, one try, and measures
 the loss of the coordinates at twelve times; and it reconstructs them once more with 20 evaluations, most of
 them where a crystal takes shape (spacing `critical`). It writes results/denoisers.json after each model; a
@@ -27,7 +27,7 @@ from dpcdvae.data.files import atomic_write
 KEPT = ("strict_rate", "match_rate", "match_rate_anonymous", "rms", "composition_exact")
 TIMES = (1, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 950)
 SHORT = dict(steps=20, spacing="critical")
-NETWORKS = {"default": "GemNet-T", "transformer": "transformer"}  # preset -> network
+NETWORKS = {"gemnet": "GemNet-T", "transformer": "transformer"}  # preset -> network
 
 
 @torch.no_grad()

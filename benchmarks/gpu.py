@@ -26,6 +26,7 @@ from dpcdvae.data.datasets import load_crystals
 from dpcdvae.data.files import atomic_write
 from dpcdvae.model.config import get_config
 from dpcdvae.model.dpcdvae import DPCDVAE
+from dpcdvae.nn.denoiser import Denoiser
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:  # ||a - b|| / ||b||
@@ -57,21 +58,27 @@ def observe(model: DPCDVAE, crystals: CrystalBatch) -> dict:  # name -> tensor
     return seen
 
 
-def awake(model: DPCDVAE) -> DPCDVAE:
-    """Let a network that says nothing yet (its readout starts at zero) say something, so that there is
-    something to compare."""
-    torch.manual_seed(1)
-    for out in model.denoiser.gemnet.outputs:
-        nn.init.normal_(out.read.weight, std=0.1)
-    return model
+def awake(net: Denoiser) -> Denoiser:
+    """Let a network that says nothing yet say something, so that there is something to compare: what is zero
+    at the start (readouts, and the transformer's steps of its features) gets random weights."""
+    if net.network == "gemnet":
+        zero = [out.read for out in net.gemnet.outputs]
+    else:
+        zero = [net.transformer.read]
+        zero += [layer for b in net.transformer.blocks for layer in (b.modulation, b.out, b.down)]
+    for layer in zero:
+        nn.init.normal_(layer.weight, std=0.1)
+    return net
 
 
 def agreement_with_double(
-    crystals: CrystalBatch, device, preset: str = "default"
+    crystals: CrystalBatch, device, preset: str = "transformer"
 ) -> dict:  # precision -> name -> relative difference
     "Compare a device with the processor in double precision."
     torch.manual_seed(0)
-    model = awake(DPCDVAE(get_config(preset, prior="standard")))
+    model = DPCDVAE(get_config(preset, **{"latent.prior": "standard"}))
+    torch.manual_seed(1)
+    awake(model.denoiser)
     model.prepare(crystals)
     start = {k: v.clone() for k, v in model.state_dict().items()}
     truth, found = observe(model.double(), crystals.to(torch.float64)), {}
@@ -111,7 +118,7 @@ def protocol_minutes(crystals_per_s: float) -> float:
 
 
 def measure_training(
-    crystals: CrystalBatch, size: int, preset: str = "default", repeats: int = 5, compiled: bool = False
+    crystals: CrystalBatch, size: int, preset: str = "transformer", repeats: int = 5, compiled: bool = False
 ) -> dict:
     "Time a training step and compare it with the card's peak; or say why it could not be compiled."
     crystals = take(crystals, size)
@@ -136,7 +143,7 @@ def measure_training(
 def measure_card(
     data,
     out,
-    preset: str = "default",
+    preset: str = "transformer",
     sizes=(64, 512, 2048, 8192),
     max_time: str | None = None,
     num: int = 512,

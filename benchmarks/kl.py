@@ -375,7 +375,7 @@ def generation_answer(result: dict) -> str:  # sentences
 
 
 def elsewhere(result: dict, switches: dict) -> str:  # a sentence
-    "Compare what the weight 0.01 does to the preset default on Perov-5 with what it does in the sweep."
+    "Compare what the weight 0.01 does to the preset gemnet on Perov-5 with what it does in the sweep."
     found = [lab_rates(switches, "free, mean").get(k, []) for k in ("KL weight 0.01", "as it is")]
     num = min(map(len, found))
     if not num:

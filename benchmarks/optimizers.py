@@ -25,7 +25,7 @@ def one(folder: Path, kind: str, epochs: int, sets: dict, seed: int) -> dict:
     "Train, or take what is there, and reconstruct the validation crystals."
     start = time.process_time()
     changes = {"training.optimizer": kind, "latent.prior_steps": 0}  # nothing new is drawn here
-    train_once(sets, folder, "default", None, epochs, seed, **changes)
+    train_once(sets, folder, "gemnet", None, epochs, seed, **changes)
     took, model = time.process_time() - start, load_model(folder)
     made = model.reconstruct(sets["val"], seed=seed, progress=False).crystals
     metrics, each = rebuilt(made, sets["val"], KEPT, workers=1, progress=False)
@@ -46,7 +46,7 @@ def main() -> None:
     a = p.parse_args()
     sets = {k: load_crystals(a.data, split=k, progress=False) for k in ("train", "val")}
     sets["val"] = some(sets["val"], a.num, a.seed)
-    plan = dict(name="optimizers", data=a.data.name, preset="default", num_val=a.num, seed=a.seed)
+    plan = dict(name="optimizers", data=a.data.name, preset="gemnet", num_val=a.num, seed=a.seed)
     result = go_on(a.out, plan, models={})
     for kind, epochs in RUNS:
         name = f"{kind}, {epochs} epochs"

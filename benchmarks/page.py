@@ -47,6 +47,7 @@ def made_by(name: str, r: dict) -> str:  # command
         d if d in EMBEDDED else f"DIR/{d}" for d in ([data.split(" (")[0]] if isinstance(data, str) else data)
     )
     flags = [
+        ("preset", "preset"),
         ("run", "run"),
         ("num", "num"),
         ("num_new", "num-new"),

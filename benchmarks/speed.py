@@ -68,7 +68,7 @@ def take(crystals: CrystalBatch, num: int) -> CrystalBatch:
 
 
 def training_step(
-    crystals: CrystalBatch, preset: str = "default", bf16: bool = True, compiled: bool = False, **changes
+    crystals: CrystalBatch, preset: str = "transformer", bf16: bool = True, compiled: bool = False, **changes
 ):
     "Make a function that takes one optimiser step."
     tune_malloc()
@@ -90,7 +90,7 @@ def training_step(
     return step
 
 
-def reverse_step(crystals: CrystalBatch, preset: str = "default", bf16: bool = True, **changes):
+def reverse_step(crystals: CrystalBatch, preset: str = "transformer", bf16: bool = True, **changes):
     "Make a function that calls the denoiser once, neighbour lists included."
     tune_malloc()
     torch.manual_seed(0)
@@ -122,7 +122,7 @@ print(torch.cuda.max_memory_allocated() / 2**30 if gpu else resident / 2**20)
 """
 
 
-def peak_memory(data, batch_size: int, preset: str = "default") -> float:  # GiB
+def peak_memory(data, batch_size: int, preset: str = "transformer") -> float:  # GiB
     "Take three training steps in a fresh process and read its largest resident set, or the GPU's."
     code = PEAK.format(data=str(data), batch_size=batch_size, preset=preset)
     return float(
@@ -528,7 +528,7 @@ def rounded(x, digits: int = 4):
 
 def bench(
     data=BENCH_DATA,
-    preset: str = "default",
+    preset: str = "transformer",
     repeats: int = 5,
     sizes=(16, 64, 256, 512),
     say=print,

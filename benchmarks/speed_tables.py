@@ -14,7 +14,7 @@ RELEASED = dict(
     reading_per_s=1 / 23.5e-3,
     again="another machine (AMD EPYC with bf16 in AVX-512, 2 threads, torch 2.13, 2026-11-26): 44.4 "
     "crystals/s at batch 64, the median of 8 steps of 1.36 to 1.56 s, and 0.494 s a call of its "
-    "denoiser; between these steps, one of this package's preset `default` took 0.275 s (232 "
+    "denoiser; between these steps, one of this package's preset `gemnet` took 0.275 s (232 "
     "crystals/s) in bf16 and 0.400 s (160) in float32",
 )
 
@@ -87,7 +87,7 @@ def bench_table(result: dict) -> str:  # markdown
             "",
             _made_on(result),
             f"Released: {R['source']}; its reading includes a graph of bonds (CrystalNN), which the "
-            f"preset `default` does without. Measured again by hand on {R['again']}.",
+            f"preset `gemnet` does without. Measured again by hand on {R['again']}.",
         ]
     )
 

@@ -103,7 +103,7 @@ def study(
     data,
     run,
     name: str,
-    preset: str = "default",
+    preset: str = "transformer",
     max_time: str | None = "01:00:00",
     num: int = 512,
     num_new: int = 64,
@@ -344,14 +344,14 @@ WALKS = {
 
 
 def switches(data, runs, out, epochs: int = 8, num: int = 150, seeds=(0, 1, 2)) -> dict:
-    """Turn the switches of `default` one by one, those of the diffusion first, then its sampler, and evaluate
+    """Turn the switches of `gemnet` one by one, those of the diffusion first, then its sampler, and evaluate
     each on held-out crystals. A prior is not needed for that, and atoms stay where they are put
     (arrange=0), which shows the diffusion by itself."""
     for group in (DIFFUSION, SWITCHES):
         result = compare(
             [data],
             {
-                label: ("default", dict(prior="standard", arrange=0) | changes)
+                label: ("gemnet", dict(prior="standard", arrange=0) | changes)
                 for label, changes in group.items()
             },
             runs,
@@ -367,7 +367,7 @@ def switches(data, runs, out, epochs: int = 8, num: int = 150, seeds=(0, 1, 2)) 
             data,
             _run_folder(runs, name),
             "samplers",
-            "default",
+            "gemnet",
             None,
             num,
             0,
@@ -384,7 +384,7 @@ def switches(data, runs, out, epochs: int = 8, num: int = 150, seeds=(0, 1, 2)) 
 
 
 def switch_table(path="results/switches.json") -> str:  # markdown
-    "Put the switches of `default` into a table, the mean over seeds and the range of each."
+    "Put the switches of `gemnet` into a table, the mean over seeds and the range of each."
     r = json.loads(Path(path).read_text())
     take = lambda label, reading, metric: [
         m["reconstruction"][reading][metric] for m in r["models"].values() if m["label"] == label
@@ -401,7 +401,7 @@ def switch_table(path="results/switches.json") -> str:  # markdown
 
     labels = list(dict.fromkeys(m["label"] for m in r["models"].values()))
     rows = [
-        "| `default`, but | seeds | match, free | composition exact | match, composition given | its RMS |",
+        "| `gemnet`, but | seeds | match, free | composition exact | match, composition given | its RMS |",
         "|---|---|---|---|---|---|",
     ]
     for label in labels:

@@ -22,7 +22,7 @@ from dpcdvae.data.files import atomic_write
 from dpcdvae.evaluation.coverage import cutoffs_for
 from dpcdvae.evaluation.generation import evaluate_generation
 
-SWAPS = 128  # proposals at each fifth of the steps, as the preset default has them
+SWAPS = 128  # proposals at each fifth of the steps, as the presets gemnet and transformer have them
 REBUILT = ("strict_rate", "match_rate", "match_rate_anonymous", "rms", "composition_exact")
 NEW = ("valid", "composition_valid", "structure_valid", "unique", "novel", "cov_precision", "cov_recall")
 READINGS = ("mean", "sampled")

@@ -25,7 +25,7 @@ def few():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("preset", ["tiny", "default", "paper-na", "cdvae"])
+@pytest.mark.parametrize("preset", ["tiny", "transformer", "gemnet", "paper-na", "cdvae"])
 def test_numbers_are_those_of_double_precision(few, device, preset):
     crystals = (
         few

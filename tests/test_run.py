@@ -25,9 +25,9 @@ from dpcdvae.diffusion.trajectory import Trajectory
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 from dpcdvae.generation.decode import Sampling
 from dpcdvae.generation.generate import generate, reconstruct
-from dpcdvae.model.config import get_config
+from dpcdvae.model.config import get_config, read_config
 from dpcdvae.model.dpcdvae import DPCDVAE
-from dpcdvae.model.training import train
+from dpcdvae.model.training import _same_run, train
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"denoiser.num_blocks": 1, "latent.prior_steps": 5, "training.batch_size": 4}
@@ -636,7 +636,19 @@ def test_validation_crystals_are_measured_too(tmp_path):
 )
 def test_settings_that_do_not_go_together_are_refused(changes):
     with pytest.raises(ValueError, match="process"):
-        get_config("default", **changes)
+        get_config(**changes)
+
+
+def test_a_run_of_the_former_default_goes_on_as_gemnet(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(dict(preset="default", seed=0)))
+    _same_run(tmp_path / "run.json", dict(preset="gemnet", seed=0))
+    with pytest.raises(ValueError, match="another run .*preset"):
+        _same_run(tmp_path / "run.json", dict(preset="transformer", seed=0))
+    assert read_config(dict(preset="default", max_atoms=20)) == get_config("gemnet", max_atoms=20).change(
+        **{"latent.species_aware": False, "sampling.swap_species": 0}
+    )
+    with pytest.raises(ValueError, match="'default' is called 'gemnet' now"):
+        get_config("default")
 
 
 def test_broken_crystals_are_named_with_reread_types_too(tmp_path):

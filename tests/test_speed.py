@@ -183,7 +183,7 @@ def test_compiled_networks_compute_the_same():
         )
     )
     plain.prepare(crystals)
-    awake(plain)
+    awake(plain.denoiser)
     fused = DPCDVAE(plain.config)
     fused.load_state_dict(plain.state_dict())
     fuse(fused, "aot_eager")

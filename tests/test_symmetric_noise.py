@@ -80,7 +80,7 @@ def test_a_share_of_a_batch_keeps_its_symmetry(spinels):
 
 
 @pytest.mark.parametrize(
-    "preset, share, words", [("default", 1.5, "at most 1"), ("paper", 0.5, "wrapped process")]
+    "preset, share, words", [("transformer", 1.5, "at most 1"), ("paper", 0.5, "wrapped process")]
 )
 def test_what_cannot_be_is_refused(preset, share, words):
     with pytest.raises(ValueError, match=words):

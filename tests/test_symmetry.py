@@ -3,8 +3,8 @@ changes what the networks say."""
 
 import pytest
 import torch
-from torch import nn
 
+from benchmarks.gpu import awake
 from dpcdvae.crystal.batch import CrystalBatch, toy
 from dpcdvae.crystal.lattice import parameters_from_lattice
 from dpcdvae.crystal.neighbors import find_neighbors
@@ -202,19 +202,7 @@ def test_fcc_copper_keeps_its_132_triplets():
 # ---- networks
 
 
-def awake(net):
-    "Give what is zero at the start random weights: readouts, and the transformer's steps of its features."
-    if net.network == "gemnet":
-        zero = [out.read for out in net.gemnet.outputs]
-    else:
-        zero = [net.transformer.read]
-        zero += [layer for b in net.transformer.blocks for layer in (b.modulation, b.out, b.down)]
-    for layer in zero:
-        nn.init.normal_(layer.weight, std=0.1)
-    return net.double().eval()
-
-
-def make_denoiser(preset="default", **kw):
+def make_denoiser(preset="gemnet", **kw):
     torch.manual_seed(0)
     c = get_config(preset)
     args = dict(
@@ -236,10 +224,10 @@ def make_denoiser(preset="default", **kw):
         cbf_dim=c.denoiser.cbf_dim,
         network=c.denoiser.network,
     )
-    return awake(Denoiser(**args | kw))
+    return awake(Denoiser(**args | kw)).double().eval()
 
 
-@pytest.fixture(scope="module", params=["default", "transformer"])
+@pytest.fixture(scope="module", params=["gemnet", "transformer"])
 def denoiser(request):
     return make_denoiser(request.param)
 
@@ -251,14 +239,14 @@ def gemnet():  # its answer does not depend on the choice of the cell; the trans
 
 @pytest.fixture(scope="module")
 def cartesian(denoiser):
-    preset = "default" if denoiser.network == "gemnet" else "transformer"
+    preset = "gemnet" if denoiser.network == "gemnet" else "transformer"
     return make_denoiser(preset, frame="cartesian", mean_free=False)
 
 
 @pytest.fixture(scope="module")
 def encoder():
     torch.manual_seed(1)
-    c = get_config("default")
+    c = get_config("gemnet")
     return (
         Encoder(
             c.latent.dim,

@@ -295,7 +295,7 @@ def test_commands_repeat_what_was_changed():
 
 
 def test_commands_repeat_a_fine_tuning():
-    run = dict(data="mine.csv", max_time="00:10:00", preset="default", parent="0a", parent_name="mp-20")
+    run = dict(data="mine.csv", max_time="00:10:00", preset="transformer", parent="0a", parent_name="mp-20")
     changes = {"max_atoms": 24, "latent.environment_dim": 125, "training.batch_size": 64}
     run |= dict(parts="denoiser", changes=changes, seed=1, machine=dict(threads=1))
     a = parser().parse_args(train_command(run, "runs/x").split()[1:])
@@ -306,7 +306,13 @@ def test_commands_repeat_a_fine_tuning():
 def test_a_card_counts_the_trainings_before():
     of = lambda minutes: dict(
         command=f"train for {minutes}",
-        training=dict(num_train=1000 * minutes, seconds=60 * minutes, crystals_seen=9, data="perov_mini"),
+        training=dict(
+            num_train=1000 * minutes,
+            seconds=60 * minutes,
+            crystals_seen=9,
+            data="perov_mini",
+            preset="tiny",
+        ),
     )
     card = of(40) | dict(max_atoms=24, parent=of(20) | dict(parent=of(7)))
     assert "for 67 minutes" in limits(card)[0] and "for 40" in limits(of(40) | dict(max_atoms=24))[0]

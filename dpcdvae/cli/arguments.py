@@ -29,7 +29,7 @@ from dpcdvae.cli.values import (
 )
 
 # %% ../../nbs/cli/01_arguments.ipynb #18bb2fca
-PRESETS = ("default", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny", "transformer")
+PRESETS = ("transformer", "gemnet", "paper", "paper-na", "paper-gine", "paper-na-gine", "cdvae", "tiny")
 SAMPLERS = ("modified", "ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun", "langevin")
 SPACINGS = ("uniform", "quadratic", "early", "logsnr", "critical")
 PARTS_TRAINED = ("denoiser", "all")
@@ -141,7 +141,7 @@ TALKING = [
 TRAIN = [
     DATA,
     OUT,
-    opt("--preset", default="default", choices=PRESETS, help="paper and its variants repeat the release"),
+    opt("--preset", default="transformer", choices=PRESETS, help="paper and its variants repeat the release"),
     opt("--max-time", metavar="TIME", help="HH:MM:SS or DD:HH:MM:SS"),
     opt("--max-epochs", type=whole(-1), default=-1, metavar="N", help="-1: no end but --max-time"),
     SEED,

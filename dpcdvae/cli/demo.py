@@ -21,7 +21,7 @@ def demo_train(a, sets: dict):  # DPCDVAE
 
     run = a.out / "train"
     sizes = ", ".join(f"{len(v)} {k}" for k, v in sets.items())
-    print(f"perov_mini: {sizes}; training `default`, a DP-CDVAE, for {a.max_time}", flush=True)
+    print(f"perov_mini: {sizes}; training `transformer`, a DP-CDVAE, for {a.max_time}", flush=True)
     if not is_finished(run):
         resume = (run / "checkpoint.safetensors").exists()
         parts = {k: sets[k] for k in ("train", "val")}

@@ -34,7 +34,7 @@ from ..data.files import atomic_write, lock_folder, number_of, processor_name
 from ..data.loader import CrystalLoader
 from ..data.splits import SPLIT_FILE, SplitRecord, read_record, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
-from .config import get_config
+from .config import OLD_PRESETS, get_config
 from .dpcdvae import DPCDVAE, bf16_unit, fitting, has_bf16, num_trained, tune_malloc
 from .module import PATIENCE, ROW, Training, ends_with_others, named_loss, noise_symmetry
 from .pretrained import inherit, parent_facts
@@ -43,9 +43,8 @@ from .pretrained import inherit, parent_facts
 def fuse(model: DPCDVAE, backend: str = "inductor") -> DPCDVAE:
     "Compile the model's networks on edges in place; fail now, not at the first step, without a compiler."
     try:
-        torch.compile(torch.square, backend=backend)(
-            torch.ones(8, device="cuda" if torch.cuda.is_available() else "cpu")
-        )  # where the model will train, and is perhaps not yet
+        there = "cuda" if torch.cuda.is_available() else "cpu"  # where the model will train
+        torch.compile(torch.square, backend=backend)(torch.ones(8, device=there))
     except Exception as e:
         reason = (str(e) or type(e).__name__).splitlines()[0][:200]
         raise ValueError(
@@ -92,6 +91,7 @@ def _same_run(path, wanted: dict) -> None:
             f"{path.parent} holds a checkpoint, but how the run was begun cannot be read from {path.name} "
             f"({e}): choose another folder"
         ) from None
+    begun["preset"] = OLD_PRESETS.get(preset := begun.get("preset"), preset)
     differ = [k for k, v in json.loads(json.dumps(wanted)).items() if begun.get(k) != v]
     if differ:
         raise ValueError(
@@ -408,7 +408,7 @@ def _model(config, train_set, seed: int, bf16: bool | None, compile: bool, paren
 def train(
     data,  # a source of crystals, whatever `as_crystals` takes, or {"train": CrystalBatch, "val": ...}
     out,  # run folder
-    preset: str = "default",
+    preset: str = "transformer",
     max_time: str | timedelta | None = None,  # DD:HH:MM:SS, HH:MM:SS or a timedelta
     max_epochs: int = -1,
     seed: int = 0,
