@@ -1,7 +1,7 @@
 """Time to quality: a build of the past and this one learn side by side, one thread each
 
     python -m benchmarks.learning --data DIR/perov_5
-    python -m benchmarks.learning --data DIR/mp_20 --minutes 60 30 --in-turn --out results/learning-mp_20.json
+    python -m benchmarks.learning --data DIR/mp_20 --minutes 60 30 --out results/learning-mp_20.json
 
 DIR/perov_5 is the folder of a set with its splits. The old build trains its preset `default` for 40 minutes,
 this one the preset `transformer` for 20, at the same time (or in turn), each by its own command; neither fits

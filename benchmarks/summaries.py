@@ -296,8 +296,7 @@ COMMANDS["known"] = "python -m benchmarks.known --data DIR"
 TABLES |= dict.fromkeys(("learning", "learning-mp_20"), learning_table)
 COMMANDS["learning"] = "python -m benchmarks.learning --data DIR/perov_5"
 COMMANDS["learning-mp_20"] = (
-    "python -m benchmarks.learning --data DIR/mp_20 --minutes 60 30 --in-turn "
-    "--out results/learning-mp_20.json"
+    "python -m benchmarks.learning --data DIR/mp_20 --minutes 60 30 --out results/learning-mp_20.json"
 )
 COMMANDS["denoisers"] = (
     "python -m benchmarks.denoisers --data DIR/SET [--minutes N] [--presets NAME] [--times critical] "
