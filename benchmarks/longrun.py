@@ -96,6 +96,7 @@ def part_of_run(command: list, log: Path, done, over, stop: tuple, every: float,
     env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONUNBUFFERED="1")
     start, samples = time.monotonic(), []
     done.begin()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with open(log, "ab") as f:
         process = subprocess.Popen(command, stdout=f, stderr=f, env=env, start_new_session=True)
     watched, stopped = psutil.Process(process.pid), None

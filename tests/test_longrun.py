@@ -84,3 +84,23 @@ def test_memory_that_grows_is_seen():
     samples = [[60.0 * i, 500 + 2 * i, 60.0 * i, 10 * i] for i in range(30)]  # 2 MiB a processor minute
     assert longrun.growth(dict(samples=samples)) == pytest.approx(120)
     assert [v for _, v in longrun.speeds(dict(samples=samples))] == pytest.approx([1 / 6] * 28)
+
+
+def test_a_job_hears_an_interrupt_though_the_shell_that_began_the_call_ignores_it(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for background jobs of a script
+    try:
+        sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+        none = longrun.Table(tmp_path / "none.csv")
+        part = longrun.part_of_run(
+            sleeper,
+            tmp_path / "log.txt",
+            none,
+            lambda: 1.0,
+            (0.5, signal.SIGINT),
+            0.3,
+            0.0,
+            lambda part: None,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert part["stopped_by"] == "SIGINT" and part["exit_code"] == -signal.SIGINT and part["seconds"] < 30
