@@ -140,9 +140,10 @@ def builds_table(result: dict) -> str:  # markdown
         loads += [s["load"] for build in both.values() for s in build]
     most = max((len(b["new"]) for b in result["samples"].values() if "new" in b), default=0)
     about = (
-        f"Before: commit {result['old']}. Medians of up to {most} samples of each build in turns, smallest "
+        f"Before: commit {result['old']}. Each trains its default preset (GemNet-T before, the transformer "
+        f"now). Medians of up to {most} samples of each build in turns, smallest and largest in brackets; "
+        "seconds are processor time of one thread"
     )
-    about += "and largest in brackets; seconds are processor time of one thread"
     end = f"; load {min(loads):.1f} to {max(loads):.1f}." if loads else ""
     return f"{table(['', 'before', 'now', 'ratio'], rows)}\n\n{about}{end}"
 

@@ -5,7 +5,8 @@ results/strict.json; what is there already is not done again. With `--candidates
 place eight times, from other noise, and the one that makes its latent vector likeliest is kept: the target is
 not looked at. That is written to results/strict-of8.json. With `--candidates 32 --accept 3 --steps 20
 --spacing critical` a crystal is placed anew until the encoder finds it back, 32 times at most; that is
-results/strict-of32.json."""
+results/strict-of32.json. With `--encoder-guidance 1` the encoder leads the atoms of one candidate; that is
+results/strict-guided.json."""
 
 import argparse
 import json
@@ -24,7 +25,7 @@ SETS = {"perov-5": ("perov_5", 512), "mp-20": ("mp_20", 256), "carbon-24": ("car
 EMBEDDED = {"perov_mini": ("perov_mini", 150), "carbon_mini": ("carbon_mini", 53)}
 KEPT = ("strict_", "match_", "fit_", "rms", "METRe", "crmse", "composition_exact", "num_atoms_exact")
 STRICT = Path("results/strict.json")
-MORE = ("accept", "steps", "spacing")
+MORE = ("accept", "steps", "spacing", "encoder_guidance")
 
 
 def counted(model, crystals, **how):  # what is reconstructed, and how often a crystal was placed, on average
@@ -84,10 +85,14 @@ def main() -> None:
     p.add_argument("--accept", type=float, help="latent distance below which no more candidates are made")
     p.add_argument("--steps", type=int, help="function evaluations of a candidate; else the model's own")
     p.add_argument("--spacing", help="of the evaluations")
+    p.add_argument(
+        "--encoder-guidance", type=float, help="strength; else the encoder does not lead the atoms"
+    )
     p.add_argument("--only", nargs="+", choices=SETS | EMBEDDED, default=list(SETS | EMBEDDED))
     p.add_argument("--out", type=Path)
     a = p.parse_args()
-    out = a.out or (STRICT if a.candidates == 1 else Path(f"results/strict-of{a.candidates}.json"))
+    name = "-guided" if a.encoder_guidance else f"-of{a.candidates}" if a.candidates > 1 else ""
+    out = a.out or STRICT.with_stem(f"strict{name}")
     how = dict(num_candidates=a.candidates) | {k: v for k in MORE if (v := getattr(a, k)) is not None}
     for name in a.only:
         folder = (SETS | EMBEDDED)[name][0]

@@ -121,7 +121,8 @@ def strict_table(r: dict) -> str:
     keys = {"match_rate": "match_chance"} | {
         f"fit_rate_{s}": f"fit_chance_{s}" for s in ("0.5", "0.3", "0.2", "0.1")
     }
-    more = dict(placements="placements", seconds_per_crystal="s a crystal") if "accept" in r else {}
+    more = dict(placements="placements") if "accept" in r else {}
+    more |= dict(seconds_per_crystal="s a crystal") if {"accept", "encoder_guidance"} & set(r) else {}
     head = ["model", "crystals", "field's rate", *(f"fit, stol {k.split('_')[-1]}" for k in list(keys)[1:])]
     rows = []
     for name, model in r["models"].items():
@@ -131,6 +132,8 @@ def strict_table(r: dict) -> str:
     made = f"The likeliest of {r.get('num_candidates')} candidates each, by z alone"
     if r.get("num_candidates", 1) == 1:
         made = "One candidate each"
+    if "encoder_guidance" in r:
+        made += f", its atoms led by the encoder (strength {r['encoder_guidance']:g})"
     if "accept" in r:
         made = (
             f"Placed anew until the encoder finds the crystal back (latent distance below {r['accept']:g}), "
@@ -167,6 +170,7 @@ COMMANDS = dict(
     real_files="python -m benchmarks.real_files --out results/real_files.json",
 )
 COMMANDS["strict-of8"] = "python -m benchmarks.strict --data DIR --seed 0 --candidates 8"
+COMMANDS["strict-guided"] = "python -m benchmarks.strict --data DIR --encoder-guidance 1"
 COMMANDS["strict-of32"] = (
     "python -m benchmarks.strict --data DIR --seed 0 --candidates 32 --accept 3 --steps 20 --spacing critical"
 )
@@ -184,7 +188,7 @@ COMMANDS["long-train"] = (
     "python -m benchmarks.longrun train --data DIR/perov_5 --max-time 01:00:00 --out results/long-train.json"
 )
 TABLES = dict(matching=matching_table, hostile=hostile_table, reading=reading_table, real_files=files_table)
-TABLES |= dict.fromkeys(("strict", "strict-of8", "strict-of32"), strict_table)
+TABLES |= dict.fromkeys(("strict", "strict-of8", "strict-of32", "strict-guided"), strict_table)
 TABLES |= dict(campaign=campaign_table, pythons=pythons_table)
 TABLES |= {"long-generate": long_table, "long-train": long_table}
 TABLES["symmetry-mp-20"] = symmetry_table

@@ -196,6 +196,7 @@ RECONSTRUCT = [
         metavar="F",
         help="partial denoising (SDEdit) from this fraction of the steps, in the given cell",
     ),
+    opt("--encoder-guidance", type=float, default=0.0, metavar="K", help="how strongly it leads atoms to z"),
     opt("--accept", type=positive(), metavar="D", help="end at a candidate of latent distance below D"),
     WORKERS,
     *SAMPLING,

@@ -271,8 +271,8 @@ def cmd_reconstruct(a) -> tuple[str, dict]:  # text, record
     model = load_model(a.model)
     crystals, source = crystals_to_test(a, model)
     start_anew(a)
-    how = dict(z=a.z, force=tuple(a.force), start=a.start, accept=a.accept)
-    model.reconstruct(crystals, data=source, **how, **sampling(a))
+    how = {k: getattr(a, k) for k in ("z", "start", "accept", "encoder_guidance")}
+    model.reconstruct(crystals, data=source, force=tuple(a.force), **how, **sampling(a))
     return job_done(a, len(crystals), "reconstructed")
 
 # %% ../../nbs/cli/03_commands.ipynb #cbd4fe96

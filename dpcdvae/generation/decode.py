@@ -33,6 +33,7 @@ from dpcdvae.diffusion.samplers import (
 )
 from ..diffusion.trajectory import Trajectory
 from ..model.dpcdvae import DPCDVAE, Stats, tune_malloc
+from ..model.encoder_guidance import EncoderGuidance
 from ..model.species import PROPOSALS, check_num_swaps, swap_species
 
 # %% ../../nbs/generation/00_decode.ipynb #98ce3754
@@ -54,6 +55,8 @@ class Sampling:
     z: str = "mean"  # reconstruction: the mean of q(z|x), or a draw from it ("sampled")
     force: tuple = ()  # reconstruction: take "num_atoms", "composition", "lattice" from the target
     num_candidates: int = 1  # best of n: candidates of different noise; the one of highest posterior is kept
+    # reconstruction: how strongly each estimate moves to where the encoder finds z back; 0: not at all
+    encoder_guidance: float = 0.0
     accept: float | None = None  # no further candidate once the latent distance is below; None: all are made
     best_of: int = 1  # generation: whole draws of one size; the one of smallest denoising error is kept
     # generation: formulas, groups, positions and latent vectors are drawn from p^(1/temperature); below 1
@@ -148,6 +151,15 @@ class Sampling:
             )
         if not 0 < self.temperature <= 10:
             raise ValueError(f"temperature is {self.temperature}: it must be above 0 and at most 10")
+        if not 0 <= self.encoder_guidance <= 10:
+            raise ValueError(f"encoder_guidance is {self.encoder_guidance}: it must be from 0 to 10")
+        if self.encoder_guidance and self.sampler == "langevin":
+            raise ValueError("langevin makes no estimate of the clean crystal: leave encoder_guidance out")
+        if self.encoder_guidance and model.config.encoder.graph != "nearest":
+            raise ValueError(
+                "encoder_guidance must be 0: what is being made has no bonds yet, and this model's encoder "
+                "(crystalnn) reads them"
+            )
         if self.accept is not None and not (self.accept > 0 and self.num_candidates > 1):
             raise ValueError(
                 f"accept is {self.accept}: it must be above 0, and num_candidates above 1, the most to make"
@@ -308,9 +320,13 @@ def denoise(
     if given is not None:
         start = start.replace(atomic_numbers=given.atomic_numbers)  # its atoms in its own order
 
+    guide = EncoderGuidance(model, z, s.encoder_guidance) if s.encoder_guidance else None
+
     def denoiser(x, t, types) -> Prediction:
-        times = torch.full((len(start),), t, device=z.device)
-        return model.denoiser(start.replace(frac_coords=x, atomic_numbers=types), z, times, bf16=model.bf16)
+        times, crystals = torch.full((len(start),), t, device=z.device), start.replace(frac_coords=x)
+        crystals = crystals.replace(atomic_numbers=types)
+        pred = model.denoiser(crystals, z, times, bf16=model.bf16)
+        return guide(pred, crystals, t) if guide else pred
 
     where = denoiser, model.process, start.atomic_numbers, start.batch, len(start), ids
     how = dict(

@@ -41,6 +41,7 @@ MEANT_FOR = dict(  # fields of `Sampling` that only some jobs read
     formula=("generate",),
     num_candidates=("reconstruct", "generate"),
     accept=("reconstruct",),  # a drawn z is far from any mean
+    encoder_guidance=("reconstruct",),
     best_of=("generate",),
 )
 JOBS = dict(reconstruct="reconstruction", generate="generation", optimise="optimisation")

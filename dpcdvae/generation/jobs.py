@@ -110,7 +110,7 @@ OLD_RECORDS = dict(arrange="swap_species", tries="num_candidates")  # names in r
 NOT_COMPARED = ("versions", "evaluations")  # of two records of one job
 MAY_LACK = ("constraints", "reference")  # of a record: there only where they were given
 # of jobs that were begun before the setting existed
-OLD_DEFAULTS = dict(num_candidates=1, temperature=1.0, best_of=1, accept=None)
+OLD_DEFAULTS = dict(num_candidates=1, temperature=1.0, best_of=1, accept=None, encoder_guidance=0.0)
 
 
 def open_job(out: Path, record: dict) -> None:
