@@ -25,6 +25,7 @@ from dpcdvae.diffusion.trajectory import Trajectory
 from dpcdvae.evaluation.evaluate import evaluation_folder as next_to
 from dpcdvae.generation.decode import Sampling
 from dpcdvae.generation.generate import generate, reconstruct
+from dpcdvae.generation.jobs import open_job
 from dpcdvae.model.config import get_config, read_config
 from dpcdvae.model.dpcdvae import DPCDVAE
 from dpcdvae.model.training import _same_run, train
@@ -644,6 +645,9 @@ def test_a_run_of_the_former_default_goes_on_as_gemnet(tmp_path):
     _same_run(tmp_path / "run.json", dict(preset="gemnet", seed=0))
     with pytest.raises(ValueError, match="another run .*preset"):
         _same_run(tmp_path / "run.json", dict(preset="transformer", seed=0))
+    open_job(tmp_path, dict(preset="gemnet", seed=0))
+    with pytest.raises(ValueError, match="another job .*preset"):
+        open_job(tmp_path, dict(preset="transformer", seed=0))
     assert read_config(dict(preset="default", max_atoms=20)) == get_config("gemnet", max_atoms=20).change(
         **{"latent.species_aware": False, "sampling.swap_species": 0}
     )

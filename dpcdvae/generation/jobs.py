@@ -24,6 +24,7 @@ from ..data.files import atomic_write, lock_folder, number_of
 from ..data.splits import copy_record
 from .best_of import best_draw
 from .decode import Sampling, Trajectories
+from ..model.config import present_preset
 from ..model.dpcdvae import DPCDVAE
 
 # %% ../../nbs/generation/04_jobs.ipynb #6e477e6f
@@ -123,6 +124,7 @@ def open_job(out: Path, record: dict) -> None:
         except json.JSONDecodeError as e:
             raise ValueError(f"{path} is damaged ({e}): choose another folder") from None
         old = OLD_DEFAULTS | {OLD_RECORDS.get(k, k): v for k, v in old.items()}
+        old["preset"] = present_preset(old.get("preset"))
         wanted = json.loads(json.dumps(record))
         names = dict.fromkeys((*wanted, *MAY_LACK))
         differ = [k for k in names if k not in NOT_COMPARED and old.get(k) != wanted.get(k)]

@@ -333,10 +333,15 @@ class Config(Part):
 OLD_PRESETS = {"default": "gemnet"}  # of models and runs made before transformer became the default
 
 
+def present_preset(name: str | None) -> str | None:
+    "Give a preset of an older version its present name."
+    return OLD_PRESETS.get(name, name)
+
+
 def read_config(record: dict) -> Config:
     "Read a configuration from a model's config.json, nested or (until version 0.1) flat."
     config = Config().change(False, **record)
-    return config.change(preset=OLD_PRESETS.get(config.preset, config.preset))
+    return config.change(preset=present_preset(config.preset))
 
 # %% ../../nbs/model/02_config.ipynb #a308b3db
 def _merge(base: dict, **more) -> dict:

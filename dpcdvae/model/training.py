@@ -34,7 +34,7 @@ from ..data.files import atomic_write, lock_folder, number_of, processor_name
 from ..data.loader import CrystalLoader
 from ..data.splits import SPLIT_FILE, SplitRecord, read_record, repeated_sentence
 from .checkpoint import CheckpointCallback, MetricsLogger, SafeCheckpointIO, read_position
-from .config import OLD_PRESETS, get_config
+from .config import get_config, present_preset
 from .dpcdvae import DPCDVAE, bf16_unit, fitting, has_bf16, num_trained, tune_malloc
 from .module import PATIENCE, ROW, Training, ends_with_others, named_loss, noise_symmetry
 from .pretrained import inherit, parent_facts
@@ -91,7 +91,7 @@ def _same_run(path, wanted: dict) -> None:
             f"{path.parent} holds a checkpoint, but how the run was begun cannot be read from {path.name} "
             f"({e}): choose another folder"
         ) from None
-    begun["preset"] = OLD_PRESETS.get(preset := begun.get("preset"), preset)
+    begun["preset"] = present_preset(begun.get("preset"))
     differ = [k for k, v in json.loads(json.dumps(wanted)).items() if begun.get(k) != v]
     if differ:
         raise ValueError(
