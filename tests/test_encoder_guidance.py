@@ -29,7 +29,7 @@ def test_led_crystals_are_nearer_to_their_latent_vectors(trained):
     assert torch.equal(again.frac_coords, led.frac_coords), "the same seed, the same crystals"
 
 
-@pytest.mark.parametrize("t", [100, 400])
+@pytest.mark.parametrize("t", [100, 400, 870])
 def test_the_estimate_of_a_changed_prediction_is_the_one_that_has_moved(trained, t):
     model, test = trained
     guide = EncoderGuidance(model, model.encode(test)[0].detach(), 0.3)
